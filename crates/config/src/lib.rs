@@ -1,0 +1,1 @@
+//! Every configuration property as data.

@@ -1,0 +1,1 @@
+//! The hive catalog: Parquet tables under a file metastore.

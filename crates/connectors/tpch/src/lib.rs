@@ -1,0 +1,1 @@
+//! The tpch catalog: TPC-H data made on the fly.

@@ -1,0 +1,1 @@
+//! The shell around the scheduler: queries, HTTP, dispatch.

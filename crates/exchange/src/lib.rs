@@ -1,0 +1,1 @@
+//! Durable exchange: object format, commit, read, cleanup.

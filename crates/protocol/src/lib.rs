@@ -1,0 +1,1 @@
+//! Wire types: the client protocol and the protocol between nodes.

@@ -1,0 +1,88 @@
+//! What the core decides: the closed list of things the shell must do.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use base::{AttemptId, Epoch, Error, Incarnation, NodeId, OutputId, QueryId, StageId};
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Tell a worker everything it should hold. Whatever is not named is to be dropped.
+    SetDesired {
+        /// The worker.
+        node: NodeId,
+        /// The life of the worker that is meant.
+        incarnation: Incarnation,
+        /// The life of this coordinator.
+        epoch: Epoch,
+        /// Grows with each message of one epoch to one worker.
+        sequence: u64,
+        /// Everything the worker should hold.
+        attempts: Vec<AttemptSpec>,
+    },
+    /// Ask the connector for more splits of a scan, and tell them by [`crate::Event::SplitsArrived`].
+    RequestSplits {
+        /// The query.
+        query: QueryId,
+        /// The stage.
+        stage: StageId,
+        /// The scan within the stage.
+        scan: u32,
+        /// How many at most.
+        count_max: u32,
+    },
+    /// The output of a task is decided. Consumers may read it, and of the root stage the client.
+    OutputSelected {
+        /// The output.
+        output: OutputId,
+        /// The attempt that wrote it.
+        winner: AttemptId,
+    },
+    /// The number of tasks of a stage is final.
+    StageSealed {
+        /// The query.
+        query: QueryId,
+        /// The stage.
+        stage: StageId,
+        /// How many tasks it has.
+        tasks: u32,
+    },
+    /// The query ended: all output of the root stage is selected, or it failed.
+    QueryFinished {
+        /// The query.
+        query: QueryId,
+        /// What the user is told if it failed.
+        outcome: Result<(), Error>,
+    },
+    /// No worker that is known holds anything of the query any more, and nobody wants its result:
+    /// what it left in the exchange can be deleted. The core has forgotten it.
+    QueryReleased {
+        /// The query.
+        query: QueryId,
+    },
+}
+
+/// An attempt that a worker should hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptSpec {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The memory promised to it, in bytes.
+    pub memory_bytes: u64,
+    /// What it reads. Shared by all attempts of the task.
+    pub input: Arc<TaskInput>,
+}
+
+/// What a task reads. Of [`crate::Edge::Single`] and [`crate::Edge::Broadcast`] inputs it reads everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskInput {
+    /// For each scan of the stage, the numbers of the splits to read.
+    pub splits: Vec<Vec<u32>>,
+    /// The hash partitions to read of every [`crate::Edge::Hash`] input.
+    pub partitions: Range<u32>,
+    /// For each input of the stage, the producer tasks to read of an [`crate::Edge::Arbitrary`] one:
+    /// for each of its producers, which tasks. Empty for other edges.
+    pub sources: Vec<Vec<Range<u32>>>,
+}

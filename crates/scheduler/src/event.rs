@@ -1,0 +1,135 @@
+//! What can happen: the closed list of facts the core is told.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use base::{AttemptId, Epoch, Error, Failure, Incarnation, NodeId, QueryId, StageId};
+
+use crate::options::QueryOptions;
+use crate::shape::QueryShape;
+
+/// A fact.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time has passed; see [`crate::Core::next_deadline`].
+    Tick,
+    /// A planned query wants to run.
+    QuerySubmitted {
+        /// The query.
+        query: QueryId,
+        /// Its shape.
+        shape: QueryShape,
+        /// Its limits and sizes.
+        options: QueryOptions,
+    },
+    /// More splits of a scan are known. They are numbered per scan in the order they arrive, from 0.
+    SplitsArrived {
+        /// The query.
+        query: QueryId,
+        /// The stage that scans.
+        stage: StageId,
+        /// The scan within the stage.
+        scan: u32,
+        /// The size of each new split in bytes, as the connector estimates it.
+        sizes: Vec<u64>,
+        /// Whether these are the last.
+        last: bool,
+    },
+    /// Somebody ends the query: the user, a time limit, a client that vanished, an error outside of any task.
+    QueryCancelled {
+        /// The query.
+        query: QueryId,
+        /// What the user is told.
+        error: Error,
+    },
+    /// The result was delivered, or nobody wants it any more. The query is forgotten once no worker holds any of it.
+    QueryClosed {
+        /// The query.
+        query: QueryId,
+    },
+    /// A worker told its full state.
+    WorkerReported {
+        /// The worker.
+        node: NodeId,
+        /// Its state.
+        report: WorkerReport,
+    },
+    /// The stream of a worker broke.
+    WorkerDisconnected {
+        /// The worker.
+        node: NodeId,
+        /// The life of the worker whose stream it was.
+        incarnation: Incarnation,
+    },
+}
+
+/// The full state of a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerReport {
+    /// The life of the worker.
+    pub incarnation: Incarnation,
+    /// Grows with each report of one life.
+    pub sequence: u64,
+    /// The newest [`crate::Command::SetDesired`] this state takes account of.
+    pub desired_seen: Option<(Epoch, u64)>,
+    /// What it can carry.
+    pub capacity: Capacity,
+    /// Whether it takes new attempts.
+    pub state: NodeState,
+    /// Every attempt it holds, running or ended. An ended one stays until it is no longer desired.
+    pub attempts: Vec<AttemptReport>,
+}
+
+/// What a worker can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Memory for attempts, in bytes.
+    pub memory_bytes: u64,
+    /// How many attempts may run at once.
+    pub slots: u32,
+}
+
+/// Whether a worker takes new attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It does.
+    Active,
+    /// It ends what it runs and takes nothing new.
+    ShuttingDown,
+}
+
+/// One attempt in a [`WorkerReport`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptReport {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// How it stands.
+    pub status: AttemptStatus,
+    /// The most memory it has used so far, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+/// How an attempt stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttemptStatus {
+    /// It runs, or waits on the worker for its turn.
+    Running,
+    /// The output of its task is committed, by this attempt or by a rival.
+    Committed {
+        /// The attempt whose output counts.
+        winner: AttemptId,
+        /// How large that output is.
+        output: OutputSize,
+    },
+    /// It failed.
+    Failed(Failure),
+}
+
+/// How large a committed output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSize {
+    /// The rows in all partitions.
+    pub rows: u64,
+    /// The bytes of each output partition before compression. As many as the stage has output partitions.
+    pub partition_bytes: Arc<[u64]>,
+}

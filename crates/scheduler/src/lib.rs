@@ -1,0 +1,26 @@
+//! The scheduler: which attempt of which task runs on which worker, and when.
+//!
+//! This crate is pure. It has no I/O, no clock, no entropy, no threads and no `async`; it sees no plan and no
+//! data. Time and facts come in as an [`Event`], decisions go out as [`Command`]s, and
+//! [`Core::step`] between them never fails and never waits. `#![no_std]` makes the compiler enforce that.
+//!
+//! The protocol with workers is level-triggered in both directions. A worker reports everything it holds
+//! ([`WorkerReport`]); the core answers with everything that worker should hold ([`Command::SetDesired`]).
+//! A lost, repeated or late message is stale and ignored; a cancellation is an absence.
+//!
+//! [`Runner`] is the worker's half of the same protocol, in the same form.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod command;
+pub mod event;
+pub mod options;
+pub mod shape;
+
+pub use command::{AttemptSpec, Command, TaskInput};
+pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, OutputSize, WorkerReport};
+pub use options::{CoreOptions, QueryOptions};
+pub use shape::{Distribution, Edge, InputShape, QueryShape, StageShape};

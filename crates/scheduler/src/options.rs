@@ -1,0 +1,94 @@
+//! Limits and sizes. The names follow Trino's properties.
+
+use base::Millis;
+
+/// Limits and sizes of one query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryOptions {
+    /// `task-retry-attempts-per-task`: how many times a task may be tried again.
+    pub task_retry_attempts_per_task: u32,
+    /// `max-failed-tasks`: how many attempts of the whole query may fail before it is given up. None: no limit.
+    pub failed_tasks_max: Option<u32>,
+    /// `retry-initial-delay`: how long a task waits after its first failure.
+    pub retry_initial_delay: Millis,
+    /// `retry-max-delay`: how long it waits at most.
+    pub retry_max_delay: Millis,
+    /// `retry-delay-scale-factor`: how the wait grows with each failure.
+    pub retry_delay_scale_factor: f64,
+    /// `fault-tolerant-execution-task-memory`: the first lease of a task, in bytes. None: a worker's memory
+    /// shared by its slots.
+    pub task_memory_bytes: Option<u64>,
+    /// `fault-tolerant-execution-task-memory-growth-factor`: how a lease grows when it was too small.
+    pub task_memory_growth_factor: f64,
+    /// `fault-tolerant-execution-task-memory-estimation-quantile`: which quantile of the peaks of finished tasks
+    /// estimates the next ones.
+    pub task_memory_estimation_quantile: f64,
+    /// `fault-tolerant-execution.memory-requirement-increase-on-worker-crash-enabled`: whether a lost worker
+    /// counts as a lease too small.
+    pub memory_grows_on_worker_crash: bool,
+    /// `fault-tolerant-execution-max-task-split-count`: the most splits of a task.
+    pub task_split_count_max: u32,
+    /// `fault-tolerant-execution-arbitrary-distribution-compute-task-target-size-min`, in bytes.
+    pub arbitrary_task_target_bytes_min: u64,
+    /// `fault-tolerant-execution-arbitrary-distribution-compute-task-target-size-max`, in bytes.
+    pub arbitrary_task_target_bytes_max: u64,
+    /// `fault-tolerant-execution-arbitrary-distribution-compute-task-target-size-growth-period`, in tasks.
+    pub arbitrary_task_target_growth_period: u32,
+    /// `fault-tolerant-execution-arbitrary-distribution-compute-task-target-size-growth-factor`.
+    pub arbitrary_task_target_growth_factor: f64,
+    /// `fault-tolerant-execution-hash-distribution-compute-task-target-size`, in bytes.
+    pub hash_task_target_bytes: u64,
+    /// `fault-tolerant-execution-hash-distribution-compute-task-to-node-min-ratio`: at least so many tasks for
+    /// each slot of the cluster, as far as there are partitions. Holds for arbitrary distribution too.
+    pub task_to_slot_ratio_min: f64,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        QueryOptions {
+            task_retry_attempts_per_task: 4,
+            failed_tasks_max: None,
+            retry_initial_delay: Millis(10_000),
+            retry_max_delay: Millis(60_000),
+            retry_delay_scale_factor: 2.0,
+            task_memory_bytes: None,
+            task_memory_growth_factor: 3.0,
+            task_memory_estimation_quantile: 0.9,
+            memory_grows_on_worker_crash: true,
+            task_split_count_max: 2048,
+            arbitrary_task_target_bytes_min: 512 << 20,
+            arbitrary_task_target_bytes_max: 50 << 30,
+            arbitrary_task_target_growth_period: 64,
+            arbitrary_task_target_growth_factor: 1.26,
+            hash_task_target_bytes: 512 << 20,
+            task_to_slot_ratio_min: 2.0,
+        }
+    }
+}
+
+/// Limits of the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CoreOptions {
+    /// `failure-detector.heartbeat-timeout`: a worker silent for so long is lost.
+    pub heartbeat_timeout: Millis,
+    /// `node-scheduler.allowed-no-matching-node-period`: how long queries wait for any worker to be there.
+    pub no_node_period_max: Millis,
+    /// How long a query waits for its first worker, and how many it wants: `query-manager.required-workers-max-wait`.
+    pub required_workers: u32,
+    /// `query-manager.required-workers-max-wait`.
+    pub required_workers_wait_max: Millis,
+    /// The most splits asked for at once: `query.schedule-split-batch-size`.
+    pub split_batch_count_max: u32,
+}
+
+impl Default for CoreOptions {
+    fn default() -> Self {
+        CoreOptions {
+            heartbeat_timeout: Millis(5_000),
+            no_node_period_max: Millis(120_000),
+            required_workers: 1,
+            required_workers_wait_max: Millis(300_000),
+            split_batch_count_max: 1000,
+        }
+    }
+}

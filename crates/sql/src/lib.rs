@@ -1,0 +1,1 @@
+//! SQL statements: parsing, analysis, and the errors they give.
