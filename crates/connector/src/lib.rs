@@ -8,7 +8,10 @@
 mod catalogs;
 pub mod error;
 mod metadata;
+mod property;
 mod scan;
+pub mod snapshot;
+mod stream;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -20,7 +23,9 @@ use futures::stream::BoxStream;
 
 pub use catalogs::Catalogs;
 pub use metadata::{ColumnMetadata, ColumnStatistics, NewTable, TableHandle, TableMetadata, TableStatistics};
+pub use property::{CONNECTOR_NAME, Properties, PropertyDefinition, nearest_name};
 pub use scan::{Scan, Split, SplitOptions};
+pub use stream::{from_stream_error, to_stream_error};
 
 /// A catalog's data source. One instance per catalog and process; coordinator and workers each have one.
 #[async_trait]
@@ -52,8 +57,9 @@ pub trait Connector: Debug + Send + Sync {
     /// The splits of a scan, in batches. Called once per scan and query; a retry reads the same splits again.
     async fn splits(&self, scan: &Scan, options: &SplitOptions) -> Result<BoxStream<'static, Result<Vec<Split>>>>;
 
-    /// Reads a split: the columns of the scan, in its order. May leave out rows that the scan's predicate rejects,
-    /// and rows beyond its limit; need not.
+    /// Reads a split: the columns of the scan, in its order, every batch with exactly the scan's schema. May leave
+    /// out rows that the scan's predicate rejects, and rows beyond its limit; need not. Errors inside the stream
+    /// keep their code: see [`to_stream_error`].
     fn open(&self, scan: &Scan, split: &Split, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
 
     /// Creates a schema.

@@ -17,7 +17,7 @@ pub struct Scan {
     pub schema: SchemaRef,
     /// Rows for which this is not true are not wanted. Refers to columns of `schema` by index.
     pub predicate: Option<Arc<dyn PhysicalExpr>>,
-    /// No more rows than this are wanted from each split.
+    /// No more rows than this are wanted from each split. Only rows that the predicate accepts count.
     pub limit: Option<u64>,
 }
 

@@ -1,1 +1,24 @@
 //! The shell around the scheduler: queries, HTTP, dispatch.
+//!
+//! A statement comes in over HTTP ([`http`]), becomes a query with a life ([`query`]), is answered at once
+//! ([`statement`]) or planned ([`plan`]) and handed to the event loop around the scheduler's core ([`dispatch`]),
+//! which tells workers what to run. The result is read from the exchange as its tasks commit.
+
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod dispatch;
+mod http;
+mod node;
+mod plan;
+mod query;
+mod query_id;
+mod server;
+mod services;
+mod slug;
+mod statement;
+
+pub use server::{Coordinator, CoordinatorOptions};
+
+/// The version of Trino that Steadfast speaks as.
+pub const NODE_VERSION: &str = "483";

@@ -6,14 +6,30 @@
 
 #![forbid(unsafe_code)]
 
+mod at_most_one_row;
+mod connector_table;
 mod exchange_source;
 mod fragment;
+mod hash_partitioner;
+mod large_stack;
+mod leaf;
+#[cfg(test)]
+mod leaf_tests;
+mod session;
 mod split_scan;
+mod split_stream;
 mod task_inputs;
+#[cfg(test)]
+mod test_inputs;
 mod wire;
 
+pub use at_most_one_row::AtMostOneRowExec;
+pub use connector_table::ConnectorTable;
 pub use exchange_source::ExchangeSourceExec;
 pub use fragment::{Fragment, Sink};
+pub use hash_partitioner::HashPartitioner;
+pub use large_stack::on_large_stack;
+pub use session::{config_from_options, session_state_builder, task_context};
 pub use split_scan::SplitScanExec;
 pub use task_inputs::{TaskInputs, TaskInputsExtension};
 pub use wire::{decode_fragment, encode_fragment};

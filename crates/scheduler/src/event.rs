@@ -72,7 +72,7 @@ pub struct WorkerReport {
     pub sequence: u64,
     /// The newest [`crate::Command::SetDesired`] this state takes account of.
     pub desired_seen: Option<(Epoch, u64)>,
-    /// What it can carry.
+    /// What it can carry. Fixed for the life of the worker: only the first report of a life counts.
     pub capacity: Capacity,
     /// Whether it takes new attempts.
     pub state: NodeState,

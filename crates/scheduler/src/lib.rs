@@ -15,12 +15,38 @@
 
 extern crate alloc;
 
+mod assign;
+mod attempts;
 pub mod command;
+mod core;
 pub mod event;
+mod invariants;
+mod memory;
 pub mod options;
+mod placement;
+mod planted;
+mod query;
+pub mod retry;
+pub mod runner;
 pub mod shape;
+mod stage;
+mod task;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod text;
+pub mod view;
+mod workers;
 
 pub use command::{AttemptSpec, Command, TaskInput};
+pub use self::core::Core;
 pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, OutputSize, WorkerReport};
-pub use options::{CoreOptions, QueryOptions};
+pub use options::{CoreOptions, QueryOptions, RunnerOptions};
+#[doc(hidden)]
+pub use planted::PlantedBug;
+pub use runner::{Runner, RunnerCommand, RunnerEvent};
 pub use shape::{Distribution, Edge, InputShape, QueryShape, StageShape};
+pub use stage::StageCounts;
+pub use task::{Attempt, AttemptState, TaskState};
+pub use view::{NodeView, QueryView, StageState, StageView, TaskView};

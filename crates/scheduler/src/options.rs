@@ -41,6 +41,11 @@ pub struct QueryOptions {
     /// `fault-tolerant-execution-hash-distribution-compute-task-to-node-min-ratio`: at least so many tasks for
     /// each slot of the cluster, as far as there are partitions. Holds for arbitrary distribution too.
     pub task_to_slot_ratio_min: f64,
+    /// `max-tasks-waiting-for-execution-per-query`: no more splits are asked for while so many tasks wait.
+    pub tasks_waiting_for_execution_max: u32,
+    /// `max-tasks-waiting-for-node-per-query`: how many waiting tasks of the query are looked at when a node has
+    /// room; those behind them wait even if they are smaller.
+    pub tasks_waiting_for_node_max: u32,
 }
 
 impl Default for QueryOptions {
@@ -62,6 +67,8 @@ impl Default for QueryOptions {
             arbitrary_task_target_growth_factor: 1.26,
             hash_task_target_bytes: 512 << 20,
             task_to_slot_ratio_min: 2.0,
+            tasks_waiting_for_execution_max: 10,
+            tasks_waiting_for_node_max: 50,
         }
     }
 }
@@ -73,9 +80,9 @@ pub struct CoreOptions {
     pub heartbeat_timeout: Millis,
     /// `node-scheduler.allowed-no-matching-node-period`: how long queries wait for any worker to be there.
     pub no_node_period_max: Millis,
-    /// How long a query waits for its first worker, and how many it wants: `query-manager.required-workers-max-wait`.
+    /// `query-manager.required-workers`: how many active workers there must be before a query starts.
     pub required_workers: u32,
-    /// `query-manager.required-workers-max-wait`.
+    /// `query-manager.required-workers-max-wait`: how long a query waits for them.
     pub required_workers_wait_max: Millis,
     /// The most splits asked for at once: `query.schedule-split-batch-size`.
     pub split_batch_count_max: u32,
@@ -90,5 +97,18 @@ impl Default for CoreOptions {
             required_workers_wait_max: Millis(300_000),
             split_batch_count_max: 1000,
         }
+    }
+}
+
+/// Limits of the worker's half.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunnerOptions {
+    /// A worker to which nothing happens reports so often.
+    pub report_interval: Millis,
+}
+
+impl Default for RunnerOptions {
+    fn default() -> Self {
+        RunnerOptions { report_interval: Millis(500) }
     }
 }

@@ -1,8 +1,9 @@
 //! What the core knows of a query: its shape, never its plan.
 
+use alloc::format;
 use alloc::vec::Vec;
 
-use base::StageId;
+use base::{Error, Result, StageId};
 
 /// The stages of a query and the edges between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,4 +64,94 @@ pub enum Edge {
     Broadcast,
     /// Each producer task's output is read by one task.
     Arbitrary,
+}
+
+impl QueryShape {
+    /// Checks that the stages fit together.
+    ///
+    /// # Errors
+    ///
+    /// An internal error that names the stage, because only a faulty planner makes such a shape.
+    pub fn validate(&self) -> Result<()> {
+        if self.stages.is_empty() {
+            return Err(Error::internal("the query has no stage"));
+        }
+        for (at, stage) in self.stages.iter().enumerate() {
+            self.validate_stage(at, stage).map_err(|what| Error::internal(format!("stage {at}: {what}")))?;
+        }
+        Ok(())
+    }
+
+    fn validate_stage(&self, at: usize, stage: &StageShape) -> Result<(), &'static str> {
+        if stage.output_partitions == 0 {
+            return Err("it has no output partition");
+        }
+        if stage.scans > 0 && !matches!(stage.distribution, Distribution::Source | Distribution::Single) {
+            return Err("it scans but its tasks do not share splits");
+        }
+        if stage.distribution == (Distribution::Hash { partitions: 0 }) {
+            return Err("it has no hash partition");
+        }
+        for input in &stage.inputs {
+            let fits = match (input.edge, stage.distribution) {
+                (Edge::Broadcast, _) | (_, Distribution::Single) => true,
+                (Edge::Hash, Distribution::Hash { .. }) => true,
+                (Edge::Arbitrary, Distribution::Arbitrary) => true,
+                _ => false,
+            };
+            if !fits {
+                return Err("an input does not fit its distribution");
+            }
+            for producer in &input.producers {
+                let Some(producer_stage) = self.stages.get(producer.0 as usize) else {
+                    return Err("an input comes from a stage that is not there");
+                };
+                if producer.0 as usize <= at {
+                    return Err("an input comes from a stage that is not below it");
+                }
+                if let (Edge::Hash, Distribution::Hash { partitions }) = (input.edge, stage.distribution)
+                    && producer_stage.output_partitions != partitions
+                {
+                    return Err("an input has another number of hash partitions");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn stage(distribution: Distribution, inputs: Vec<InputShape>) -> StageShape {
+        StageShape { distribution, inputs, scans: 0, output_partitions: 1, determinate: true }
+    }
+
+    fn input(edge: Edge, producer: u32) -> InputShape {
+        InputShape { producers: vec![StageId(producer)], edge }
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused() {
+        let hash = |partitions| Distribution::Hash { partitions };
+        let leaf = || stage(Distribution::Source, vec![]);
+        let bad = [
+            vec![],
+            vec![stage(Distribution::Single, vec![input(Edge::Single, 0)])],
+            vec![stage(Distribution::Single, vec![input(Edge::Single, 7)])],
+            vec![stage(hash(4), vec![input(Edge::Hash, 1)]), leaf()],
+            vec![stage(hash(0), vec![])],
+            vec![stage(Distribution::Source, vec![input(Edge::Hash, 1)]), leaf()],
+            vec![StageShape { scans: 1, ..stage(Distribution::Arbitrary, vec![]) }],
+            vec![StageShape { output_partitions: 0, ..leaf() }],
+        ];
+        for (at, stages) in bad.into_iter().enumerate() {
+            assert!(QueryShape { stages }.validate().is_err(), "{at}");
+        }
+        let good = vec![stage(hash(1), vec![input(Edge::Hash, 1), input(Edge::Broadcast, 1)]), leaf()];
+        assert_eq!(QueryShape { stages: good }.validate(), Ok(()));
+    }
 }

@@ -2,11 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arrow_form;
+pub mod capability;
+pub mod display;
+pub mod json;
+mod parse;
+pub mod signature;
 pub mod trino_type;
 
+pub use arrow_form::{TRINO_TYPE_METADATA_KEY, arrow_field};
+pub use capability::ClientCapabilities;
+pub use json::{BatchRows, JsonRows, RowEncoder};
+pub use signature::{RowFieldName, SignatureArgument, TypeSignature};
 pub use trino_type::{RowField, Type};
-
-/// The Arrow field that carries a column of a Trino type. Its metadata keeps what Arrow's type cannot say.
-pub fn arrow_field(name: &str, _column_type: &Type, nullable: bool) -> arrow::datatypes::Field {
-    arrow::datatypes::Field::new(name, arrow::datatypes::DataType::Null, nullable)
-}

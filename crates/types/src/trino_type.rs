@@ -83,4 +83,19 @@ pub struct RowField {
 impl Type {
     /// `varchar` without a limit.
     pub const VARCHAR: Type = Type::Varchar { length: None };
+
+    /// The length that says "no limit" where a number must stand.
+    pub const VARCHAR_LENGTH_UNBOUNDED: u32 = i32::MAX as u32;
+
+    /// The longest `char`, in code points.
+    pub const CHAR_LENGTH_MAX: u32 = 65_536;
+
+    /// The most digits of a `decimal`.
+    pub const DECIMAL_PRECISION_MAX: u8 = 38;
+
+    /// The most digits of a fraction of a second.
+    pub const DATETIME_PRECISION_MAX: u8 = 12;
+
+    /// The digits of a fraction of a second where the type does not say.
+    pub const DATETIME_PRECISION_DEFAULT: u8 = 3;
 }

@@ -1,0 +1,172 @@
+//! The settings of one query: the configuration, with what its session sets on top.
+
+use std::collections::BTreeMap;
+
+use base::{DataSize, Duration};
+
+use crate::kind::MemoryShare;
+use crate::server::{CompressionCodec, FaultToleranceConfig, RetryPolicy, ServerConfig};
+use crate::session::SessionPropertyTable;
+use crate::values::Values;
+
+/// The settings of one query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionSettings {
+    /// `retry_policy`.
+    pub retry_policy: RetryPolicy,
+    /// `query_retry_attempts`.
+    pub query_retry_attempts: u32,
+    /// `task_retry_attempts_per_task`.
+    pub task_retry_attempts_per_task: u32,
+    /// `max_failed_tasks`. None: no limit.
+    pub max_failed_tasks: Option<u32>,
+    /// `retry_initial_delay`.
+    pub retry_initial_delay: Duration,
+    /// `retry_max_delay`.
+    pub retry_max_delay: Duration,
+    /// `retry_delay_scale_factor`.
+    pub retry_delay_scale_factor: f64,
+    /// `fault_tolerant_execution_…`.
+    pub fault_tolerance: FaultToleranceConfig,
+    /// `exchange_compression_codec`.
+    pub exchange_compression_codec: CompressionCodec,
+    /// `query_max_execution_time`.
+    pub query_max_execution_time: Duration,
+    /// `query_max_run_time`.
+    pub query_max_run_time: Duration,
+    /// `query_max_planning_time`.
+    pub query_max_planning_time: Duration,
+    /// `query_max_stage_count`.
+    pub query_max_stage_count: u32,
+    /// `query_max_memory`. Not applied under `TASK`.
+    pub query_max_memory: DataSize,
+    /// `query_max_total_memory`. Not applied under `TASK`.
+    pub query_max_total_memory: DataSize,
+    /// `query_max_memory_per_node`. Not applied under `TASK`.
+    pub query_max_memory_per_node: MemoryShare,
+    /// `required_workers_count`.
+    pub required_workers_count: u32,
+    /// `required_workers_max_wait_time`.
+    pub required_workers_max_wait_time: Duration,
+    /// `sql.forced-session-time-zone`, else `time_zone_id`. None: the time zone that the client sent. Whether there is
+    /// such a time zone is not checked here.
+    pub time_zone_id: Option<String>,
+}
+
+impl SessionSettings {
+    /// The settings under a configuration and what a session has set.
+    ///
+    /// # Errors
+    /// `INVALID_SESSION_PROPERTY`, as [`SessionPropertyTable::validate`].
+    pub fn resolve(config: &ServerConfig, set: &BTreeMap<String, String>) -> Result<Self, base::Error> {
+        if set.is_empty() {
+            return Ok(Self::of(config, &config.values));
+        }
+        let table = SessionPropertyTable::new(config);
+        let mut values = config.values.clone();
+        for (name, value) in set {
+            let (property, value) = table.parse(name, value)?;
+            values.set.insert(property.name, value);
+        }
+        Ok(Self::of(config, &values))
+    }
+
+    fn of(config: &ServerConfig, values: &Values) -> Self {
+        let query_max_memory = values.size("query.max-memory");
+        let twice = DataSize(query_max_memory.0.saturating_mul(2));
+        SessionSettings {
+            retry_policy: RetryPolicy::of(values.choice("retry-policy")),
+            query_retry_attempts: values.count("query-retry-attempts"),
+            task_retry_attempts_per_task: values.count("task-retry-attempts-per-task"),
+            max_failed_tasks: values.optional_count("max-failed-tasks"),
+            retry_initial_delay: values.duration("retry-initial-delay"),
+            retry_max_delay: values.duration("retry-max-delay"),
+            retry_delay_scale_factor: values.double("retry-delay-scale-factor"),
+            fault_tolerance: FaultToleranceConfig::of(values),
+            exchange_compression_codec: CompressionCodec::of(values.choice("exchange.compression-codec")),
+            query_max_execution_time: values.duration("query.max-execution-time"),
+            query_max_run_time: values.duration("query.max-run-time"),
+            query_max_planning_time: values.duration("query.max-planning-time"),
+            query_max_stage_count: values.count("query.max-stage-count"),
+            query_max_memory,
+            query_max_total_memory: values.optional_size("query.max-total-memory").unwrap_or(twice),
+            query_max_memory_per_node: values.memory_share("query.max-memory-per-node"),
+            required_workers_count: values.count("query-manager.required-workers"),
+            required_workers_max_wait_time: values.duration("query-manager.required-workers-max-wait"),
+            time_zone_id: config
+                .sql
+                .forced_session_time_zone
+                .clone()
+                .or_else(|| values.text("time_zone_id")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Source;
+
+    fn config() -> ServerConfig {
+        ServerConfig::from_properties([
+            (Source::Node, "node.environment", "test"),
+            (Source::Config, "retry-policy", "TASK"),
+            (Source::Config, "retry-max-delay", "30s"),
+            (Source::Config, "max-failed-tasks", "100"),
+        ])
+        .unwrap()
+    }
+
+    fn set<const N: usize>(values: [(&str, &str); N]) -> BTreeMap<String, String> {
+        values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_session_overrides_the_configuration() {
+        let config = config();
+        let plain = SessionSettings::resolve(&config, &BTreeMap::new()).unwrap();
+        assert_eq!(plain.retry_policy, RetryPolicy::Task);
+        assert_eq!(
+            (plain.max_failed_tasks, plain.retry_max_delay),
+            (Some(100), Duration::seconds(30))
+        );
+        assert_eq!(plain.fault_tolerance, config.fault_tolerance);
+        assert_eq!(plain.exchange_compression_codec, CompressionCodec::Lz4);
+        assert_eq!(plain.time_zone_id, None);
+
+        let values = set([
+            ("retry_policy", "NONE"),
+            ("max_failed_tasks", "7"),
+            ("fault_tolerant_execution_task_memory", "256MB"),
+            ("fault_tolerant_execution_max_partition_count", "9"),
+            ("exchange_compression_codec", "zstd"),
+            ("time_zone_id", "Europe/Berlin"),
+            ("join_distribution_type", "BROADCAST"),
+        ]);
+        let own = SessionSettings::resolve(&config, &values).unwrap();
+        assert_eq!(own.retry_policy, RetryPolicy::None);
+        assert_eq!(
+            (own.max_failed_tasks, own.retry_max_delay),
+            (Some(7), Duration::seconds(30))
+        );
+        assert_eq!(own.fault_tolerance.task_memory, Some(DataSize::megabytes(256)));
+        assert_eq!(own.fault_tolerance.max_partition_count, 9);
+        assert_eq!(own.exchange_compression_codec, CompressionCodec::Zstd);
+        assert_eq!(own.time_zone_id.as_deref(), Some("Europe/Berlin"));
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for (name, value) in [
+            ("nothing", "1"),
+            ("retry_policy", "SOME"),
+            ("query_max_run_time", "1"),
+        ] {
+            let error = SessionSettings::resolve(&config(), &set([(name, value)])).unwrap_err();
+            assert_eq!(error.code(), base::ErrorCode::INVALID_SESSION_PROPERTY, "{name}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Properties of nodes, and of queries as a whole.
+
+use base::Duration;
+
+use crate::kind::Kind;
+use crate::property::{Property, PropertyFile, Topic};
+
+use super::kinds::{BOOLEAN, COUNT, DURATION, POSITIVE, duration_from, integer_between};
+
+const PORT: Kind = integer_between(0, u16::MAX as i64);
+
+/// The properties.
+pub(super) const PROPERTIES: &[Property] = &[
+    Property::unset(
+        Topic::Node,
+        "node.environment",
+        Kind::Environment,
+        "The name of the cluster. All nodes of a cluster have the same. Required.",
+    )
+    .in_file(PropertyFile::Node),
+    Property::unset(Topic::Node, "node.id", Kind::Identifier, "The name of this node. No two nodes share one.")
+        .computed("host name and port")
+        .in_file(PropertyFile::Node),
+    Property::unset(Topic::Node, "node.data-dir", Kind::Path, "The directory for what the node writes on local disk.")
+        .computed("`data` beside the `etc` directory")
+        .in_file(PropertyFile::Node),
+    Property::unset(
+        Topic::Node,
+        "node.internal-address",
+        Kind::Text,
+        "The host name or IP address at which other nodes reach this one.",
+    )
+    .computed("the address the coordinator sees")
+    .aliases(&["node.ip"])
+    .in_file(PropertyFile::Node),
+    Property::unset(
+        Topic::Node,
+        "node.external-address",
+        Kind::Text,
+        "The host name or IP address at which clients reach this node.",
+    )
+    .computed("`node.internal-address`")
+    .in_file(PropertyFile::Node),
+    Property::unset(Topic::Node, "node.bind-ip", Kind::Text, "The IP address to listen on.")
+        .computed("all addresses")
+        .in_file(PropertyFile::Node),
+    Property::new(Topic::Node, "coordinator", BOOLEAN, "true", "Whether this node is the coordinator."),
+    Property::new(
+        Topic::Node,
+        "node-scheduler.include-coordinator",
+        BOOLEAN,
+        "true",
+        "Whether the coordinator runs tasks, too.",
+    )
+    .coordinator_only(),
+    Property::new(Topic::Node, "http-server.http.port", PORT, "8080", "The port to listen on. 0: any free port."),
+    Property::unset(
+        Topic::Node,
+        "discovery.uri",
+        Kind::Uri,
+        "The address of the coordinator, such as `http://coordinator:8080`. Required on workers.",
+    ),
+    Property::unset(
+        Topic::Node,
+        "internal-communication.shared-secret",
+        Kind::Secret,
+        "What nodes prove to each other to know. All nodes of a cluster have the same.",
+    ),
+    Property::new(
+        Topic::Node,
+        "failure-detector.heartbeat-timeout",
+        duration_from(Duration::millis(100)),
+        "5s",
+        "How long a worker may be silent before it is taken for lost. A broken connection is noticed at once.",
+    )
+    .extension(),
+    Property::new(
+        Topic::Node,
+        "shutdown.grace-period",
+        DURATION,
+        "2m",
+        "How long a worker that shuts down waits, before and after it finishes its tasks.",
+    )
+    .worker_only(),
+    Property::unset(
+        Topic::Catalog,
+        "catalog.config-dir",
+        Kind::Path,
+        "The directory of the catalog files. `etc/` at its start stands for the `etc` directory.",
+    )
+    .computed("`etc/catalog`")
+    .aliases(&["plugin.config-dir"]),
+    Property::new(Topic::Catalog, "catalog.disabled-catalogs", Kind::List, "", "Catalogs to leave out."),
+    Property::unset(
+        Topic::Exchange,
+        "exchange-manager.config-file",
+        Kind::Path,
+        "The file that configures the exchange manager. `etc/` at its start stands for the `etc` directory.",
+    )
+    .computed("`etc/exchange-manager.properties`"),
+    Property::new(
+        Topic::Query,
+        "query.client.timeout",
+        duration_from(Duration::seconds(1)),
+        "5m",
+        "How long a query goes on while its client does not ask for it.",
+    )
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.max-execution-time",
+        DURATION,
+        "100d",
+        "How long a query may execute: planning and queueing not counted.",
+    )
+    .session("query_max_execution_time")
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.max-run-time",
+        DURATION,
+        "100d",
+        "How long a query may take in all: planning and queueing counted.",
+    )
+    .session("query_max_run_time")
+    .coordinator_only(),
+    Property::new(Topic::Query, "query.max-planning-time", DURATION, "10m", "How long a query may be planned.")
+        .session("query_max_planning_time")
+        .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.max-history",
+        COUNT,
+        "100",
+        "How many finished queries are remembered. Beyond it, the oldest are forgotten.",
+    )
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.min-expire-age",
+        DURATION,
+        "15m",
+        "How long a finished query is remembered at least, whatever `query.max-history` says.",
+    )
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.max-length",
+        integer_between(0, 1_000_000_000),
+        "1000000",
+        "How many characters a statement may have.",
+    )
+    .coordinator_only(),
+    Property::new(Topic::Query, "query.max-stage-count", POSITIVE, "150", "How many stages a query may have.")
+        .session("query_max_stage_count")
+        .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.max-concurrent-queries",
+        POSITIVE,
+        "1000",
+        "How many queries run at a time. The others wait.",
+    )
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.max-queued-queries",
+        POSITIVE,
+        "5000",
+        "How many queries wait. The others are refused.",
+    )
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.schedule-split-batch-size",
+        POSITIVE,
+        "1000",
+        "How many splits of a table are listed at a time.",
+    )
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query-manager.required-workers",
+        POSITIVE,
+        "1",
+        "How many workers must be there before a query starts.",
+    )
+    .session("required_workers_count")
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query-manager.required-workers-max-wait",
+        DURATION,
+        "5m",
+        "How long a query waits for them.",
+    )
+    .session("required_workers_max_wait_time")
+    .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "node-scheduler.allowed-no-matching-node-period",
+        DURATION,
+        "2m",
+        "How long a query that runs waits while there is no worker at all, before it fails.",
+    )
+    .coordinator_only(),
+    Property::unset(Topic::Query, "sql.default-catalog", Kind::Text, "The catalog of sessions that name none.")
+        .coordinator_only(),
+    Property::unset(Topic::Query, "sql.default-schema", Kind::Text, "The schema of sessions that name none.")
+        .coordinator_only(),
+    Property::unset(
+        Topic::Query,
+        "sql.forced-session-time-zone",
+        Kind::Text,
+        "The time zone of every session, whatever its client says.",
+    )
+    .coordinator_only(),
+];

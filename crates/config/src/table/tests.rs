@@ -1,0 +1,74 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::property::{DefaultValue, Status};
+
+#[test]
+fn names_are_unique() {
+    let mut seen = BTreeSet::new();
+    let mut sessions = BTreeSet::new();
+    for property in properties() {
+        for name in [property.name]
+            .into_iter()
+            .chain(property.aliases.iter().copied())
+        {
+            assert!(seen.insert(name), "{name}");
+        }
+        if let Some(session) = property.session {
+            assert!(sessions.insert(session), "{session}");
+        }
+    }
+    for file in [
+        PropertyFile::Config,
+        PropertyFile::ExchangeManager,
+        PropertyFile::Catalog("hive"),
+    ] {
+        for name in accepted_without_effect(file) {
+            assert!(seen.insert(name), "{name}");
+        }
+    }
+    for name in defunct::DEFUNCT {
+        assert!(seen.insert(name), "{name}");
+    }
+}
+
+#[test]
+fn defaults_are_values_of_their_kind() {
+    for property in properties() {
+        let texts = [property.default_text(false), property.default_text(true)];
+        for text in texts.into_iter().flatten() {
+            assert!(property.kind.parse(text).is_ok(), "{}={text}", property.name);
+        }
+    }
+}
+
+#[test]
+fn session_names_are_spelled_as_the_properties_that_have_effect() {
+    const RENAMED: [(&str, &str); 2] = [
+        ("query-manager.required-workers", "required_workers_count"),
+        (
+            "query-manager.required-workers-max-wait",
+            "required_workers_max_wait_time",
+        ),
+    ];
+    for property in properties().filter(|property| property.status != Status::NoEffect) {
+        let Some(session) = property.session else { continue };
+        let spelled = property.name.replace(['-', '.'], "_");
+        assert!(
+            session == spelled || RENAMED.contains(&(property.name, session)),
+            "{session}"
+        );
+    }
+}
+
+#[test]
+fn everything_is_documented() {
+    for property in properties() {
+        assert!(property.doc.ends_with('.'), "{}", property.name);
+        assert!(!property.doc.contains('|'), "{}", property.name);
+        assert!(property.coordinator || property.worker, "{}", property.name);
+        if let DefaultValue::Computed(how) = property.default {
+            assert!(!how.is_empty(), "{}", property.name);
+        }
+    }
+}

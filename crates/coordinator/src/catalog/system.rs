@@ -1,0 +1,350 @@
+//! The catalog `system`: the cluster's own state as tables.
+
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use base::{Error, Result};
+use connector::snapshot::SnapshotTables;
+use connector::{Catalogs, TableHandle, TableMetadata};
+use scheduler::{AttemptState, NodeState};
+
+use super::information_schema;
+use super::rows::{Cell, Column, ColumnKind, record_batch, table_metadata};
+use crate::NODE_VERSION;
+use crate::dispatch::{DispatchState, Dispatcher};
+use crate::node::NodeDescription;
+use crate::query::{Query, QueryRegistry};
+
+/// The name of the catalog.
+pub const SYSTEM_CATALOG: &str = "system";
+
+/// What the tables are read from, once the coordinator has it.
+pub struct SystemSources {
+    /// The catalogs, `system` among them.
+    pub catalogs: Arc<Catalogs>,
+    /// The names of the connectors by catalog.
+    pub connector_names: Vec<(String, String)>,
+    /// The queries.
+    pub queries: Arc<QueryRegistry>,
+    /// The way to the scheduler.
+    pub dispatcher: Dispatcher,
+    /// The coordinator itself.
+    pub node: Arc<NodeDescription>,
+}
+
+/// The tables of the catalog `system`, and of `information_schema` everywhere.
+///
+/// They are made before what they are read from, because the catalogs that they list are among that.
+#[derive(Default)]
+pub struct SystemTables {
+    sources: OnceLock<SystemSources>,
+}
+
+impl std::fmt::Debug for SystemTables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SystemTables")
+    }
+}
+
+const TABLES: &[(&str, &str, &[Column])] = &[
+    (
+        "metadata",
+        "catalogs",
+        &[
+            ("catalog_name", ColumnKind::Text),
+            ("connector_id", ColumnKind::Text),
+            ("connector_name", ColumnKind::Text),
+            ("state", ColumnKind::Text),
+        ],
+    ),
+    (
+        "metadata",
+        "materialized_views",
+        &[
+            ("catalog_name", ColumnKind::Text),
+            ("schema_name", ColumnKind::Text),
+            ("name", ColumnKind::Text),
+            ("storage_catalog", ColumnKind::Text),
+            ("storage_schema", ColumnKind::Text),
+            ("storage_table", ColumnKind::Text),
+            ("freshness", ColumnKind::Text),
+            ("last_fresh_time", ColumnKind::Instant),
+            ("comment", ColumnKind::Text),
+            ("definition", ColumnKind::Text),
+        ],
+    ),
+    (
+        "metadata",
+        "table_comments",
+        &[
+            ("catalog_name", ColumnKind::Text),
+            ("schema_name", ColumnKind::Text),
+            ("table_name", ColumnKind::Text),
+            ("comment", ColumnKind::Text),
+        ],
+    ),
+    ("jdbc", "catalogs", &[("table_cat", ColumnKind::Text)]),
+    ("jdbc", "schemas", &[("table_schem", ColumnKind::Text), ("table_catalog", ColumnKind::Text)]),
+    (
+        "runtime",
+        "nodes",
+        &[
+            ("node_id", ColumnKind::Text),
+            ("http_uri", ColumnKind::Text),
+            ("node_version", ColumnKind::Text),
+            ("coordinator", ColumnKind::Boolean),
+            ("state", ColumnKind::Text),
+        ],
+    ),
+    (
+        "runtime",
+        "queries",
+        &[
+            ("query_id", ColumnKind::Text),
+            ("state", ColumnKind::Text),
+            ("user", ColumnKind::Text),
+            ("source", ColumnKind::Text),
+            ("query", ColumnKind::Text),
+            ("resource_group_id", ColumnKind::Texts),
+            ("queued_time_ms", ColumnKind::Bigint),
+            ("analysis_time_ms", ColumnKind::Bigint),
+            ("planning_time_ms", ColumnKind::Bigint),
+            ("created", ColumnKind::Instant),
+            ("started", ColumnKind::Instant),
+            ("last_heartbeat", ColumnKind::Instant),
+            ("end", ColumnKind::Instant),
+            ("error_type", ColumnKind::Text),
+            ("error_code", ColumnKind::Text),
+        ],
+    ),
+    (
+        "runtime",
+        "tasks",
+        &[
+            ("node_id", ColumnKind::Text),
+            ("task_id", ColumnKind::Text),
+            ("stage_id", ColumnKind::Text),
+            ("query_id", ColumnKind::Text),
+            ("state", ColumnKind::Text),
+            ("splits", ColumnKind::Bigint),
+            ("queued_splits", ColumnKind::Bigint),
+            ("running_splits", ColumnKind::Bigint),
+            ("completed_splits", ColumnKind::Bigint),
+            ("split_scheduled_time_ms", ColumnKind::Bigint),
+            ("split_cpu_time_ms", ColumnKind::Bigint),
+            ("split_blocked_time_ms", ColumnKind::Bigint),
+            ("internal_network_input_bytes", ColumnKind::Bigint),
+            ("processed_input_bytes", ColumnKind::Bigint),
+            ("processed_input_rows", ColumnKind::Bigint),
+            ("output_bytes", ColumnKind::Bigint),
+            ("output_rows", ColumnKind::Bigint),
+            ("physical_input_bytes", ColumnKind::Bigint),
+            ("physical_written_bytes", ColumnKind::Bigint),
+            ("created", ColumnKind::Instant),
+            ("start", ColumnKind::Instant),
+            ("last_heartbeat", ColumnKind::Instant),
+            ("end", ColumnKind::Instant),
+        ],
+    ),
+];
+
+impl SystemTables {
+    /// What the tables are read from is there now.
+    pub fn connect(&self, sources: SystemSources) {
+        // The coordinator calls this once, before it serves anybody.
+        let _ = self.sources.set(sources);
+    }
+
+    fn sources(&self) -> Result<&SystemSources> {
+        self.sources.get().ok_or_else(|| Error::internal("the coordinator is starting"))
+    }
+}
+
+#[async_trait]
+impl SnapshotTables for SystemTables {
+    fn schemas(&self) -> Vec<String> {
+        let mut schemas: Vec<String> = TABLES.iter().map(|(schema, ..)| (*schema).to_string()).collect();
+        schemas.dedup();
+        schemas
+    }
+
+    fn tables(&self, schema: &str) -> Vec<String> {
+        let of_schema = TABLES.iter().filter(|(known, ..)| *known == schema);
+        of_schema.map(|(_, table, _)| (*table).to_string()).collect()
+    }
+
+    fn table(&self, schema: &str, table: &str) -> Option<TableMetadata> {
+        let (schema, table, columns) =
+            TABLES.iter().find(|(its_schema, its_name, _)| *its_schema == schema && *its_name == table)?;
+        Some(table_metadata(format!("{schema}.{table}"), columns))
+    }
+
+    async fn rows(&self, table: &TableHandle) -> Result<RecordBatch> {
+        let sources = self.sources()?;
+        if let Some(rows) = information_schema::rows(&sources.catalogs, table).await {
+            return rows;
+        }
+        let (schema, name, columns) = TABLES
+            .iter()
+            .find(|(schema, name, _)| table.0 == format!("{schema}.{name}"))
+            .ok_or_else(|| Error::internal("a system table that is none"))?;
+        let rows = match (*schema, *name) {
+            ("metadata", "catalogs") => catalogs(sources),
+            ("metadata", "table_comments") => table_comments(sources).await?,
+            ("jdbc", "catalogs") => sources.catalogs.names().map(|name| vec![name.into()]).collect(),
+            ("jdbc", "schemas") => jdbc_schemas(sources).await?,
+            ("runtime", "nodes") => nodes(sources).await?,
+            ("runtime", "queries") => sources.queries.all().iter().map(|query| query_row(query)).collect(),
+            ("runtime", "tasks") => sources.dispatcher.inspect(task_rows).await?,
+            _ => Vec::new(),
+        };
+        record_batch(columns, rows)
+    }
+}
+
+fn catalogs(sources: &SystemSources) -> Vec<Vec<Cell>> {
+    let row = |(catalog, connector): &(String, String)| {
+        vec![catalog.clone().into(), catalog.clone().into(), connector.clone().into(), "AVAILABLE".into()]
+    };
+    sources.connector_names.iter().map(row).collect()
+}
+
+async fn jdbc_schemas(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for catalog in sources.catalogs.names() {
+        for schema in information_schema::schemas(&sources.catalogs, catalog).await? {
+            rows.push(vec![schema.into(), catalog.into()]);
+        }
+    }
+    Ok(rows)
+}
+
+async fn table_comments(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for catalog in sources.catalogs.names() {
+        let connector = sources.catalogs.require(catalog)?;
+        for schema in connector.schemas().await? {
+            for table in connector.tables(&schema).await? {
+                let Some(metadata) = connector.table(&schema, &table).await? else { continue };
+                let comment = metadata.comment.into();
+                rows.push(vec![catalog.into(), schema.clone().into(), table.into(), comment]);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+async fn nodes(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
+    let node = &sources.node;
+    let mut rows = vec![vec![
+        node.node_id.as_str().into(),
+        node.http_uri.clone().into(),
+        NODE_VERSION.into(),
+        Cell::Boolean(true),
+        "active".into(),
+    ]];
+    rows.extend(sources.dispatcher.inspect(worker_rows).await?);
+    Ok(rows)
+}
+
+fn worker_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
+    let states: std::collections::BTreeMap<_, _> =
+        state.core().nodes().map(|node| (node.node.clone(), node.state)).collect();
+    let rows = state.nodes().map(|(node, connected)| {
+        let state = match states.get(node) {
+            Some(Some(NodeState::Active)) => "active",
+            Some(Some(NodeState::ShuttingDown)) => "shutting_down",
+            Some(None) | None => "inactive",
+        };
+        vec![
+            node.as_str().into(),
+            connected.announcement.http_uri.clone().into(),
+            NODE_VERSION.into(),
+            Cell::Boolean(false),
+            state.into(),
+        ]
+    });
+    rows.collect()
+}
+
+fn query_row(query: &Query) -> Vec<Cell> {
+    let status = query.status();
+    let times = &status.times;
+    let stats = query.progress().statement_stats(query);
+    let error = status.error.as_ref().map(base::Error::code);
+    vec![
+        query.id.to_string().into(),
+        status.state.as_str().into(),
+        query.client.user.clone().into(),
+        query.client.source.clone().into(),
+        query.text.clone().into(),
+        Cell::Texts(vec!["global".into()]),
+        Cell::count(stats.queued_time_millis),
+        Cell::count(stats.analysis_time_millis),
+        Cell::count(stats.planning_time_millis),
+        times.created.into(),
+        times.created.into(),
+        times.heard.into(),
+        times.ended.into(),
+        error.map(|code| code.error_type.as_str()).into(),
+        error.map(|code| code.name).into(),
+    ]
+}
+
+fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
+    let mut rows = Vec::new();
+    for query in state.core().queries() {
+        let Some(execution) = state.execution(&query.id()) else { continue };
+        for stage in query.stages() {
+            for task in stage.tasks() {
+                for attempt in task.attempts {
+                    let id = base::AttemptId {
+                        task: base::TaskId { query: query.id(), stage: stage.id, partition: task.partition },
+                        generation: attempt.generation,
+                        epoch: state.epoch(),
+                        number: attempt.number,
+                    };
+                    let record = execution.attempts.get(&id);
+                    let stats = record.map(|record| record.stats.clone()).unwrap_or_default();
+                    let splits = task.input.splits.iter().map(Vec::len).sum::<usize>() as u64;
+                    let name = match attempt.state {
+                        AttemptState::Running => "RUNNING",
+                        AttemptState::Committed => "FINISHED",
+                        AttemptState::Aborted => "ABORTED",
+                        AttemptState::Failed | AttemptState::Lost => "FAILED",
+                    };
+                    let ended = attempt.ended_at.and(record.map(|record| record.last_heard));
+                    let time = |of: fn(&crate::dispatch::AttemptRecord) -> SystemTime| Cell::from(record.map(of));
+                    rows.push(vec![
+                        attempt.node.as_str().into(),
+                        id.to_string().into(),
+                        stage.id.to_string().into(),
+                        query.id().to_string().into(),
+                        name.into(),
+                        Cell::count(splits),
+                        Cell::count(0),
+                        Cell::count(splits.saturating_sub(stats.completed_splits)),
+                        Cell::count(stats.completed_splits),
+                        Cell::count(stats.wall_nanos / 1_000_000),
+                        Cell::count(stats.cpu_nanos / 1_000_000),
+                        Cell::count(0),
+                        Cell::count(stats.exchange_input_bytes),
+                        Cell::count(stats.input_bytes),
+                        Cell::count(stats.input_rows),
+                        Cell::count(stats.output_bytes),
+                        Cell::count(stats.output_rows),
+                        Cell::count(stats.physical_input_bytes),
+                        Cell::count(stats.output_stored_bytes),
+                        time(|record| record.created),
+                        time(|record| record.created),
+                        time(|record| record.last_heard),
+                        ended.into(),
+                    ]);
+                }
+            }
+        }
+    }
+    rows
+}

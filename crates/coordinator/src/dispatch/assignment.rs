@@ -1,0 +1,76 @@
+//! From the scheduler's small descriptor of an attempt to what a worker needs to run it.
+
+use base::{Error, Result};
+use exchange::SourceHandle;
+use protocol::node::wire;
+use scheduler::{AttemptSpec, Edge, InputShape, TaskInput};
+
+use super::execution::{Execution, ExecutionStage};
+
+/// The descriptor of an attempt: its splits, and what it reads of committed outputs.
+pub fn assignment(execution: &Execution, spec: &AttemptSpec) -> Result<wire::Assignment> {
+    let stage = execution
+        .stage(spec.attempt.task.stage)
+        .ok_or_else(|| Error::internal(format!("attempt {} is of no stage", spec.attempt)))?;
+    Ok(wire::Assignment {
+        attempt: Some(spec.attempt.into()),
+        memory_bytes: spec.memory_bytes,
+        scans: scan_splits(stage, &spec.input)?,
+        inputs: stage
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(number, input)| exchange_input(execution, number, input, &spec.input))
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn scan_splits(stage: &ExecutionStage, input: &TaskInput) -> Result<Vec<wire::ScanSplits>> {
+    stage
+        .scans
+        .iter()
+        .enumerate()
+        .map(|(number, scan)| {
+            let wanted = input.splits.get(number).map_or(&[][..], Vec::as_slice);
+            let splits = wanted
+                .iter()
+                .map(|split| {
+                    let split = scan
+                        .splits
+                        .get(*split as usize)
+                        .ok_or_else(|| Error::internal(format!("split {split} of a scan is not known")))?;
+                    Ok(wire::Split { payload: split.payload.clone(), size_bytes: split.size_bytes })
+                })
+                .collect::<Result<_>>()?;
+            Ok(wire::ScanSplits { splits })
+        })
+        .collect()
+}
+
+fn exchange_input(
+    execution: &Execution,
+    number: usize,
+    input: &InputShape,
+    task: &TaskInput,
+) -> Result<wire::ExchangeInput> {
+    let mut source_handles = Vec::new();
+    for (at, producer) in input.producers.iter().enumerate() {
+        let producer = execution
+            .stage(*producer)
+            .ok_or_else(|| Error::internal(format!("stage {producer} is no stage of the query")))?;
+        let partitions = match input.edge {
+            Edge::Hash => task.partitions.clone(),
+            Edge::Single | Edge::Broadcast | Edge::Arbitrary => 0..1,
+        };
+        let sources = match input.edge {
+            Edge::Arbitrary => task.sources.get(number).and_then(|of_input| of_input.get(at)).cloned(),
+            Edge::Hash | Edge::Single | Edge::Broadcast => Some(0..u32::MAX),
+        };
+        let Some(sources) = sources else { continue };
+        for (output, record) in producer.outputs.range(sources).map(|(_, selected)| selected) {
+            let handle = SourceHandle::of(record, *output, partitions.clone());
+            source_handles.extend(handle.map(|handle| handle.encode()));
+        }
+    }
+    Ok(wire::ExchangeInput { source_handles })
+}

@@ -1,0 +1,318 @@
+//! The state of the event loop: the core, the connections, the running queries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId};
+use exchange::ExchangeManager;
+use futures::TryFutureExt;
+use protocol::node::{Announcement, NodeReport, wire};
+use scheduler::{AttemptSpec, AttemptStatus, Command, Core, Event};
+
+use super::assignment::assignment;
+use super::connection::{Connection, Outbox};
+use super::execution::{AttemptRecord, Execution, Submission};
+use super::splits::SplitEnumeration;
+use super::{Dispatcher, Input};
+
+/// The state of the event loop.
+pub struct DispatchState {
+    core: Core,
+    epoch: Epoch,
+    exchange: Arc<ExchangeManager>,
+    dispatcher: Dispatcher,
+    connections: BTreeMap<NodeId, Connection>,
+    usage: BTreeMap<NodeId, wire::NodeUsage>,
+    executions: BTreeMap<QueryId, Execution>,
+    /// The newest message for each worker that was not sent yet.
+    desired: BTreeMap<NodeId, PendingDesired>,
+    /// Queries that are gone, but of which a worker still told attempts: they may leave output behind.
+    haunted: BTreeMap<NodeId, BTreeSet<QueryId>>,
+}
+
+struct PendingDesired {
+    incarnation: Incarnation,
+    epoch: Epoch,
+    sequence: u64,
+    attempts: Vec<AttemptSpec>,
+}
+
+/// A connected worker.
+pub struct ConnectedNode<'a> {
+    /// What it told of itself.
+    pub announcement: &'a Announcement,
+    /// What it uses.
+    pub usage: Option<&'a wire::NodeUsage>,
+}
+
+impl DispatchState {
+    pub(super) fn new(
+        core: Core,
+        epoch: Epoch,
+        exchange: Arc<ExchangeManager>,
+        dispatcher: Dispatcher,
+    ) -> Self {
+        DispatchState {
+            core,
+            epoch,
+            exchange,
+            dispatcher,
+            connections: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            executions: BTreeMap::new(),
+            desired: BTreeMap::new(),
+            haunted: BTreeMap::new(),
+        }
+    }
+
+    /// The scheduler's core.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The life of this coordinator.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What is kept of a running query.
+    pub fn execution(&self, query: &QueryId) -> Option<&Execution> {
+        self.executions.get(query)
+    }
+
+    /// What is kept of all running queries.
+    pub fn executions(&self) -> impl Iterator<Item = (&QueryId, &Execution)> {
+        self.executions.iter()
+    }
+
+    /// The connected workers.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeId, ConnectedNode<'_>)> {
+        self.connections.iter().map(|(node, connection)| {
+            let usage = self.usage.get(node);
+            (node, ConnectedNode { announcement: &connection.announcement, usage })
+        })
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        self.core.next_deadline()
+    }
+
+    pub(super) fn take(&mut self, now: Millis, input: Input) {
+        match input {
+            Input::Submit(submission) => self.submit(now, *submission),
+            Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
+            Input::Close(query) => self.step(now, Event::QueryClosed { query }),
+            Input::Splits { query, stage, scan, splits, last } => {
+                let sizes = splits.iter().map(|split| split.size_bytes).collect();
+                let Some(known) = self.executions.get_mut(&query).and_then(|it| it.scan_mut(stage, scan)) else {
+                    return;
+                };
+                known.splits.extend(splits);
+                self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
+            }
+            Input::Attached { announcement, connection, outbox } => {
+                self.attach(now, announcement, connection, outbox);
+            }
+            Input::Reported { node, report } => self.report(now, node, *report),
+            Input::Detached { node, incarnation, connection } => self.detach(now, node, incarnation, connection),
+            Input::Inspect(look) => look(self),
+        }
+    }
+
+    fn submit(&mut self, now: Millis, submission: Submission) {
+        let Submission { query, shape, options, stages, split_options, root } = submission;
+        self.executions.insert(query, Execution::new(&shape, stages, split_options, root));
+        self.step(now, Event::QuerySubmitted { query, shape, options });
+    }
+
+    fn attach(&mut self, now: Millis, announcement: Announcement, connection: u64, outbox: Outbox) {
+        let node = announcement.node_id.clone();
+        tracing::info!(%node, incarnation = announcement.incarnation.0, "worker connected");
+        if let Some(old) = self.connections.get(&node)
+            && old.incarnation != announcement.incarnation
+        {
+            let incarnation = old.incarnation;
+            self.lose(now, node.clone(), incarnation);
+        }
+        self.connections.insert(node, Connection::new(connection, announcement, outbox));
+    }
+
+    fn detach(&mut self, now: Millis, node: NodeId, incarnation: Incarnation, connection: u64) {
+        if self.connections.get(&node).is_some_and(|current| current.id == connection) {
+            tracing::warn!(%node, "worker disconnected");
+            self.connections.remove(&node);
+            self.usage.remove(&node);
+            self.lose(now, node, incarnation);
+        }
+    }
+
+    fn lose(&mut self, now: Millis, node: NodeId, incarnation: Incarnation) {
+        for execution in self.executions.values_mut() {
+            for record in execution.attempts.values_mut() {
+                record.is_running &= record.node != node;
+            }
+        }
+        self.step(now, Event::WorkerDisconnected { node, incarnation });
+    }
+
+    fn report(&mut self, now: Millis, node: NodeId, report: NodeReport) {
+        let heard = SystemTime::now();
+        let mut strangers = BTreeSet::new();
+        for (status, payload) in report.report.attempts.iter().zip(report.payloads) {
+            let query = status.attempt.task.query;
+            let Some(execution) = self.executions.get_mut(&query) else {
+                strangers.insert(query);
+                continue;
+            };
+            if let Some(record) = payload.commit_record {
+                execution.reported_records.insert(record.attempt, record);
+            }
+            let record = execution.attempts.entry(status.attempt).or_insert_with(|| AttemptRecord {
+                node: node.clone(),
+                is_running: true,
+                peak_memory_bytes: 0,
+                stats: wire::AttemptStats::default(),
+                created: heard,
+                last_heard: heard,
+            });
+            record.is_running = status.status == AttemptStatus::Running;
+            record.peak_memory_bytes = status.peak_memory_bytes;
+            record.stats = payload.stats;
+            record.last_heard = heard;
+        }
+        self.exorcise(&node, strangers);
+        if let Some(usage) = report.usage {
+            self.usage.insert(node.clone(), usage);
+        }
+        self.step(now, Event::WorkerReported { node, report: report.report });
+    }
+
+    /// Cleans again after queries that are gone, once a worker that still held some of them lets go.
+    fn exorcise(&mut self, node: &NodeId, strangers: BTreeSet<QueryId>) {
+        let before = match strangers.is_empty() {
+            true => self.haunted.remove(node).unwrap_or_default(),
+            false => self.haunted.insert(node.clone(), strangers.clone()).unwrap_or_default(),
+        };
+        for query in before.difference(&strangers) {
+            self.clean(*query);
+        }
+    }
+
+    pub(super) fn step(&mut self, now: Millis, event: Event) {
+        let mut commands = Vec::new();
+        self.core.step(now, event, &mut commands);
+        for command in commands {
+            self.carry_out(command);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::SetDesired { node, incarnation, epoch, sequence, attempts } => {
+                self.desired.insert(node, PendingDesired { incarnation, epoch, sequence, attempts });
+            }
+            Command::RequestSplits { query, stage, scan, count_max } => {
+                let dispatcher = &self.dispatcher;
+                let Some(execution) = self.executions.get_mut(&query) else { return };
+                let options = execution.split_options.clone();
+                let Some(known) = execution.scan_mut(stage, scan) else { return };
+                let description = known.description.clone();
+                let enumeration = known.enumeration.get_or_insert_with(|| {
+                    let splits = async move { description.connector.splits(&description.scan, &options).await };
+                    SplitEnumeration::start(query, stage, scan, splits, dispatcher.clone())
+                });
+                enumeration.request(count_max);
+            }
+            Command::OutputSelected { output, winner } => self.select(output, winner),
+            Command::StageSealed { query, stage, tasks } => {
+                if stage.0 == 0
+                    && let Some(execution) = self.executions.get(&query)
+                {
+                    execution.root.seal(tasks);
+                }
+            }
+            Command::QueryFinished { query, outcome } => {
+                if let Some(execution) = self.executions.get(&query) {
+                    execution.root.finish(outcome);
+                }
+            }
+            Command::QueryReleased { query } => {
+                self.executions.remove(&query);
+                self.clean(query);
+            }
+        }
+    }
+
+    fn select(&mut self, output: OutputId, winner: AttemptId) {
+        let query = output.task.query;
+        let Some(execution) = self.executions.get_mut(&query) else { return };
+        let Some(record) = execution.reported_records.remove(&winner) else {
+            tracing::error!(%winner, "the output of an attempt was selected without its commit record");
+            let error = Error::internal(format!("the commit record of attempt {winner} is missing"));
+            let dispatcher = self.dispatcher.clone();
+            tokio::spawn(async move { dispatcher.cancel(query, error).await });
+            return;
+        };
+        let record = Arc::new(record);
+        let task = output.task;
+        if task.stage.0 == 0 {
+            execution.root.select(output, Arc::clone(&record));
+        }
+        if let Some(stage) = execution.stages.get_mut(task.stage.0 as usize) {
+            stage.outputs.insert(task.partition, (output, record));
+        }
+    }
+
+    /// Deletes what a query left in the exchange.
+    fn clean(&self, query: QueryId) {
+        let exchange = Arc::clone(&self.exchange);
+        tokio::spawn(
+            async move { exchange.remove_query(query).await }
+                .inspect_err(move |error| tracing::warn!(%query, %error, "cleaning the exchange failed")),
+        );
+    }
+
+    /// Sends the newest message to each worker that has one waiting.
+    pub(super) fn flush(&mut self) {
+        for (node, pending) in std::mem::take(&mut self.desired) {
+            let Some(connection) = self.connections.get_mut(&node) else { continue };
+            if connection.incarnation != pending.incarnation {
+                continue;
+            }
+            let mut message = wire::Desired {
+                epoch: pending.epoch.0,
+                sequence: pending.sequence,
+                attempts: pending.attempts.iter().map(|spec| spec.attempt.into()).collect(),
+                assignments: Vec::new(),
+                fragments: Vec::new(),
+            };
+            let mut fragments = BTreeSet::new();
+            for spec in pending.attempts.iter().filter(|spec| connection.lacks_attempt(&spec.attempt)) {
+                let task = spec.attempt.task;
+                let Some(execution) = self.executions.get(&task.query) else { continue };
+                match assignment(execution, spec) {
+                    Ok(assignment) => message.assignments.push(assignment),
+                    Err(error) => {
+                        tracing::error!(attempt = %spec.attempt, %error, "an attempt cannot be described");
+                        let dispatcher = self.dispatcher.clone();
+                        tokio::spawn(async move { dispatcher.cancel(task.query, error).await });
+                        continue;
+                    }
+                }
+                if connection.lacks_fragment(task.query, task.stage)
+                    && fragments.insert((task.query, task.stage))
+                    && let Some(stage) = execution.stage(task.stage)
+                {
+                    message.fragments.push(wire::Fragment {
+                        query: task.query.to_string(),
+                        stage: task.stage.0,
+                        encoded: stage.fragment.clone(),
+                    });
+                }
+            }
+            let attempts = pending.attempts.iter().map(|spec| spec.attempt).collect();
+            connection.send_desired(message, attempts);
+        }
+    }
+}

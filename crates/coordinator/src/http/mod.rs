@@ -1,0 +1,70 @@
+//! The coordinator's HTTP surface.
+
+mod base_uri;
+mod node;
+mod query;
+mod results;
+mod statement;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tower_http::compression::CompressionLayer;
+
+use crate::node::NodeDescription;
+use crate::services::Services;
+
+/// What the resources share.
+#[derive(Clone)]
+pub struct HttpState {
+    /// The parts of the coordinator.
+    pub services: Arc<Services>,
+    /// What the node tells of itself.
+    pub node: Arc<NodeDescription>,
+}
+
+impl FromRef<HttpState> for Arc<Services> {
+    fn from_ref(state: &HttpState) -> Self {
+        Arc::clone(&state.services)
+    }
+}
+
+/// All resources.
+pub fn router(state: HttpState) -> Router {
+    Router::new()
+        .merge(statement::routes())
+        .merge(query::routes())
+        .merge(node::routes())
+        .layer(CompressionLayer::new().gzip(true))
+        .with_state(state)
+}
+
+/// An answer that is not the one that was asked for: a status and a sentence.
+#[derive(Debug)]
+pub struct Refusal(pub StatusCode, pub String);
+
+impl Refusal {
+    /// 400
+    pub fn bad_request(text: impl Into<String>) -> Self {
+        Refusal(StatusCode::BAD_REQUEST, text.into())
+    }
+
+    /// 404
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Refusal(StatusCode::NOT_FOUND, text.into())
+    }
+
+    /// 410
+    pub fn gone(text: impl Into<String>) -> Self {
+        Refusal(StatusCode::GONE, text.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}

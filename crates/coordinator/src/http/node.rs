@@ -1,0 +1,93 @@
+//! `/v1/info`, `/v1/status`, `/v1/node`: the node and the cluster.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::{HttpState, Refusal};
+use crate::NODE_VERSION;
+use crate::services::Services;
+
+/// The resources.
+pub fn routes() -> Router<HttpState> {
+    Router::new()
+        .route("/v1/info", get(info))
+        .route("/v1/info/state", get(state).put(change_state))
+        .route("/v1/info/coordinator", get(|| async { StatusCode::OK }))
+        .route("/v1/status", get(status))
+        .route("/v1/node", get(nodes))
+}
+
+async fn info(State(state): State<HttpState>) -> Json<Value> {
+    let node = &state.node;
+    Json(json!({
+        "nodeId": node.node_id.as_str(),
+        "state": "ACTIVE",
+        "nodeVersion": { "version": NODE_VERSION },
+        "environment": node.environment,
+        "coordinator": true,
+        "coordinatorId": node.coordinator_id,
+        "starting": false,
+        "uptime": node.uptime(),
+    }))
+}
+
+async fn state() -> Json<&'static str> {
+    Json("ACTIVE")
+}
+
+async fn change_state(Json(wanted): Json<String>) -> Result<StatusCode, Refusal> {
+    match wanted.as_str() {
+        "ACTIVE" => Ok(StatusCode::OK),
+        "SHUTTING_DOWN" | "DRAINING" => Err(Refusal::bad_request("A coordinator cannot be drained")),
+        other => Err(Refusal::bad_request(format!("Invalid state transition to {other}"))),
+    }
+}
+
+async fn status(State(state): State<HttpState>) -> Json<Value> {
+    let node = &state.node;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Json(json!({
+        "nodeId": node.node_id.as_str(),
+        "nodeVersion": { "version": NODE_VERSION },
+        "environment": node.environment,
+        "coordinator": true,
+        "uptime": node.uptime(),
+        "externalAddress": node.http_uri,
+        "internalAddress": node.http_uri,
+        "memoryInfo": {
+            "availableProcessors": processors,
+            "pool": {
+                "maxBytes": 0,
+                "reservedBytes": 0,
+                "freeBytes": 0,
+                "queryMemoryReservations": {},
+            },
+        },
+        "processors": processors,
+        "processCpuLoad": 0.0,
+        "systemCpuLoad": 0.0,
+        "heapUsed": 0,
+        "heapAvailable": 0,
+        "nonHeapUsed": 0,
+    }))
+}
+
+/// The connected workers.
+async fn nodes(State(services): State<Arc<Services>>) -> Result<Json<Value>, Refusal> {
+    let nodes = services
+        .dispatcher
+        .inspect(|state| {
+            let nodes = state.nodes().map(|(node, connected)| {
+                json!({ "nodeId": node.as_str(), "uri": connected.announcement.http_uri })
+            });
+            nodes.collect::<Vec<_>>()
+        })
+        .await
+        .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    Ok(Json(Value::Array(nodes)))
+}

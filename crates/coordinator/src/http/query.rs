@@ -1,0 +1,151 @@
+//! `/v1/query`: looking at queries, and ending them.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query as Parameters, State};
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use base::{Error, ErrorCode};
+use chrono::{DateTime, Utc};
+use protocol::client::FailureInfo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{HttpState, Refusal};
+use crate::query::{Query, QueryProgress, trino_duration};
+use crate::services::Services;
+
+/// The resources.
+pub fn routes() -> Router<HttpState> {
+    Router::new()
+        .route("/v1/query", get(list))
+        .route("/v1/query/{query}", get(one).delete(cancel))
+        .route("/v1/query/{query}/killed", put(kill))
+        .route("/v1/query/{query}/preempted", put(preempt))
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    state: Option<String>,
+}
+
+async fn list(State(services): State<Arc<Services>>, Parameters(wanted): Parameters<Wanted>) -> Json<Value> {
+    let state = wanted.state.map(|state| state.to_uppercase());
+    let queries = services.queries.all();
+    let matching = queries
+        .iter()
+        .filter(|query| state.as_deref().is_none_or(|state| query.state().as_str() == state));
+    Json(Value::Array(matching.map(|query| summary(query)).collect()))
+}
+
+async fn one(State(services): State<Arc<Services>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let query = find(&services, &id)?;
+    QueryProgress::refresh(&services, &query).await;
+    let mut document = summary(&query);
+    let error = query.error();
+    document["failureInfo"] = error.as_ref().map_or(Value::Null, |error| json!(FailureInfo::of(error)));
+    document["stages"] = json!(query.progress().statement_stats(&query).root_stage);
+    document["finalQueryInfo"] = json!(query.state().is_final());
+    Ok(Json(document))
+}
+
+fn summary(query: &Query) -> Value {
+    let status = query.status();
+    let times = &status.times;
+    let progress = query.progress();
+    let stats = progress.statement_stats(query);
+    let client = &query.client;
+    let at = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let millis = |count: u64| trino_duration(base::Duration::millis(count));
+    json!({
+        "queryId": query.id.to_string(),
+        "session": {
+            "queryId": query.id.to_string(),
+            "user": client.user,
+            "source": client.source,
+            "catalog": client.catalog,
+            "schema": client.schema,
+        },
+        "resourceGroupId": ["global"],
+        "state": status.state.as_str(),
+        "scheduled": stats.scheduled,
+        "self": format!("/v1/query/{}", query.id),
+        "query": query.text,
+        "updateType": status.update_type,
+        "queryStats": {
+            "createTime": at(times.created),
+            "endTime": times.ended.map(at),
+            "queuedTime": millis(stats.queued_time_millis),
+            "elapsedTime": millis(stats.elapsed_time_millis),
+            "executionTime": millis(stats.elapsed_time_millis.saturating_sub(stats.queued_time_millis)),
+            "planningTime": millis(stats.planning_time_millis),
+            "totalDrivers": stats.total_splits,
+            "queuedDrivers": stats.queued_splits,
+            "runningDrivers": stats.running_splits,
+            "completedDrivers": stats.completed_splits,
+            "failedTasks": progress.stages.iter().map(|stage| stage.failed_attempts + stage.lost_attempts).sum::<u32>(),
+            "physicalInputDataSize": format!("{}B", stats.physical_input_bytes),
+            "rawInputDataSize": format!("{}B", stats.processed_bytes),
+            "rawInputPositions": stats.processed_rows,
+            "spilledDataSize": format!("{}B", stats.spilled_bytes),
+            "peakUserMemoryReservation": format!("{}B", stats.peak_memory_bytes),
+            "peakTotalMemoryReservation": format!("{}B", stats.peak_memory_bytes),
+            "totalCpuTime": millis(stats.cpu_time_millis),
+            "totalScheduledTime": millis(stats.wall_time_millis),
+            "fullyBlocked": false,
+            "blockedReasons": [],
+            "progressPercentage": stats.progress_percentage,
+            "runningPercentage": stats.running_percentage,
+        },
+        "errorType": status.error.as_ref().map(|error| error.code().error_type.as_str()),
+        "errorCode": status.error.as_ref().map(|error| {
+            let code = error.code();
+            json!({ "code": code.code, "name": code.name, "type": code.error_type.as_str(), "fatal": false })
+        }),
+        "retryPolicy": "TASK",
+    })
+}
+
+async fn cancel(
+    State(services): State<Arc<Services>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    // Cancelling a query that is forgotten is no error.
+    if let Some(query) = services.query(&id) {
+        services.end(&query, Query::canceled()).await;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn kill(state: State<Arc<Services>>, id: Path<String>, message: Bytes) -> Result<StatusCode, Refusal> {
+    end(state, id, ErrorCode::ADMINISTRATIVELY_KILLED, "Query killed.", &message).await
+}
+
+async fn preempt(state: State<Arc<Services>>, id: Path<String>, message: Bytes) -> Result<StatusCode, Refusal> {
+    end(state, id, ErrorCode::ADMINISTRATIVELY_PREEMPTED, "Query preempted.", &message).await
+}
+
+async fn end(
+    State(services): State<Arc<Services>>,
+    Path(id): Path<String>,
+    code: ErrorCode,
+    what: &str,
+    message: &[u8],
+) -> Result<StatusCode, Refusal> {
+    let query = find(&services, &id)?;
+    if query.state().is_final() {
+        return Err(Refusal(StatusCode::CONFLICT, "Query is already finished".into()));
+    }
+    let text = match String::from_utf8_lossy(message).trim() {
+        "" => format!("{what} No message provided."),
+        message => format!("{what} Message: {message}"),
+    };
+    services.end(&query, Error::new(code, text)).await;
+    Ok(StatusCode::ACCEPTED)
+}
+
+fn find(services: &Services, id: &str) -> Result<Arc<Query>, Refusal> {
+    services.query(id).ok_or_else(|| Refusal::gone("Query not found"))
+}

@@ -1,0 +1,207 @@
+//! `/v1/statement`: the statement protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use protocol::client::ClientContext;
+use tokio::time::Instant;
+
+use super::base_uri::BaseUri;
+use super::results::respond;
+use super::{HttpState, Refusal};
+use crate::query::{Page, PageError, Query, QueryProgress, QueryState, run};
+use crate::services::Services;
+use crate::slug::SlugContext;
+
+/// How long a request for a page waits for something to tell.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The resources.
+pub fn routes() -> Router<HttpState> {
+    Router::new()
+        .route("/v1/statement", post(submit).head(|| async { StatusCode::OK }))
+        .route("/v1/statement/queued/{query}/{slug}/{token}", get(queued).delete(cancel_queued))
+        .route(
+            "/v1/statement/executing/{query}/{slug}/{token}",
+            get(executing).head(heartbeat).delete(cancel_executing),
+        )
+        .route(
+            "/v1/statement/executing/partialCancel/{query}/{stage}/{slug}/{token}",
+            delete(partial_cancel),
+        )
+}
+
+/// The parts of a page's address.
+type Address = Path<(String, String, u64)>;
+
+async fn submit(
+    State(services): State<Arc<Services>>,
+    base: BaseUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let text = std::str::from_utf8(&body).map_err(|_| Refusal::bad_request("SQL statement is not UTF-8"))?;
+    if text.trim().is_empty() {
+        return Err(Refusal::bad_request("SQL statement is empty"));
+    }
+    let client = client_context(&headers)?;
+    let query = services.accept(text.to_string(), client);
+    let next = queued_uri(&base, &query, 1);
+    Ok(respond(&base, &query, &Page::default(), Some(next)))
+}
+
+fn client_context(headers: &HeaderMap) -> Result<ClientContext, Refusal> {
+    let mut texts = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let value = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| Refusal::bad_request(format!("header {name} is not UTF-8")))?;
+        texts.push((name.as_str(), value));
+    }
+    ClientContext::from_headers(texts).map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+async fn queued(
+    State(services): State<Arc<Services>>,
+    base: BaseUri,
+    Path((id, slug, token)): Address,
+) -> Result<Response, Refusal> {
+    let query = find(&services, &id, SlugContext::Queued, token, &slug)?;
+    query.touch();
+    if token == 0 || token > query.queued_token() + 1 {
+        return Err(Refusal::gone("Invalid token"));
+    }
+    query.raise_queued_token(token);
+    if query.begin() {
+        tokio::spawn(run(Arc::clone(&services), Arc::clone(&query)));
+    }
+    // Waiting in vain is no error: the client asks again.
+    let _ = tokio::time::timeout(WAIT_MAX, query.reached(QueryState::Planning)).await;
+    let next = match query.state() {
+        QueryState::Queued => Some(queued_uri(&base, &query, token + 1)),
+        QueryState::Failed => None,
+        _ => Some(executing_uri(&base, &query, 0)),
+    };
+    Ok(respond(&base, &query, &Page::default(), next))
+}
+
+async fn executing(
+    State(services): State<Arc<Services>>,
+    base: BaseUri,
+    Path((id, slug, token)): Address,
+) -> Result<Response, Refusal> {
+    let query = find(&services, &id, SlugContext::Executing, token, &slug)?;
+    query.touch();
+    let page = page(&services, &query, token).await?;
+    QueryProgress::refresh(&services, &query).await;
+    let failed = query.state() == QueryState::Failed;
+    let is_final = page.is_last && page.data.is_none();
+    let next = (!failed && !is_final).then(|| executing_uri(&base, &query, token + 1));
+    let page = if failed { Page::default() } else { page };
+    Ok(respond(&base, &query, &page, next))
+}
+
+/// The page of a token: the one that is kept, or the next one.
+async fn page(services: &Arc<Services>, query: &Arc<Query>, token: u64) -> Result<Page, Refusal> {
+    let deadline = Instant::now() + WAIT_MAX;
+    let mut pages = query.pages.lock().await;
+    pages.check(token).map_err(|error| match error {
+        PageError::Gone => Refusal::gone("Invalid token"),
+        PageError::Unknown => Refusal::not_found("Invalid token"),
+    })?;
+    if let Some(page) = pages.kept(token) {
+        return Ok(page);
+    }
+    if !pages.has_source() {
+        // The lock is free while nothing is known, so that rows can come.
+        drop(pages);
+        let _ = tokio::time::timeout_at(deadline, query.has_columns()).await;
+        pages = query.pages.lock().await;
+        if let Some(page) = pages.kept(token) {
+            return Ok(page);
+        }
+    }
+    if query.state() == QueryState::Failed {
+        return Ok(pages.keep_empty(token, true));
+    }
+    if !pages.has_source() {
+        return Ok(pages.keep_empty(token, false));
+    }
+    match pages.make(token, deadline).await {
+        Ok(page) => {
+            if page.is_last && page.data.is_none() {
+                services.finish(query).await;
+            }
+            Ok(page)
+        }
+        Err(error) => {
+            let page = pages.keep_empty(token, true);
+            drop(pages);
+            services.end(query, error).await;
+            Ok(page)
+        }
+    }
+}
+
+async fn heartbeat(
+    State(services): State<Arc<Services>>,
+    Path((id, slug, token)): Address,
+) -> Result<StatusCode, Refusal> {
+    find(&services, &id, SlugContext::Executing, token, &slug)?.touch();
+    Ok(StatusCode::OK)
+}
+
+async fn cancel_queued(
+    State(services): State<Arc<Services>>,
+    Path((id, slug, token)): Address,
+) -> Result<StatusCode, Refusal> {
+    let query = find(&services, &id, SlugContext::Queued, token, &slug)?;
+    services.end(&query, Query::canceled()).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn cancel_executing(
+    State(services): State<Arc<Services>>,
+    Path((id, slug, token)): Address,
+) -> Result<StatusCode, Refusal> {
+    let query = find(&services, &id, SlugContext::Executing, token, &slug)?;
+    services.end(&query, Query::canceled()).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Under fault-tolerant execution no single stage can be cancelled; as in Trino, asking for it does nothing.
+async fn partial_cancel(
+    State(services): State<Arc<Services>>,
+    Path((id, _stage, slug, token)): Path<(String, u32, String, u64)>,
+) -> Result<Response, Refusal> {
+    find(&services, &id, SlugContext::Executing, token, &slug)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn find(
+    services: &Services,
+    id: &str,
+    context: SlugContext,
+    token: u64,
+    slug: &str,
+) -> Result<Arc<Query>, Refusal> {
+    services
+        .query(id)
+        .filter(|query| query.slug.is_valid(context, token, slug))
+        .ok_or_else(|| Refusal::not_found("Query not found"))
+}
+
+fn queued_uri(base: &BaseUri, query: &Query, token: u64) -> String {
+    let slug = query.slug.make(SlugContext::Queued, token);
+    format!("{}/v1/statement/queued/{}/{slug}/{token}", base.0, query.id)
+}
+
+fn executing_uri(base: &BaseUri, query: &Query, token: u64) -> String {
+    let slug = query.slug.make(SlugContext::Executing, token);
+    format!("{}/v1/statement/executing/{}/{slug}/{token}", base.0, query.id)
+}

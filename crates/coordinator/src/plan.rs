@@ -1,0 +1,145 @@
+//! From an analysed query to what the scheduler and the workers need.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use base::{Error, ErrorCode, QueryId, Result};
+use bytes::Bytes;
+use config::{RetryPolicy, SessionSettings};
+use connector::SplitOptions;
+use operators::encode_fragment;
+use planner::{FragmentedPlan, PlannerOptions};
+use scheduler::{QueryOptions, QueryShape};
+use sql::AnalyzedQuery;
+
+use crate::dispatch::{RootOutput, ScanDescription, StageDescription, Submission};
+use crate::services::Services;
+use crate::statement::StatementContext;
+
+/// A query that can be handed to the scheduler.
+pub struct PlannedQuery {
+    /// The schema of the result.
+    pub output_schema: SchemaRef,
+    /// The fragments.
+    pub plan: FragmentedPlan,
+    stages: Vec<StageDescription>,
+    shape: QueryShape,
+    options: QueryOptions,
+    split_options: SplitOptions,
+}
+
+impl PlannedQuery {
+    /// The plan as `EXPLAIN` shows it.
+    pub fn explain(&self) -> String {
+        self.plan.explain()
+    }
+
+    /// What is handed to the scheduler.
+    pub fn into_submission(self, query: QueryId, root: Arc<RootOutput>) -> Submission {
+        Submission {
+            query,
+            shape: self.shape,
+            options: self.options,
+            stages: self.stages,
+            split_options: self.split_options,
+            root,
+        }
+    }
+}
+
+/// Plans a query.
+pub async fn plan(
+    services: &Arc<Services>,
+    context: &StatementContext,
+    analyzed: AnalyzedQuery,
+) -> Result<PlannedQuery> {
+    let settings = &context.settings;
+    if settings.retry_policy == RetryPolicy::Task {
+        services.config.require_exchange_manager()?;
+    }
+    let plan = planner::plan(&analyzed.plan, &planner_options(context)).await?;
+    let count_max = services.config.query.max_stage_count as usize;
+    if plan.fragments.len() > count_max {
+        let text = format!(
+            "Number of stages in the query ({}) exceeds the allowed maximum ({count_max}). If the query contains \
+             multiple aggregates with DISTINCT over different columns, please set the \
+             'distinct_aggregations_strategy' session property to 'single_step'. If the query contains WITH clauses \
+             that are referenced more than once, please create temporary table(s) for the queries in those clauses.",
+            plan.fragments.len()
+        );
+        return Err(Error::new(ErrorCode::QUERY_HAS_TOO_MANY_STAGES, text));
+    }
+    let stages = plan
+        .fragments
+        .iter()
+        .map(|fragment| {
+            let scans = fragment
+                .scans
+                .iter()
+                .map(|scan| {
+                    let connector = Arc::clone(services.catalogs.require(&scan.catalog)?);
+                    Ok(ScanDescription { connector, scan: scan.scan.clone() })
+                })
+                .collect::<Result<_>>()?;
+            Ok(StageDescription { fragment: Bytes::from(encode_fragment(&fragment.fragment)?), scans })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let slots = services
+        .dispatcher
+        .inspect(|state| {
+            let active = state.core().nodes().filter(|node| node.state.is_some());
+            active.map(|node| node.capacity.slots as usize).collect::<Vec<_>>()
+        })
+        .await?;
+    Ok(PlannedQuery {
+        output_schema: plan.output_schema.clone(),
+        shape: plan.shape(),
+        stages,
+        options: query_options(settings),
+        split_options: SplitOptions {
+            target_size_bytes: settings.standard_split_size.0,
+            node_count: slots.len().max(1),
+            slot_count: slots.iter().sum::<usize>().max(1),
+        },
+        plan,
+    })
+}
+
+/// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it.
+pub async fn explain_logical(
+    _services: &Arc<Services>,
+    context: &StatementContext,
+    analyzed: AnalyzedQuery,
+) -> Result<String> {
+    planner::explain_logical(&analyzed.plan, &planner_options(context)).await
+}
+
+fn planner_options(context: &StatementContext) -> PlannerOptions {
+    PlannerOptions {
+        partition_count: context.settings.max_partition_count,
+        time_zone: context.session.time_zone.clone(),
+        ..PlannerOptions::default()
+    }
+}
+
+fn query_options(settings: &SessionSettings) -> QueryOptions {
+    QueryOptions {
+        task_retry_attempts_per_task: settings.task_retry_attempts_per_task,
+        failed_tasks_max: settings.max_failed_tasks,
+        retry_initial_delay: settings.retry_initial_delay.as_millis(),
+        retry_max_delay: settings.retry_max_delay.as_millis(),
+        retry_delay_scale_factor: settings.retry_delay_scale_factor,
+        task_memory_bytes: settings.task_memory.map(|size| size.0),
+        task_memory_growth_factor: settings.task_memory_growth_factor,
+        task_memory_estimation_quantile: settings.task_memory_estimation_quantile,
+        memory_grows_on_worker_crash: settings.memory_requirement_increase_on_worker_crash,
+        task_split_count_max: settings.max_task_split_count,
+        arbitrary_task_target_bytes_min: settings.arbitrary_task_target_size_min.0,
+        arbitrary_task_target_bytes_max: settings.arbitrary_task_target_size_max.0,
+        arbitrary_task_target_growth_period: settings.arbitrary_task_target_size_growth_period,
+        arbitrary_task_target_growth_factor: settings.arbitrary_task_target_size_growth_factor,
+        hash_task_target_bytes: settings.hash_task_target_size.0,
+        task_to_slot_ratio_min: settings.hash_task_to_node_min_ratio,
+        ..QueryOptions::default()
+    }
+}

@@ -1,0 +1,125 @@
+//! `EXPLAIN ANALYZE`: runs a query, drops its rows, and shows what each stage did.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use base::{Error, Result};
+
+use super::limits::trino_duration;
+use super::progress::{QueryProgress, StageProgress};
+use super::run::submit;
+use super::{Query, QueryState};
+use crate::plan::PlannedQuery;
+use crate::services::Services;
+use crate::statement::{QUERY_PLAN, StatementResult};
+
+/// Runs a planned query and shows its plan with what each stage did.
+pub async fn explain_analyze(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    planned: PlannedQuery,
+    _verbose: bool,
+) -> Result<StatementResult> {
+    let plan = planned.plan.clone();
+    let root = submit(services, query, planned).await;
+    root.finished().await?;
+    QueryProgress::refresh(services, query).await;
+    let progress = query.progress();
+    let operators = operator_lines(services, query).await?;
+    services.dispatcher.close(query.id).await;
+    query.advance(QueryState::Finishing);
+    let mut text = summary(query, &progress);
+    text.push_str(&plan.explain_with(
+        |stage| progress.stages.get(stage.0 as usize).map(stage_lines).unwrap_or_default(),
+        |stage, operator| {
+            let of_stage = operators.get(stage.0 as usize)?;
+            of_stage.get(operator).cloned()
+        },
+    ));
+    StatementResult::text(QUERY_PLAN, text)
+}
+
+fn summary(query: &Query, progress: &QueryProgress) -> String {
+    let status = query.status();
+    let attempts: u32 = progress.stages.iter().map(|stage| stage.attempts).sum();
+    let tasks: u32 = progress.stages.iter().map(|stage| stage.tasks).sum();
+    let elapsed = base::Duration(u64::try_from(status.times.created_at.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    format!(
+        "Query {}: {} stages, {tasks} tasks, {attempts} attempts on {} nodes in {}, peak memory {}\n\n",
+        query.id,
+        progress.stages.len(),
+        progress.nodes.len(),
+        trino_duration(elapsed),
+        size(progress.peak_memory_bytes),
+    )
+}
+
+/// The lines under a fragment's title.
+fn stage_lines(stage: &StageProgress) -> Vec<String> {
+    let work = &stage.work;
+    let mut lines = vec![
+        format!(
+            "Tasks: {}, attempts: {} (failed: {}, lost: {}), nodes: {}",
+            stage.tasks,
+            stage.attempts,
+            stage.failed_attempts,
+            stage.lost_attempts,
+            stage.nodes.len()
+        ),
+        format!(
+            "CPU: {}, wall: {}, scanned: {} rows ({}), exchange input: {}",
+            trino_duration(base::Duration(work.cpu_nanos)),
+            trino_duration(base::Duration(work.wall_nanos)),
+            work.scanned_rows,
+            size(work.scanned_bytes),
+            size(work.exchange_input_bytes)
+        ),
+    ];
+    let mut output =
+        format!("Output: {} rows ({}, stored: {})", stage.output_rows, size(stage.output_bytes), size(work.stored_bytes));
+    if work.spilled_bytes > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(output, ", spilled: {}", size(work.spilled_bytes));
+    }
+    lines.push(output);
+    lines
+}
+
+/// For each stage and each operator in its plan, what the committed attempts did there.
+async fn operator_lines(services: &Services, query: &Query) -> Result<Vec<Vec<String>>> {
+    let id = query.id;
+    let totals = services
+        .dispatcher
+        .inspect(move |state| {
+            let execution = state.execution(&id)?;
+            let stages = execution.stages.iter().map(|stage| {
+                let mut totals: Vec<(u64, u64)> = Vec::new();
+                for (_, record) in stage.outputs.values() {
+                    let Some(attempt) = execution.attempts.get(&record.attempt) else { continue };
+                    totals.resize(totals.len().max(attempt.stats.operators.len()), (0, 0));
+                    for (total, operator) in totals.iter_mut().zip(&attempt.stats.operators) {
+                        total.0 += operator.output_rows;
+                        total.1 += operator.cpu_nanos;
+                    }
+                }
+                totals
+            });
+            Some(stages.collect::<Vec<_>>())
+        })
+        .await?
+        .ok_or_else(|| Error::internal("the query was forgotten before it was explained"))?;
+    let line = |(rows, nanos): (u64, u64)| {
+        format!("Output: {rows} rows, CPU: {}", trino_duration(base::Duration(nanos)))
+    };
+    Ok(totals.into_iter().map(|stage| stage.into_iter().map(line).collect()).collect())
+}
+
+/// A size with two digits after the point in the largest unit it fills, as Trino writes it.
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 5] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)];
+    let (unit, unit_bytes) = UNITS.into_iter().find(|(_, unit)| bytes >= *unit).unwrap_or(("B", 1));
+    match unit_bytes {
+        1 => format!("{bytes}B"),
+        _ => format!("{:.2}{unit}", bytes as f64 / unit_bytes as f64),
+    }
+}

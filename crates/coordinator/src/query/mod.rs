@@ -1,0 +1,197 @@
+//! The life of a query: accepted, planned, run, delivered, remembered.
+
+mod explain_analyze;
+mod limits;
+mod pages;
+mod progress;
+mod registry;
+mod run;
+mod state;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Instant, SystemTime};
+
+use base::{Error, ErrorCode, QueryId};
+use protocol::client::ClientContext;
+use sql::OutputColumn;
+use tokio::sync::watch;
+
+use crate::dispatch::RootOutput;
+use crate::slug::Slug;
+
+pub use limits::{abandoned, trino_duration};
+pub use pages::{Page, PageError, Pages};
+pub use progress::QueryProgress;
+pub use registry::QueryRegistry;
+pub use run::run;
+pub use state::{QueryState, QueryStatus, SessionChange};
+
+/// A query that was accepted.
+pub struct Query {
+    /// Its name.
+    pub id: QueryId,
+    /// The statement.
+    pub text: String,
+    /// What the client told of itself and its session.
+    pub client: ClientContext,
+    /// The secrets in its addresses.
+    pub slug: Slug,
+    /// The result as the client fetches it.
+    pub pages: tokio::sync::Mutex<Pages>,
+    status: Mutex<QueryStatus>,
+    /// The committed outputs of its root stage, once it was handed to the scheduler.
+    root: Mutex<Option<Arc<RootOutput>>>,
+    /// The last that is known of its stages; kept when the scheduler has forgotten it.
+    progress: Mutex<QueryProgress>,
+    changed: watch::Sender<()>,
+    /// Whether it was begun: the client has asked for the first page.
+    begun: AtomicBool,
+    /// The last token of a page asked for while it was queued.
+    queued_token: AtomicU64,
+}
+
+impl Query {
+    /// A query that is accepted now.
+    pub fn new(id: QueryId, text: String, client: ClientContext) -> Self {
+        Query {
+            id,
+            text,
+            client,
+            slug: Slug::random(),
+            pages: tokio::sync::Mutex::new(Pages::default()),
+            status: Mutex::new(QueryStatus::new()),
+            root: Mutex::new(None),
+            progress: Mutex::new(QueryProgress::default()),
+            changed: watch::Sender::new(()),
+            begun: AtomicBool::new(false),
+            queued_token: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether this call is the one that begins it.
+    pub fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::AcqRel)
+    }
+
+    /// The last token of a page asked for while it was queued.
+    pub fn queued_token(&self) -> u64 {
+        self.queued_token.load(Ordering::Acquire)
+    }
+
+    /// A page of that token was asked for while it was queued.
+    pub fn raise_queued_token(&self, token: u64) {
+        self.queued_token.fetch_max(token, Ordering::AcqRel);
+    }
+
+    /// What is known of it.
+    pub fn status(&self) -> QueryStatus {
+        lock(&self.status).clone()
+    }
+
+    /// Its state.
+    pub fn state(&self) -> QueryState {
+        lock(&self.status).state
+    }
+
+    /// Its error, if it failed.
+    pub fn error(&self) -> Option<Error> {
+        lock(&self.status).error.clone()
+    }
+
+    /// Moves on to a later state. Says whether it did.
+    pub fn advance(&self, state: QueryState) -> bool {
+        let advanced = lock(&self.status).advance(state);
+        if advanced {
+            self.changed.send_replace(());
+        }
+        advanced
+    }
+
+    /// Fails, unless it has ended. Says whether it did.
+    pub fn fail(&self, error: Error) -> bool {
+        let failed = {
+            let mut status = lock(&self.status);
+            let failed = status.advance(QueryState::Failed);
+            if failed {
+                tracing::info!(query = %self.id, code = error.code().name, %error, "query failed");
+                status.error = Some(error);
+            }
+            failed
+        };
+        self.changed.send_replace(());
+        failed
+    }
+
+    /// The columns of the result are known.
+    pub fn set_columns(&self, columns: Vec<OutputColumn>) {
+        lock(&self.status).columns = Some(columns);
+        self.changed.send_replace(());
+    }
+
+    /// What kind of statement it is, and what the client is to change in its session.
+    pub fn set_update(&self, update_type: Option<&'static str>, session_changes: Vec<SessionChange>) {
+        let mut status = lock(&self.status);
+        status.update_type = update_type;
+        status.session_changes = session_changes;
+    }
+
+    /// Where the scheduler tells of it, once it was handed over.
+    pub fn root(&self) -> Option<Arc<RootOutput>> {
+        lock(&self.root).clone()
+    }
+
+    /// It was handed to the scheduler.
+    pub fn set_root(&self, root: Arc<RootOutput>) {
+        *lock(&self.root) = Some(root);
+    }
+
+    /// The last that is known of its stages.
+    pub fn progress(&self) -> QueryProgress {
+        lock(&self.progress).clone()
+    }
+
+    /// Newer knowledge of its stages.
+    pub fn set_progress(&self, progress: QueryProgress) {
+        *lock(&self.progress) = progress;
+    }
+
+    /// The client was heard of.
+    pub fn touch(&self) {
+        let mut status = lock(&self.status);
+        status.times.heard = SystemTime::now();
+        status.times.heard_at = Instant::now();
+    }
+
+    /// Waits until it has reached a state, or a later one.
+    pub async fn reached(&self, state: QueryState) {
+        let mut changes = self.changed.subscribe();
+        while self.state() < state {
+            // The sender lives as long as the query.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Waits until the columns of its result are known, or it has ended.
+    pub async fn has_columns(&self) {
+        let mut changes = self.changed.subscribe();
+        while !self.is_described() {
+            // The sender lives as long as the query.
+            let _ = changes.changed().await;
+        }
+    }
+
+    fn is_described(&self) -> bool {
+        let status = lock(&self.status);
+        status.columns.is_some() || status.state.is_final()
+    }
+
+    /// The error of a query that its user cancelled.
+    pub fn canceled() -> Error {
+        Error::new(ErrorCode::USER_CANCELED, "Query was canceled")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,179 @@
+//! The result of a query as pages, each of which the client fetches by its token.
+//!
+//! Exactly one page is kept: the last one. A client that lost the answer asks for it again and gets the same
+//! bytes; only when it asks for the next one is the page dropped.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use base::{Error, Result};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use types::ClientCapabilities;
+use types::json::RowEncoder;
+
+/// How large the text of a page's rows may grow before the page is full.
+const PAGE_BYTES_TARGET: usize = 1 << 20;
+/// How many rows are encoded between two looks at the size of the page.
+const STRIDE_ROW_COUNT: usize = 256;
+
+/// Where rows come from.
+#[derive(Debug)]
+pub enum PageSource {
+    /// They are all here.
+    Rows(VecDeque<RecordBatch>),
+    /// They come as they are read from the exchange.
+    Stream(mpsc::Receiver<Result<RecordBatch>>),
+}
+
+/// The rows of a page.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The rows as JSON, an array of arrays. None if there are no rows.
+    pub data: Option<Arc<str>>,
+    /// Whether no page with rows follows.
+    pub is_last: bool,
+}
+
+/// Why a page cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// The token is older than the page that is kept.
+    Gone,
+    /// The token is none that was given out.
+    Unknown,
+}
+
+/// The result of a query as pages.
+#[derive(Debug, Default)]
+pub struct Pages {
+    source: Option<PageSource>,
+    /// A batch of which some rows were delivered, and how many.
+    partial: Option<(RecordBatch, usize)>,
+    encoder: Option<RowEncoder>,
+    drained: bool,
+    /// The token of the page that is kept, and the page.
+    kept: Option<(u64, Page)>,
+}
+
+impl Pages {
+    /// Whether a page of that token may be asked for.
+    pub fn check(&self, token: u64) -> Result<(), PageError> {
+        let last = self.kept.as_ref().map(|(token, _)| *token);
+        match last {
+            Some(last) if token < last => Err(PageError::Gone),
+            Some(last) if token > last + 1 => Err(PageError::Unknown),
+            None if token > 0 => Err(PageError::Unknown),
+            Some(last) if token > last && self.kept_is_final() => Err(PageError::Unknown),
+            _ => Ok(()),
+        }
+    }
+
+    fn kept_is_final(&self) -> bool {
+        self.kept.as_ref().is_some_and(|(_, page)| page.is_last && page.data.is_none())
+    }
+
+    /// The page of that token, if it is the one that is kept.
+    pub fn kept(&self, token: u64) -> Option<Page> {
+        self.kept.as_ref().filter(|(kept, _)| *kept == token).map(|(_, page)| page.clone())
+    }
+
+    /// Whether rows may come.
+    pub fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Rows come from here, and are written as this encoder says.
+    pub fn set_source(&mut self, source: PageSource, encoder: RowEncoder) {
+        self.source = Some(source);
+        self.encoder = Some(encoder);
+    }
+
+    /// Drops all rows that were not delivered.
+    pub fn clear(&mut self) {
+        self.source = None;
+        self.partial = None;
+        self.drained = true;
+    }
+
+    /// Keeps a page without rows under that token.
+    pub fn keep_empty(&mut self, token: u64, is_last: bool) -> Page {
+        let page = Page { data: None, is_last };
+        self.kept = Some((token, page.clone()));
+        page
+    }
+
+    /// Makes the page of that token, with rows that are there before the deadline, and keeps it.
+    pub async fn make(&mut self, token: u64, deadline: Instant) -> Result<Page> {
+        let mut rows = String::new();
+        while rows.len() < PAGE_BYTES_TARGET && !self.drained {
+            if self.partial.is_none() {
+                match self.next_batch(rows.is_empty().then_some(deadline)).await? {
+                    ControlFlow::Continue(Some(batch)) => self.partial = Some((batch, 0)),
+                    ControlFlow::Continue(None) => break,
+                    ControlFlow::Break(()) => {
+                        self.drained = true;
+                        break;
+                    }
+                }
+            }
+            self.encode_partial(&mut rows)?;
+        }
+        let data = (!rows.is_empty()).then(|| {
+            rows.push(']');
+            Arc::from(rows)
+        });
+        let page = Page { data, is_last: self.drained };
+        self.kept = Some((token, page.clone()));
+        Ok(page)
+    }
+
+    /// The next batch. `Continue(None)`: none before the deadline, or none at once if there is no deadline.
+    async fn next_batch(&mut self, deadline: Option<Instant>) -> Result<ControlFlow<(), Option<RecordBatch>>> {
+        let source = self.source.as_mut().ok_or_else(|| Error::internal("a page was made without rows"))?;
+        let received = match source {
+            PageSource::Rows(batches) => batches.pop_front().map(Ok),
+            PageSource::Stream(batches) => match deadline {
+                Some(deadline) => match tokio::time::timeout_at(deadline, batches.recv()).await {
+                    Ok(received) => received,
+                    Err(_) => return Ok(ControlFlow::Continue(None)),
+                },
+                None => match batches.try_recv() {
+                    Ok(batch) => Some(batch),
+                    Err(mpsc::error::TryRecvError::Empty) => return Ok(ControlFlow::Continue(None)),
+                    Err(mpsc::error::TryRecvError::Disconnected) => None,
+                },
+            },
+        };
+        match received {
+            Some(batch) => Ok(ControlFlow::Continue(Some(batch?))),
+            None => Ok(ControlFlow::Break(())),
+        }
+    }
+
+    /// Writes rows of the partial batch until it is used up or the page is full.
+    fn encode_partial(&mut self, rows: &mut String) -> Result<()> {
+        let Some((batch, mut at)) = self.partial.take() else { return Ok(()) };
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::internal("rows without an encoder"))?;
+        let encoded = encoder.batch(&batch)?;
+        while at < batch.num_rows() && rows.len() < PAGE_BYTES_TARGET {
+            let end = batch.num_rows().min(at + STRIDE_ROW_COUNT);
+            for row in at..end {
+                rows.push(if rows.is_empty() { '[' } else { ',' });
+                encoded.write_row(row, rows);
+            }
+            at = end;
+        }
+        if at < batch.num_rows() {
+            self.partial = Some((batch, at));
+        }
+        Ok(())
+    }
+}
+
+/// What the client that asked can read.
+pub fn capabilities(of: &protocol::client::ClientContext) -> ClientCapabilities {
+    of.capabilities.clone()
+}

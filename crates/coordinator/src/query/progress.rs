@@ -1,0 +1,274 @@
+//! How far a query is, for people: progress bars, `EXPLAIN ANALYZE`, system tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base::{NodeId, QueryId, StageId};
+use protocol::client::{StageStats, StatementStats};
+use scheduler::StageState;
+
+use super::{Query, QueryState};
+use crate::dispatch::{DispatchState, Execution};
+use crate::services::Services;
+
+/// How far the stages of a query are.
+#[derive(Clone, Debug, Default)]
+pub struct QueryProgress {
+    /// The stages by id. Empty before the query was handed to the scheduler.
+    pub stages: Vec<StageProgress>,
+    /// Workers that run or ran attempts.
+    pub nodes: BTreeSet<NodeId>,
+    /// The sum over all running attempts of the memory they use at most, at the time of looking.
+    pub memory_bytes: u64,
+    /// The greatest such sum that was seen.
+    pub peak_memory_bytes: u64,
+}
+
+/// How far a stage is.
+#[derive(Clone, Debug)]
+pub struct StageProgress {
+    /// The stage.
+    pub id: StageId,
+    /// The stages it reads from.
+    pub producers: Vec<StageId>,
+    /// How it stands.
+    pub state: StageState,
+    /// Whether there will be no more tasks than are known.
+    pub sealed: bool,
+    /// Tasks that are known.
+    pub tasks: u32,
+    /// Tasks that run.
+    pub running_tasks: u32,
+    /// Tasks that are done.
+    pub finished_tasks: u32,
+    /// Attempts that were started.
+    pub attempts: u32,
+    /// Attempts that failed.
+    pub failed_attempts: u32,
+    /// Attempts whose worker vanished.
+    pub lost_attempts: u32,
+    /// Workers that run or ran attempts.
+    pub nodes: BTreeSet<NodeId>,
+    /// What its attempts have done. Attempts that were lost count too: they cost as much.
+    pub work: Work,
+    /// Rows that its committed tasks wrote.
+    pub output_rows: u64,
+    /// Bytes that its committed tasks wrote, before compression.
+    pub output_bytes: u64,
+}
+
+/// What attempts have done, added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Rows read from tables.
+    pub scanned_rows: u64,
+    /// Bytes read from tables.
+    pub scanned_bytes: u64,
+    /// Bytes read from the exchange.
+    pub exchange_input_bytes: u64,
+    /// Bytes in the exchange that were written, compressed.
+    pub stored_bytes: u64,
+    /// Bytes spilled to disk.
+    pub spilled_bytes: u64,
+    /// Time on processors.
+    pub cpu_nanos: u64,
+    /// Time from start to end.
+    pub wall_nanos: u64,
+    /// Splits that were read.
+    pub completed_splits: u64,
+}
+
+impl Work {
+    fn add(&mut self, stats: &protocol::node::wire::AttemptStats) {
+        self.scanned_rows += stats.input_rows;
+        self.scanned_bytes += stats.physical_input_bytes;
+        self.exchange_input_bytes += stats.exchange_input_bytes;
+        self.stored_bytes += stats.output_stored_bytes;
+        self.spilled_bytes += stats.spilled_bytes;
+        self.cpu_nanos += stats.cpu_nanos;
+        self.wall_nanos += stats.wall_nanos;
+        self.completed_splits += stats.completed_splits;
+    }
+
+    fn add_all(&mut self, other: &Work) {
+        self.scanned_rows += other.scanned_rows;
+        self.scanned_bytes += other.scanned_bytes;
+        self.exchange_input_bytes += other.exchange_input_bytes;
+        self.stored_bytes += other.stored_bytes;
+        self.spilled_bytes += other.spilled_bytes;
+        self.cpu_nanos += other.cpu_nanos;
+        self.wall_nanos += other.wall_nanos;
+        self.completed_splits += other.completed_splits;
+    }
+}
+
+impl QueryProgress {
+    /// How far a query is. None if the scheduler does not know it.
+    pub fn of(state: &DispatchState, query: QueryId) -> Option<Self> {
+        let view = state.core().query(&query)?;
+        let execution = state.execution(&query)?;
+        let mut progress = QueryProgress::default();
+        for stage in view.stages() {
+            let mut nodes = BTreeSet::new();
+            let mut work = Work::default();
+            for (_, attempt) in execution.attempts_of(stage.id) {
+                nodes.insert(attempt.node.clone());
+                work.add(&attempt.stats);
+                if attempt.is_running {
+                    progress.memory_bytes += attempt.peak_memory_bytes;
+                }
+            }
+            progress.nodes.extend(nodes.iter().cloned());
+            progress.stages.push(StageProgress {
+                id: stage.id,
+                producers: producers(execution, stage.id),
+                state: stage.state,
+                sealed: stage.sealed,
+                tasks: stage.tasks_total,
+                running_tasks: stage.counts.running,
+                finished_tasks: stage.counts.committed,
+                attempts: stage.counts.started_attempts,
+                failed_attempts: stage.counts.failed_attempts,
+                lost_attempts: stage.counts.lost_attempts,
+                nodes,
+                work,
+                output_rows: stage.output_rows,
+                output_bytes: stage.output_bytes,
+            });
+        }
+        progress.peak_memory_bytes = progress.memory_bytes;
+        Some(progress)
+    }
+
+    /// Looks again how far a query is, and remembers it.
+    pub async fn refresh(services: &Services, query: &Arc<Query>) {
+        let id = query.id;
+        if query.root().is_none() || query.state().is_final() {
+            return;
+        }
+        let looked = services.dispatcher.inspect(move |state| QueryProgress::of(state, id)).await;
+        let Ok(Some(mut progress)) = looked else { return };
+        progress.peak_memory_bytes = progress.memory_bytes.max(query.progress().peak_memory_bytes);
+        if progress.stages.iter().any(|stage| stage.attempts > 0) {
+            query.advance(QueryState::Running);
+        }
+        query.set_progress(progress);
+    }
+
+    /// The work of all stages.
+    pub fn work(&self) -> Work {
+        let mut work = Work::default();
+        for stage in &self.stages {
+            work.add_all(&stage.work);
+        }
+        work
+    }
+
+    /// How much is done, in percent. None before there is a task.
+    fn percentage(&self) -> Option<f64> {
+        // The number of tasks of a stage is not known before its inputs are complete, so stages count alike.
+        if self.stages.iter().all(|stage| stage.tasks == 0) {
+            return None;
+        }
+        let done: f64 = self.stages.iter().map(StageProgress::done_fraction).sum();
+        Some(100.0 * done / self.stages.len() as f64)
+    }
+
+    /// The document that clients see.
+    pub fn statement_stats(&self, query: &Query) -> StatementStats {
+        let status = query.status();
+        let times = &status.times;
+        let work = self.work();
+        let sum = |of: fn(&StageProgress) -> u32| self.stages.iter().map(of).map(u64::from).sum::<u64>();
+        let now = times.ended_at.unwrap_or_else(std::time::Instant::now);
+        let planning_at = times.planning_at.unwrap_or(now);
+        let finished = status.state == QueryState::Finished;
+        let percentage = self.percentage().map(|done| if finished { 100.0 } else { done });
+        StatementStats {
+            state: status.state.as_str().to_string(),
+            queued: status.state == QueryState::Queued,
+            scheduled: self.stages.iter().all(|stage| stage.sealed) && !self.stages.is_empty(),
+            progress_percentage: percentage,
+            running_percentage: percentage.map(|_| match sum(|stage| stage.tasks) {
+                0 => 0.0,
+                tasks => 100.0 * sum(|stage| stage.running_tasks) as f64 / tasks as f64,
+            }),
+            nodes: self.nodes.len() as u64,
+            total_splits: sum(|stage| stage.tasks),
+            queued_splits: sum(StageProgress::queued_tasks),
+            running_splits: sum(|stage| stage.running_tasks),
+            completed_splits: sum(|stage| stage.finished_tasks),
+            planning_time_millis: times.planned_at.unwrap_or(now).duration_since(planning_at).as_millis() as u64,
+            analysis_time_millis: 0,
+            cpu_time_millis: work.cpu_nanos / 1_000_000,
+            wall_time_millis: work.wall_nanos / 1_000_000,
+            queued_time_millis: planning_at.duration_since(times.created_at).as_millis() as u64,
+            elapsed_time_millis: now.duration_since(times.created_at).as_millis() as u64,
+            finishing_time_millis: 0,
+            physical_input_time_millis: 0,
+            processed_rows: work.scanned_rows,
+            processed_bytes: work.scanned_bytes,
+            physical_input_bytes: work.scanned_bytes,
+            physical_written_bytes: 0,
+            internal_network_input_bytes: work.exchange_input_bytes,
+            peak_memory_bytes: self.peak_memory_bytes,
+            spilled_bytes: work.spilled_bytes,
+            root_stage: (!self.stages.is_empty()).then(|| self.stage_stats(StageId(0))).flatten(),
+            ..StatementStats::default()
+        }
+    }
+
+    fn stage_stats(&self, id: StageId) -> Option<StageStats> {
+        let stage = self.stages.get(id.0 as usize)?;
+        Some(StageStats {
+            stage_id: id.to_string(),
+            state: stage.state_name().to_string(),
+            done: stage.state == StageState::Finished,
+            nodes: stage.nodes.len() as u64,
+            total_splits: u64::from(stage.tasks),
+            queued_splits: u64::from(stage.queued_tasks()),
+            running_splits: u64::from(stage.running_tasks),
+            completed_splits: u64::from(stage.finished_tasks),
+            cpu_time_millis: stage.work.cpu_nanos / 1_000_000,
+            wall_time_millis: stage.work.wall_nanos / 1_000_000,
+            processed_rows: stage.work.scanned_rows,
+            processed_bytes: stage.work.scanned_bytes,
+            physical_input_bytes: stage.work.scanned_bytes,
+            failed_tasks: u64::from(stage.failed_attempts + stage.lost_attempts),
+            coordinator_only: false,
+            sub_stages: stage.producers.iter().filter_map(|id| self.stage_stats(*id)).collect(),
+            ..StageStats::default()
+        })
+    }
+}
+
+impl StageProgress {
+    /// Tasks that wait.
+    pub fn queued_tasks(&self) -> u32 {
+        self.tasks.saturating_sub(self.running_tasks).saturating_sub(self.finished_tasks)
+    }
+
+    fn done_fraction(&self) -> f64 {
+        match (self.state, self.tasks) {
+            (StageState::Finished, _) => 1.0,
+            (_, 0) => 0.0,
+            (_, tasks) => f64::from(self.finished_tasks) / f64::from(tasks),
+        }
+    }
+
+    /// Trino's name of the state.
+    pub fn state_name(&self) -> &'static str {
+        match self.state {
+            StageState::Waiting => "PLANNED",
+            StageState::Running if self.running_tasks == 0 => "SCHEDULING",
+            StageState::Running => "RUNNING",
+            StageState::Finished => "FINISHED",
+            StageState::Abandoned => "ABORTED",
+        }
+    }
+}
+
+fn producers(execution: &Execution, stage: StageId) -> Vec<StageId> {
+    let inputs = execution.stage(stage).map_or(&[][..], |stage| &stage.inputs);
+    inputs.iter().flat_map(|input| input.producers.iter().copied()).collect()
+}

@@ -1,0 +1,169 @@
+//! The states of a query, and what is known of it in each.
+
+use std::time::{Instant, SystemTime};
+
+use base::Error;
+use sql::OutputColumn;
+
+/// The states of a query, in their order. The last two are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueryState {
+    /// Accepted, not begun.
+    Queued,
+    /// Being parsed, analysed and planned.
+    Planning,
+    /// Handed to the scheduler; no task has been heard of.
+    Starting,
+    /// Tasks run, or rows are being delivered.
+    Running,
+    /// All tasks are done; the client has not fetched everything.
+    Finishing,
+    /// Everything was delivered.
+    Finished,
+    /// It failed, or was cancelled.
+    Failed,
+}
+
+impl QueryState {
+    /// Trino's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            QueryState::Queued => "QUEUED",
+            QueryState::Planning => "PLANNING",
+            QueryState::Starting => "STARTING",
+            QueryState::Running => "RUNNING",
+            QueryState::Finishing => "FINISHING",
+            QueryState::Finished => "FINISHED",
+            QueryState::Failed => "FAILED",
+        }
+    }
+
+    /// Whether nothing can follow.
+    pub fn is_final(self) -> bool {
+        matches!(self, QueryState::Finished | QueryState::Failed)
+    }
+}
+
+/// What a client is to change in its session, told in the headers of every later page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// `USE`
+    Catalog(String),
+    /// `USE`
+    Schema(String),
+    /// `SET SESSION`
+    Set(String, String),
+    /// `RESET SESSION`
+    Reset(String),
+    /// `PREPARE`
+    AddPrepared(String, String),
+    /// `DEALLOCATE PREPARE`
+    DropPrepared(String),
+    /// `START TRANSACTION`
+    StartTransaction(String),
+    /// `COMMIT`, `ROLLBACK`
+    EndTransaction,
+}
+
+/// When things happened to a query.
+#[derive(Clone, Debug)]
+pub struct QueryTimes {
+    /// When it was accepted.
+    pub created: SystemTime,
+    /// The same on the clock that only goes forward.
+    pub created_at: Instant,
+    /// When its planning began.
+    pub planning_at: Option<Instant>,
+    /// When its planning was done.
+    pub planned_at: Option<Instant>,
+    /// When it reached a final state.
+    pub ended: Option<SystemTime>,
+    /// The same on the clock that only goes forward.
+    pub ended_at: Option<Instant>,
+    /// When its client was last heard of.
+    pub heard: SystemTime,
+    /// The same on the clock that only goes forward.
+    pub heard_at: Instant,
+}
+
+impl QueryTimes {
+    /// The times of a query that is accepted now.
+    pub fn now() -> Self {
+        let (created, created_at) = (SystemTime::now(), Instant::now());
+        QueryTimes {
+            created,
+            created_at,
+            planning_at: None,
+            planned_at: None,
+            ended: None,
+            ended_at: None,
+            heard: created,
+            heard_at: created_at,
+        }
+    }
+}
+
+/// What is known of a query, apart from what it was asked with.
+#[derive(Clone, Debug)]
+pub struct QueryStatus {
+    /// Its state.
+    pub state: QueryState,
+    /// Why it failed.
+    pub error: Option<Error>,
+    /// When things happened.
+    pub times: QueryTimes,
+    /// The columns of its result, once known.
+    pub columns: Option<Vec<OutputColumn>>,
+    /// What kind of statement it is, if it is not a query for rows.
+    pub update_type: Option<&'static str>,
+    /// What the client is to change in its session.
+    pub session_changes: Vec<SessionChange>,
+}
+
+impl QueryStatus {
+    /// The status of a query that is accepted now.
+    pub fn new() -> Self {
+        QueryStatus {
+            state: QueryState::Queued,
+            error: None,
+            times: QueryTimes::now(),
+            columns: None,
+            update_type: None,
+            session_changes: Vec::new(),
+        }
+    }
+
+    /// Moves on to a later state. Says whether it did: a final state stays, and no state comes back.
+    pub fn advance(&mut self, state: QueryState) -> bool {
+        if self.state.is_final() || state <= self.state {
+            return false;
+        }
+        let now = Instant::now();
+        match state {
+            QueryState::Planning => self.times.planning_at = Some(now),
+            QueryState::Starting => self.times.planned_at = Some(now),
+            QueryState::Finished | QueryState::Failed => {
+                self.times.ended = Some(SystemTime::now());
+                self.times.ended_at = Some(now);
+            }
+            QueryState::Queued | QueryState::Running | QueryState::Finishing => {}
+        }
+        self.state = state;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_final_state_stays() {
+        let mut status = QueryStatus::new();
+        assert!(status.advance(QueryState::Running));
+        assert!(!status.advance(QueryState::Planning));
+        assert!(status.advance(QueryState::Finished));
+        assert!(!status.advance(QueryState::Failed));
+        assert_eq!(status.state, QueryState::Finished);
+    }
+}

@@ -1,0 +1,89 @@
+//! Slugs: the secrets in the addresses of result pages.
+//!
+//! Whoever knows a page's address may read it, so each address holds a code that only the coordinator can make:
+//! an HMAC over the context and the token, under a random key of the query.
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::RngCore;
+use sha2::Sha256;
+
+/// What an address is for; a slug of one context does not open the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlugContext {
+    /// `/v1/statement/queued/…`
+    Queued,
+    /// `/v1/statement/executing/…`
+    Executing,
+}
+
+/// Makes and checks the slugs of one query.
+pub struct Slug {
+    key: [u8; Slug::KEY_LENGTH],
+}
+
+impl Slug {
+    const KEY_LENGTH: usize = 16;
+    /// How many bytes of the code stand in the address.
+    const CODE_LENGTH: usize = 20;
+
+    /// Slugs under a new random key.
+    pub fn random() -> Self {
+        let mut key = [0; Slug::KEY_LENGTH];
+        rand::rng().fill_bytes(&mut key);
+        Slug { key }
+    }
+
+    /// The slug of a token.
+    pub fn make(&self, context: SlugContext, token: u64) -> String {
+        let code = self.code(context, token).finalize().into_bytes();
+        let mut slug = String::with_capacity(1 + 2 * Slug::CODE_LENGTH);
+        slug.push('y');
+        for byte in &code[..Slug::CODE_LENGTH] {
+            slug.push_str(&format!("{byte:02x}"));
+        }
+        slug
+    }
+
+    /// Whether a slug is the one of that token, in time that does not depend on where it differs.
+    pub fn is_valid(&self, context: SlugContext, token: u64, slug: &str) -> bool {
+        let Some(code) = slug.strip_prefix('y').and_then(decode_hex) else { return false };
+        code.len() == Slug::CODE_LENGTH && self.code(context, token).verify_truncated_left(&code).is_ok()
+    }
+
+    fn code(&self, context: SlugContext, token: u64) -> Hmac<Sha256> {
+        let mut code = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        code.update(&[match context {
+            SlugContext::Queued => 0,
+            SlugContext::Executing => 1,
+        }]);
+        code.update(&token.to_be_bytes());
+        code
+    }
+}
+
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok())).collect();
+    let digits = digits?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_opens_its_own_token_and_context_only() {
+        let slug = Slug::random();
+        let text = slug.make(SlugContext::Executing, 7);
+        assert!(text.starts_with('y') && text.len() == 41);
+        assert!(slug.is_valid(SlugContext::Executing, 7, &text));
+        assert!(!slug.is_valid(SlugContext::Executing, 8, &text));
+        assert!(!slug.is_valid(SlugContext::Queued, 7, &text));
+        assert!(!Slug::random().is_valid(SlugContext::Executing, 7, &text));
+        for bad in ["", "y", "x", "yzz", "y00", "yé"] {
+            assert!(!slug.is_valid(SlugContext::Executing, 7, bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Writing the output of an attempt.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use base::{AttemptId, DataSize, Error, ErrorCode, Result};
+use bytes::{Bytes, BytesMut};
+
+use crate::buffer::{PartitionBuffer, compacted, frame_held_bytes, held_bytes, pieces, value_bytes};
+use crate::commit::{Committed, commit};
+use crate::frame::{EncodeError, Frame, FrameEncoder};
+use crate::index::{PartitionEntry, footer};
+use crate::layout::ObjectKey;
+use crate::memory::MemoryAccount;
+use crate::options::SinkOptions;
+use crate::record::{CommitRecord, OutputLocation};
+use crate::spill::SpillFile;
+use crate::storage_type::StorageSchema;
+use crate::store::{ExchangeStore, Upload};
+
+/// What a sink has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinkMetrics {
+    /// The memory that it holds now, in bytes.
+    pub memory_bytes: u64,
+    /// The most memory that it held, in bytes.
+    pub memory_bytes_peak: u64,
+    /// The rows that were pushed.
+    pub rows: u64,
+    /// The bytes that were spilled to disk.
+    pub spilled_bytes: u64,
+    /// How often it spilled.
+    pub spill_runs: u64,
+}
+
+/// Collects the output of an attempt by partition, and commits it.
+///
+/// Rows of one partition are read in the order in which they were pushed. Memory is bounded whatever the number of
+/// partitions is: beyond the bound, runs go to the spill directory. Dropping a sink gives up what it wrote.
+#[derive(Debug)]
+pub struct ExchangeSink {
+    store: Arc<dyn ExchangeStore>,
+    attempt: AttemptId,
+    storage: Arc<StorageSchema>,
+    encoder: FrameEncoder,
+    options: SinkOptions,
+    partitions: Vec<PartitionBuffer>,
+    account: MemoryAccount,
+    /// What the partitions hold, as charged to the account.
+    held: u64,
+    spill: Option<SpillFile>,
+    upload: Option<Box<dyn Upload>>,
+    uploaded: u64,
+    rows: u64,
+}
+
+fn arrow_error(error: ArrowError) -> Error {
+    Error::internal("Exchange sink cannot write a batch").caused_by(error)
+}
+
+impl ExchangeSink {
+    pub(crate) fn new(
+        store: Arc<dyn ExchangeStore>,
+        attempt: AttemptId,
+        schema: SchemaRef,
+        partitions: u32,
+        options: SinkOptions,
+    ) -> Result<Self> {
+        let storage = Arc::new(StorageSchema::new(schema));
+        let encoder = FrameEncoder::new(Arc::clone(&storage), options.compression, options.frame_bytes_max);
+        let encoder = encoder.map_err(arrow_error)?;
+        let mut account = MemoryAccount::new(options.memory.clone());
+        account.try_grow(u64::from(partitions) * size_of::<PartitionBuffer>() as u64)?;
+        Ok(ExchangeSink {
+            store,
+            attempt,
+            storage,
+            encoder,
+            partitions: (0..partitions).map(|_| PartitionBuffer::default()).collect(),
+            options,
+            account,
+            held: 0,
+            spill: None,
+            upload: None,
+            uploaded: 0,
+            rows: 0,
+        })
+    }
+
+    /// What it has done so far.
+    pub fn metrics(&self) -> SinkMetrics {
+        SinkMetrics {
+            memory_bytes: self.account.used(),
+            memory_bytes_peak: self.account.peak(),
+            rows: self.rows,
+            spilled_bytes: self.spill.as_ref().map_or(0, SpillFile::length),
+            spill_runs: self.spill.as_ref().map_or(0, |spill| spill.run_count() as u64),
+        }
+    }
+
+    /// Adds rows to a partition. The types of the columns must be those of the schema.
+    ///
+    /// Fails with `NOT_SUPPORTED` when a single row is larger than a frame may be, and with the error of the memory pool when it
+    /// refuses even after a spill. After an error the sink can only be aborted.
+    pub async fn push(&mut self, partition: u32, batch: RecordBatch) -> Result<()> {
+        if partition as usize >= self.partitions.len() {
+            let count = self.partitions.len();
+            return Err(Error::internal(format!("Exchange sink has {count} partitions, and was given {partition}")));
+        }
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.rows += batch.num_rows() as u64;
+        let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
+        drop(batch);
+        let target = self.options.frame_bytes_target.max(1);
+        for piece in pieces(&stored, value_bytes(&stored), target) {
+            self.push_piece(partition as usize, piece, target).await?;
+        }
+        Ok(())
+    }
+
+    async fn push_piece(&mut self, partition: usize, piece: RecordBatch, target: u64) -> Result<()> {
+        let bytes = value_bytes(&piece);
+        if bytes >= target {
+            self.encode_pending(partition).await?;
+            let frames = self.encode(partition, &piece)?;
+            return self.keep(partition, frames).await;
+        }
+        let piece = compacted(piece, bytes).map_err(arrow_error)?;
+        self.reserve(held_bytes(&piece)).await?;
+        self.partitions[partition].push(self.storage.stored(), piece).map_err(arrow_error)?;
+        self.settle()?;
+        if self.partitions[partition].is_full(target) { self.encode_pending(partition).await } else { Ok(()) }
+    }
+
+    /// Makes room for so many more bytes, by spilling where that helps.
+    async fn reserve(&mut self, bytes: u64) -> Result<()> {
+        if self.held > 0 && self.account.used() + bytes > self.options.sink_memory_bytes_max {
+            self.spill().await?;
+        }
+        match self.account.try_grow(bytes) {
+            Err(_) if self.held > 0 => {
+                self.spill().await?;
+                self.account.try_grow(bytes)?;
+            }
+            other => other?,
+        }
+        self.held += bytes;
+        Ok(())
+    }
+
+    /// Brings what is charged in line with what the partitions hold now, after batches were merged.
+    fn settle(&mut self) -> Result<()> {
+        let held = self.partitions.iter().map(PartitionBuffer::held_bytes).sum::<u64>();
+        if held < self.held {
+            self.account.shrink(self.held - held);
+        } else if held > self.held {
+            self.account.try_grow(held - self.held)?;
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    /// Turns the rows that wait in a partition into frames.
+    async fn encode_pending(&mut self, partition: usize) -> Result<()> {
+        if !self.partitions[partition].is_pending() {
+            return Ok(());
+        }
+        let frames = self.take_pending(partition)?;
+        self.keep(partition, frames).await
+    }
+
+    fn take_pending(&mut self, partition: usize) -> Result<Vec<Bytes>> {
+        if !self.partitions[partition].is_pending() {
+            return Ok(Vec::new());
+        }
+        let batch = self.partitions[partition].take_pending(self.storage.stored()).map_err(arrow_error)?;
+        let frames = self.encode(partition, &batch)?;
+        drop(batch);
+        self.settle()?;
+        Ok(frames)
+    }
+
+    /// Encodes a batch, in halves where it is too large for one frame, and counts the frames.
+    fn encode(&mut self, partition: usize, batch: &RecordBatch) -> Result<Vec<Bytes>> {
+        let mut frames = Vec::with_capacity(1);
+        let mut open = vec![batch.clone()];
+        while let Some(batch) = open.pop() {
+            match self.encoder.encode(partition as u32, &batch) {
+                Ok(frame) => {
+                    self.partitions[partition].count(&frame);
+                    let Frame { content, .. } = frame;
+                    frames.push(content);
+                }
+                Err(EncodeError::TooLarge(_)) if batch.num_rows() > 1 => {
+                    let half = batch.num_rows() / 2;
+                    open.push(batch.slice(half, batch.num_rows() - half));
+                    open.push(batch.slice(0, half));
+                }
+                Err(EncodeError::TooLarge(bytes)) => {
+                    let (max, actual) = (DataSize(self.options.frame_bytes_max), DataSize(bytes));
+                    let text = format!("Max row size of {max} exceeded: {actual}");
+                    return Err(Error::new(ErrorCode::NOT_SUPPORTED, text));
+                }
+                Err(EncodeError::Arrow(error)) => return Err(arrow_error(error)),
+            }
+        }
+        Ok(frames)
+    }
+
+    /// Keeps frames in memory, or lets them stream out where there is one partition only.
+    async fn keep(&mut self, partition: usize, frames: Vec<Bytes>) -> Result<()> {
+        for frame in frames {
+            self.reserve(frame_held_bytes(&frame)).await?;
+            self.partitions[partition].keep(frame);
+        }
+        let streams = self.partitions.len() == 1 && self.held > self.options.inline_bytes_max;
+        if streams { self.stream_out().await } else { Ok(()) }
+    }
+
+    /// Frees the memory that the partitions hold.
+    async fn spill(&mut self) -> Result<()> {
+        if self.partitions.len() == 1 {
+            return self.stream_out().await;
+        }
+        let mut spill = match self.spill.take() {
+            Some(spill) => spill,
+            None => SpillFile::create(self.options.spill_directory.clone()).await?,
+        };
+        spill.begin_run(self.partitions.len());
+        for partition in 0..self.partitions.len() {
+            let frames = self.take_all(partition)?;
+            spill.append(frames).await?;
+        }
+        spill.flush().await?;
+        self.spill = Some(spill);
+        self.account.try_grow(SpillFile::run_index_bytes(self.partitions.len()))
+    }
+
+    /// Takes everything out of a partition, as frames.
+    fn take_all(&mut self, partition: usize) -> Result<Vec<Bytes>> {
+        let mut frames = self.partitions[partition].take_frames();
+        if self.partitions[partition].is_pending() {
+            frames.extend(self.take_pending(partition)?);
+        } else {
+            self.settle()?;
+        }
+        Ok(frames)
+    }
+
+    /// Of a single partition, frames are in their final order at once and go to the object.
+    async fn stream_out(&mut self) -> Result<()> {
+        let frames = self.take_all(0)?;
+        self.write(frames).await
+    }
+
+    async fn write(&mut self, frames: Vec<Bytes>) -> Result<()> {
+        let mut upload = match self.upload.take() {
+            Some(upload) => upload,
+            None => self.store.upload(&ObjectKey::Data(self.attempt).to_string()).await?,
+        };
+        for frame in frames {
+            self.uploaded += frame.len() as u64;
+            upload.write(frame).await?;
+        }
+        self.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Completes the output and commits it. The winner may be a rival, whose record comes back then.
+    ///
+    /// After an error the output may be committed or not: only reading back can tell.
+    pub async fn finish(mut self) -> Result<Committed> {
+        // While nothing has left memory, the whole may be small enough to travel in the record.
+        for partition in 0..self.partitions.len() {
+            if self.spill.is_none() && self.upload.is_none() {
+                self.encode_pending(partition).await?;
+            }
+        }
+        let length: u64 = self.partitions.iter().map(|partition| partition.entry().length).sum();
+        let in_memory = self.spill.is_none() && self.upload.is_none();
+        let location = if in_memory && length <= self.options.inline_bytes_max {
+            let mut frames = BytesMut::with_capacity(length as usize);
+            for partition in &mut self.partitions {
+                partition.take_frames().iter().for_each(|frame| frames.extend_from_slice(frame));
+            }
+            OutputLocation::Inline(frames.freeze())
+        } else {
+            OutputLocation::Object { bytes: self.write_object().await? }
+        };
+        let record = CommitRecord::new(self.attempt, location, self.index());
+        let store = Arc::clone(&self.store);
+        drop(self);
+        commit(&*store, record).await
+    }
+
+    /// Writes all partitions in order, then the index.
+    async fn write_object(&mut self) -> Result<u64> {
+        let mut runs = Vec::new();
+        if let Some(bytes) = self.spill.as_ref().map(SpillFile::merge_bytes) {
+            self.reserve_merge(bytes).await?;
+            runs = self.spill.as_ref().map(SpillFile::readers).unwrap_or_default();
+        }
+        for partition in 0..self.partitions.len() {
+            for run in &mut runs {
+                run.next_partition();
+                while let Some(content) = run.next().await? {
+                    self.write(vec![content]).await?;
+                }
+            }
+            let frames = self.take_all(partition)?;
+            self.write(frames).await?;
+        }
+        let footer = Bytes::from(footer(&self.index()));
+        self.write(vec![footer]).await?;
+        let Some(upload) = self.upload.take() else {
+            return Err(Error::internal("Exchange sink has no upload"));
+        };
+        let written = upload.finish().await?;
+        if written == self.uploaded {
+            Ok(written)
+        } else {
+            let text = format!("Exchange object has {written} bytes of {}", self.uploaded);
+            Err(Error::new(ErrorCode::EXCHANGE_STORE_ERROR, text))
+        }
+    }
+
+    /// Charges what merging reads ahead. It may take one more spill, which may make one more run to merge.
+    async fn reserve_merge(&mut self, bytes: u64) -> Result<()> {
+        let fits = self.account.used() + bytes <= self.options.sink_memory_bytes_max;
+        if fits && self.account.try_grow(bytes).is_ok() {
+            return Ok(());
+        }
+        if self.held > 0 {
+            self.spill().await?;
+        }
+        self.account.try_grow(self.spill.as_ref().map_or(0, SpillFile::merge_bytes))
+    }
+
+    fn index(&self) -> Arc<[PartitionEntry]> {
+        let mut offset = 0;
+        let entry = |partition: &PartitionBuffer| {
+            let entry = PartitionEntry { offset, ..partition.entry() };
+            offset += entry.length;
+            entry
+        };
+        self.partitions.iter().map(entry).collect()
+    }
+
+    /// Gives up: removes everything that was written. Nothing was committed.
+    pub async fn abort(mut self) -> Result<()> {
+        match self.upload.take() {
+            Some(upload) => Ok(upload.abort().await?),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The core: one way in, one place where what is missing is derived.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use base::{AttemptId, Epoch, Error, ErrorCode, Incarnation, Millis, NodeId, QueryId, Result, StageId, TaskId};
+
+use crate::command::Command;
+use crate::event::{Event, WorkerReport};
+use crate::options::{CoreOptions, QueryOptions};
+use crate::planted::PlantedBug;
+use crate::query::{Query, too_few_workers};
+use crate::shape::QueryShape;
+use crate::task::{Attempt, AttemptState};
+use crate::workers::{Admission, Workers};
+
+/// The coordinator's half of the scheduler. See the crate's documentation.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) epoch: Epoch,
+    pub(crate) options: CoreOptions,
+    pub(crate) now: Millis,
+    pub(crate) queries: BTreeMap<QueryId, Query>,
+    pub(crate) workers: Workers,
+    /// The queries with tasks that wait for a node, the one that was served longest ago first.
+    pub(crate) rotation: BTreeSet<(u64, QueryId)>,
+    pub(crate) served: u64,
+    /// The queries that something happened to in this step.
+    pub(crate) dirty: BTreeSet<QueryId>,
+    /// Room or waiting tasks have come since tasks were last placed.
+    pub(crate) placement_dirty: bool,
+    /// When to look at a query again, if nothing else happens.
+    wakeups: BTreeSet<(Millis, QueryId)>,
+    /// Since when no worker takes new attempts. A fact of the state, however it came about.
+    no_worker_since: Option<Millis>,
+    /// How many workers took new attempts when the queries were last told.
+    active_last: u32,
+    /// The queries that ended in this step.
+    ended: Vec<QueryId>,
+    /// The queries that may be ready to be released.
+    closing: BTreeSet<QueryId>,
+    planted: Option<PlantedBug>,
+}
+
+impl Core {
+    /// A core without workers and queries, for one life of the coordinator.
+    pub fn new(epoch: Epoch, options: CoreOptions) -> Core {
+        Core {
+            epoch,
+            options,
+            now: Millis(0),
+            queries: BTreeMap::new(),
+            workers: Workers::default(),
+            rotation: BTreeSet::new(),
+            served: 0,
+            dirty: BTreeSet::new(),
+            placement_dirty: false,
+            wakeups: BTreeSet::new(),
+            no_worker_since: None,
+            active_last: 0,
+            ended: Vec::new(),
+            closing: BTreeSet::new(),
+            planted: None,
+        }
+    }
+
+    /// Plants a bug, for tests that must find it.
+    #[doc(hidden)]
+    pub fn plant(&mut self, bug: PlantedBug) {
+        self.planted = Some(bug);
+        self.workers.planted = Some(bug);
+    }
+
+    pub(crate) fn is_planted(&self, bug: PlantedBug) -> bool {
+        self.planted == Some(bug)
+    }
+
+    /// Takes note of a fact, and appends what is to be done because of it. Never fails, never waits.
+    ///
+    /// `now` is the time of the event on a clock that never goes back. Commands are to be carried out in order.
+    pub fn step(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        self.apply(now, event, commands);
+        for node in self.workers.silent(now, self.options.heartbeat_timeout) {
+            self.lose_worker(now, &node, commands);
+        }
+        self.note_active_workers(now);
+        self.wake_queries(now);
+        self.reconcile(now, commands);
+        self.place(now, commands);
+        self.workers.flush(now, self.epoch, commands);
+        self.release_queries(commands);
+    }
+
+    /// When to call [`Core::step`] with [`Event::Tick`] if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let wakeup = self.wakeups.first().map(|(at, _)| *at);
+        [wakeup, self.workers.check_at()].into_iter().flatten().min()
+    }
+
+    fn apply(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
+        match event {
+            Event::Tick => {}
+            Event::QuerySubmitted { query, shape, options } => self.on_submitted(now, query, shape, options, commands),
+            Event::SplitsArrived { query, stage, scan, sizes, last } => {
+                self.on_splits(query, stage, scan, &sizes, last);
+            }
+            Event::QueryCancelled { query, error } => self.finish(now, query, Err(error), commands),
+            Event::QueryClosed { query } => {
+                let abandoned = Error::new(ErrorCode::ABANDONED_QUERY, "Query was closed before it ended");
+                self.finish(now, query, Err(abandoned), commands);
+                if let Some(state) = self.queries.get_mut(&query) {
+                    state.closed = true;
+                    self.closing.insert(query);
+                }
+            }
+            Event::WorkerReported { node, report } => self.on_report(now, &node, report, commands),
+            Event::WorkerDisconnected { node, incarnation } => {
+                if self.workers.get(&node).is_some_and(|worker| worker.incarnation == incarnation) {
+                    self.lose_worker(now, &node, commands);
+                }
+            }
+        }
+    }
+
+    fn on_submitted(
+        &mut self,
+        now: Millis,
+        id: QueryId,
+        shape: QueryShape,
+        options: QueryOptions,
+        commands: &mut Vec<Command>,
+    ) {
+        if self.queries.contains_key(&id) {
+            return;
+        }
+        let valid = shape.validate();
+        let shape = if valid.is_ok() { shape } else { QueryShape { stages: Vec::new() } };
+        self.queries.insert(id, Query::new(now, id, shape, options));
+        self.dirty.insert(id);
+        if valid.is_err() {
+            self.finish(now, id, valid, commands);
+        }
+    }
+
+    fn on_splits(&mut self, id: QueryId, stage: StageId, scan: u32, sizes: &[u64], last: bool) {
+        let sizes = if last && self.is_planted(PlantedBug::DropLastSplits) { &[] } else { sizes };
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else { return };
+        if query.stage_mut(stage).is_some_and(|stage| stage.add_splits(scan, sizes, last)) {
+            self.dirty.insert(id);
+        }
+    }
+
+    fn on_report(&mut self, now: Millis, node: &NodeId, report: WorkerReport, commands: &mut Vec<Command>) {
+        if self.workers.is_newer_life(node, report.incarnation) {
+            self.lose_worker(now, node, commands);
+        }
+        if let Admission::Stale = self.workers.admit(now, node, &report) {
+            return;
+        }
+        self.placement_dirty = true;
+        let mut listed = BTreeSet::new();
+        for attempt in report.attempts {
+            let query = attempt.attempt.task.query;
+            self.on_attempt(now, node, attempt, commands);
+            if self.queries.get(&query).is_some_and(Query::is_finished) {
+                listed.insert(query);
+                self.await_confirmation(node, report.incarnation, query);
+            }
+        }
+        for attempt in self.workers.vanished(node, self.epoch) {
+            if let Some(lease) = self.workers.release(node, &attempt) {
+                self.on_lost(now, node, attempt, &lease, commands);
+            }
+        }
+        for query in self.workers.confirmed(node, self.epoch, &listed) {
+            self.confirm(query);
+        }
+        self.workers.resend_if_unseen(now, node, self.epoch, commands);
+    }
+
+    pub(crate) fn lose_worker(&mut self, now: Millis, node: &NodeId, commands: &mut Vec<Command>) {
+        let Some(lost) = self.workers.lose(now, node) else { return };
+        for query in lost.unconfirmed {
+            self.confirm(query);
+        }
+        for (attempt, lease) in &lost.leases {
+            self.on_lost(now, node, *attempt, lease, commands);
+        }
+    }
+
+    /// Tells the queries if there has come to be a worker, or none, or another number of them.
+    fn note_active_workers(&mut self, now: Millis) {
+        let active = self.workers.active();
+        let missed = self.is_planted(PlantedBug::NoWorkersOnOnePathOnly) && self.active_last == 0;
+        if active > 0 {
+            self.no_worker_since = None;
+        } else if !missed {
+            self.no_worker_since.get_or_insert(now);
+        }
+        if active != core::mem::replace(&mut self.active_last, active) {
+            let waiting = self.queries.values().filter(|query| !query.is_finished());
+            self.dirty.extend(waiting.map(|query| query.id));
+            self.placement_dirty = true;
+        }
+    }
+
+    fn wake_queries(&mut self, now: Millis) {
+        while let Some((at, id)) = self.wakeups.first().copied() {
+            if at > now {
+                break;
+            }
+            self.wakeups.pop_first();
+            if let Some(query) = self.queries.get_mut(&id) {
+                query.wakeup = None;
+                self.dirty.insert(id);
+                self.placement_dirty = true;
+            }
+        }
+    }
+
+    /// Makes sure that a query is looked at again at a point in time.
+    pub(crate) fn wake_at(&mut self, id: QueryId, at: Millis) {
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        if query.wakeup.is_some_and(|earlier| earlier <= at) {
+            return;
+        }
+        if let Some(later) = query.wakeup.replace(at) {
+            self.wakeups.remove(&(later, id));
+        }
+        self.wakeups.insert((at, id));
+    }
+
+    /// Derives what is missing from the state of every query that something happened to.
+    fn reconcile(&mut self, now: Millis, commands: &mut Vec<Command>) {
+        while let Some(id) = self.dirty.pop_first() {
+            self.reconcile_query(now, id, commands);
+        }
+    }
+
+    fn reconcile_query(&mut self, now: Millis, id: QueryId, commands: &mut Vec<Command>) {
+        if let Err(error) = self.check_workers(now, id) {
+            self.finish(now, id, Err(error), commands);
+        }
+        let slots = self.workers.slots();
+        let idle = self.workers.open().next().is_some();
+        let split_count_max = self.options.split_batch_count_max;
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        if query.is_finished() || query.admitted_at.is_none() {
+            return;
+        }
+        query.end_delays(now);
+        query.start_stages();
+        query.form_tasks(slots, idle, commands);
+        query.request_splits(split_count_max, commands);
+        let complete = query.is_result_complete();
+        let delayed_until = query.delayed.first().map(|(until, _)| *until);
+        self.sync_rotation(id);
+        if let Some(until) = delayed_until {
+            self.wake_at(id, until);
+        }
+        if complete {
+            self.finish(now, id, Ok(()), commands);
+        }
+    }
+
+    /// Whether there are workers enough for a query to start, and any at all for it to go on.
+    fn check_workers(&mut self, now: Millis, id: QueryId) -> Result<()> {
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else { return Ok(()) };
+        let (active, required) = (self.workers.active(), self.options.required_workers);
+        let Some(admitted_at) = query.admitted_at else {
+            if active >= required {
+                query.admitted_at = Some(now);
+                return Ok(());
+            }
+            let limit = query.submitted_at.plus(self.options.required_workers_wait_max);
+            if now >= limit {
+                return Err(too_few_workers(self.options.required_workers_wait_max, required, active));
+            }
+            self.wake_at(id, limit);
+            return Ok(());
+        };
+        let waits = query.running == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
+        let Some(since) = self.no_worker_since.filter(|_| waits) else { return Ok(()) };
+        let limit = since.max(admitted_at).plus(self.options.no_node_period_max);
+        if now >= limit {
+            return Err(Error::new(ErrorCode::NO_NODES_AVAILABLE, "No nodes available to run query"));
+        }
+        self.wake_at(id, limit);
+        Ok(())
+    }
+
+    /// Ends a query, if it has not ended.
+    pub(crate) fn finish(&mut self, now: Millis, id: QueryId, outcome: Result<()>, commands: &mut Vec<Command>) {
+        let epoch = self.epoch;
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else { return };
+        let running: Vec<(NodeId, AttemptId)> = query
+            .running_attempts()
+            .map(|(stage, partition, attempt)| (attempt.node.clone(), attempt_id(epoch, id, stage, partition, attempt)))
+            .collect();
+        for (node, attempt) in running {
+            let peak_bytes = self.workers.release(&node, &attempt).map_or(0, |lease| lease.peak_bytes);
+            query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes);
+        }
+        query.abandon_tasks();
+        query.outcome = Some(outcome.clone());
+        commands.push(Command::QueryFinished { query: id, outcome });
+        self.ended.push(id);
+        self.placement_dirty = true;
+        self.sync_rotation(id);
+    }
+
+    /// Keeps the rotation true after the waiting tasks of a query have changed.
+    pub(crate) fn sync_rotation(&mut self, id: QueryId) {
+        let Some(query) = self.queries.get(&id) else { return };
+        let key = (query.served, id);
+        if query.ready.is_empty() {
+            self.rotation.remove(&key);
+        } else if self.rotation.insert(key) {
+            self.placement_dirty = true;
+        }
+    }
+
+    fn await_confirmation(&mut self, node: &NodeId, incarnation: Incarnation, id: QueryId) {
+        if self.workers.await_confirmation(node, incarnation, id)
+            && let Some(query) = self.queries.get_mut(&id)
+        {
+            query.holders += 1;
+        }
+    }
+
+    /// A worker holds nothing of an ended query any more.
+    fn confirm(&mut self, id: QueryId) {
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.holders -= 1;
+            self.closing.insert(id);
+        }
+    }
+
+    /// Forgets the queries that are closed and of which no worker holds anything.
+    fn release_queries(&mut self, commands: &mut Vec<Command>) {
+        for id in core::mem::take(&mut self.ended) {
+            let used = self.queries.get_mut(&id).map(|query| core::mem::take(&mut query.used)).unwrap_or_default();
+            for (node, incarnation) in used {
+                self.await_confirmation(&node, incarnation, id);
+            }
+            self.closing.insert(id);
+        }
+        while let Some(id) = self.closing.pop_first() {
+            let released =
+                self.queries.get(&id).filter(|query| query.is_finished() && query.closed && query.holders == 0);
+            if let Some(query) = released {
+                if let Some(at) = query.wakeup {
+                    self.wakeups.remove(&(at, id));
+                }
+                self.queries.remove(&id);
+                commands.push(Command::QueryReleased { query: id });
+            }
+        }
+    }
+
+    pub(crate) fn attempt_id(&self, query: &Query, stage: StageId, partition: u32, attempt: &Attempt) -> AttemptId {
+        attempt_id(self.epoch, query.id, stage, partition, attempt)
+    }
+}
+
+/// The id of an attempt of this coordinator's life.
+fn attempt_id(epoch: Epoch, query: QueryId, stage: StageId, partition: u32, attempt: &Attempt) -> AttemptId {
+    AttemptId {
+        task: TaskId { query, stage, partition },
+        generation: attempt.generation,
+        epoch,
+        number: attempt.number,
+    }
+}

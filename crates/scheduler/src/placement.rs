@@ -1,0 +1,165 @@
+//! Which waiting task goes to which node: bin packing by leases, after Trino's algorithm.
+//!
+//! Queries take turns. A request takes the node with the most free memory among those with a free slot, if it
+//! fits there. If it does not fit, it reserves the best node for the rest of the pass, so that smaller requests
+//! behind it cannot starve it; reservations are forgotten with the pass, so that room that turns up elsewhere
+//! is taken at once. A request is never placed on a node that is smaller than it.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use base::{AttemptId, Millis, NodeId, QueryId, TaskId};
+
+use crate::command::{AttemptSpec, Command};
+use crate::core::Core;
+use crate::query::{Query, ReadyKey};
+use crate::task::{Attempt, AttemptState, TaskState};
+use crate::workers::Workers;
+
+/// What a request gets.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    /// A node that it fits on now.
+    Place(NodeId),
+    /// A node that is kept for it for the rest of the pass.
+    Reserve(NodeId),
+    /// Nothing.
+    Wait,
+}
+
+/// The turn of a query in a pass.
+struct Turn {
+    query: QueryId,
+    /// The last request that was looked at and not placed.
+    after: Option<ReadyKey>,
+    refused: u32,
+}
+
+impl Core {
+    /// Places as many waiting tasks as there is room for.
+    pub(crate) fn place(&mut self, now: Millis, commands: &mut Vec<Command>) {
+        if !core::mem::take(&mut self.placement_dirty) || self.workers.open().next().is_none() {
+            return;
+        }
+        let turn = |(_, query): &(u64, QueryId)| Turn { query: *query, after: None, refused: 0 };
+        let mut turns: VecDeque<Turn> = self.rotation.iter().map(turn).collect();
+        let share_bytes = self.workers.share_bytes();
+        let queries = turns.iter().filter_map(|turn| self.queries.get(&turn.query));
+        let need_min = queries.map(|query| query.lease_bytes_min(share_bytes)).min().unwrap_or(0);
+        let need_min = need_min.min(self.workers.largest_bytes().unwrap_or(0));
+        let mut reserved = BTreeSet::new();
+        let mut served = BTreeSet::new();
+        while let Some(mut turn) = turns.pop_front() {
+            let best = self.workers.open().find(|(_, node)| !reserved.contains(*node));
+            if best.is_none_or(|(free, _)| free < need_min) {
+                break;
+            }
+            let Some(query) = self.queries.get(&turn.query) else { continue };
+            let after = turn.after.map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(key) = query.ready.range((after, Bound::Unbounded)).next().copied() else { continue };
+            let need = query.need_bytes(&self.workers, key);
+            let avoided = query.avoided(now, key);
+            match choose(&self.workers, &reserved, need, &avoided) {
+                Choice::Place(node) => {
+                    self.start_attempt(now, turn.query, key, need, node);
+                    served.insert(turn.query);
+                    turns.push_back(turn);
+                    continue;
+                }
+                Choice::Reserve(node) => {
+                    reserved.insert(node);
+                }
+                Choice::Wait => {}
+            }
+            turn.refused += 1;
+            turn.after = Some(key);
+            let query_id = turn.query;
+            if turn.refused < query.options.tasks_waiting_for_node_max {
+                turns.push_back(turn);
+            }
+            if let Some(until) = avoided.iter().map(|(_, until)| *until).min() {
+                self.wake_at(query_id, until);
+            }
+        }
+        for id in served {
+            if let Some(query) = self.queries.get_mut(&id) {
+                query.request_splits(self.options.split_batch_count_max, commands);
+            }
+        }
+    }
+
+    fn start_attempt(&mut self, now: Millis, id: QueryId, key: ReadyKey, memory_bytes: u64, node: NodeId) {
+        let Some(worker) = self.workers.get(&node) else { return };
+        let incarnation = worker.incarnation;
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        query.dequeue(key.stage, key.partition);
+        let Some(stage) = query.stages.get_mut(key.stage.0 as usize) else { return };
+        let Some(task) = stage.tasks.get_mut(key.partition as usize) else { return };
+        let attempt = AttemptId {
+            task: TaskId { query: id, stage: key.stage, partition: key.partition },
+            generation: task.generation,
+            epoch: self.epoch,
+            number: task.next_number(),
+        };
+        task.state = TaskState::Running;
+        // Most tasks have one attempt, and there are very many tasks.
+        task.attempts.reserve_exact(1);
+        task.attempts.push(Attempt {
+            generation: attempt.generation,
+            number: attempt.number,
+            node: node.clone(),
+            state: AttemptState::Running,
+            memory_bytes,
+            peak_memory_bytes: 0,
+            started_at: now,
+            ended_at: None,
+        });
+        let input = task.input.clone();
+        stage.counts.running += 1;
+        stage.counts.started_attempts += 1;
+        query.running += 1;
+        query.used.insert(node.clone(), incarnation);
+        self.rotation.remove(&(query.served, id));
+        self.served += 1;
+        query.served = self.served;
+        self.sync_rotation(id);
+        self.workers.lease(&node, AttemptSpec { attempt, memory_bytes, input });
+    }
+}
+
+impl Query {
+    /// The lease that the next attempt of a task gets: never more than the largest node has.
+    fn need_bytes(&self, workers: &Workers, key: ReadyKey) -> u64 {
+        let default = self.options.task_memory_bytes.unwrap_or_else(|| workers.share_bytes());
+        let Some(stage) = self.stage(key.stage) else { return default };
+        let least = stage.tasks.get(key.partition as usize).map_or(0, |task| task.lease_bytes_min());
+        stage.estimator.initial_bytes(default).max(least).min(workers.largest_bytes().unwrap_or(0))
+    }
+
+    /// The nodes that a task avoids, and until when.
+    fn avoided(&self, now: Millis, key: ReadyKey) -> Vec<(NodeId, Millis)> {
+        let task = self.stage(key.stage).and_then(|stage| stage.tasks.get(key.partition as usize));
+        let of_task = task.and_then(|task| task.trouble.as_ref()?.avoided.clone());
+        let of_query = self.node_trouble.iter().map(|(node, trouble)| (node.clone(), trouble.avoided_until));
+        of_query.chain(of_task).filter(|(_, until)| *until > now).collect()
+    }
+}
+
+/// Chooses a node for a request.
+fn choose(workers: &Workers, reserved: &BTreeSet<NodeId>, need: u64, avoided: &[(NodeId, Millis)]) -> Choice {
+    let is_avoided = |node: &NodeId| avoided.iter().any(|(other, _)| other == node);
+    let fits = |node: &NodeId| workers.get(node).is_some_and(|worker| worker.capacity.memory_bytes >= need);
+    let another = |(node, worker): (&NodeId, &crate::workers::Worker)| {
+        worker.is_active() && worker.capacity.memory_bytes >= need && !is_avoided(node)
+    };
+    // Nodes are avoided only while there is another one, busy or not.
+    let avoids = !avoided.is_empty() && workers.iter().any(another);
+    let mut open = workers.open().filter(|(_, node)| !reserved.contains(*node) && !(avoids && is_avoided(node)));
+    let Some((free, best)) = open.next() else { return Choice::Wait };
+    if free >= need {
+        return Choice::Place(best.clone());
+    }
+    let reserve = core::iter::once(best).chain(open.map(|(_, node)| node)).find(|node| fits(node));
+    reserve.map_or(Choice::Wait, |node| Choice::Reserve(node.clone()))
+}

@@ -1,0 +1,18 @@
+//! Bugs that other engines have shipped, to be planted by tests that must find them.
+
+/// A planted bug. Never set outside of tests of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// The memory of some ended attempts is never given back.
+    LeakLease,
+    /// Reports that arrive late are taken for news.
+    AcceptStaleReports,
+    /// Whoever reports a commit is taken for its author.
+    ReporterIsWinner,
+    /// That no worker is left is noticed only on one of the ways that lead there.
+    NoWorkersOnOnePathOnly,
+    /// A batch of splits that is the last one is dropped.
+    DropLastSplits,
+    /// A worker reports the end of an attempt only once.
+    ReportEndOnce,
+}

@@ -1,0 +1,306 @@
+//! The worker's half of the scheduler, in the same form as the core: facts in, commands out.
+//!
+//! A runner holds the attempts it was told to hold. It starts them in the order they came, as slots and memory
+//! allow; it stops what is no longer desired; it reports everything it holds on every change and at every
+//! interval. An ended attempt is reported until it is no longer desired: its absence acknowledges it. An
+//! attempt that is being stopped is reported until it has really ended, so that whoever waits for nothing to be
+//! held knows that nothing is being written any more.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use base::{AttemptId, Epoch, Incarnation, Millis};
+
+use crate::command::AttemptSpec;
+use crate::event::{AttemptReport, AttemptStatus, Capacity, NodeState, WorkerReport};
+use crate::options::RunnerOptions;
+use crate::planted::PlantedBug;
+
+/// What can happen on a worker.
+#[derive(Clone, Debug)]
+pub enum RunnerEvent {
+    /// Time has passed; see [`Runner::next_deadline`].
+    Tick,
+    /// The coordinator told everything that should be held: the worker's side of
+    /// [`crate::Command::SetDesired`]. The shell has checked that this life of the worker is meant.
+    Desired {
+        /// The life of the coordinator.
+        epoch: Epoch,
+        /// Grows with each message of the epoch.
+        sequence: u64,
+        /// Everything that should be held.
+        attempts: Vec<AttemptSpec>,
+    },
+    /// A running attempt goes on.
+    AttemptProgressed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The most memory it has used so far, in bytes.
+        peak_memory_bytes: u64,
+    },
+    /// A started attempt has ended, by itself or because it was cancelled, and nothing of it runs any more.
+    AttemptEnded {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How it ended.
+        status: AttemptStatus,
+        /// The most memory it used, in bytes.
+        peak_memory_bytes: u64,
+    },
+    /// The stream to the coordinator broke. What runs goes on: it may still commit.
+    Disconnected,
+    /// There is a stream to the coordinator.
+    Connected,
+    /// The worker is to take nothing new.
+    ShutdownRequested,
+}
+
+/// What a worker must do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunnerCommand {
+    /// Run an attempt, and tell its end by [`RunnerEvent::AttemptEnded`].
+    Start {
+        /// The attempt.
+        spec: AttemptSpec,
+    },
+    /// Stop an attempt. Its end is still to be told.
+    Cancel {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Send the full state to the coordinator.
+    Report(WorkerReport),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    /// It waits for a slot and memory.
+    Waiting,
+    Running,
+    /// It was told to stop and has not ended yet.
+    Cancelling,
+    Ended(AttemptStatus),
+}
+
+#[derive(Debug)]
+struct Held {
+    spec: AttemptSpec,
+    phase: Phase,
+    peak_bytes: u64,
+}
+
+/// The worker's half of the scheduler. See the module's documentation.
+#[derive(Debug)]
+pub struct Runner {
+    incarnation: Incarnation,
+    capacity: Capacity,
+    options: RunnerOptions,
+    state: NodeState,
+    connected: bool,
+    desired_seen: Option<(Epoch, u64)>,
+    attempts: BTreeMap<AttemptId, Held>,
+    /// The attempts that wait for a slot and memory, in the order they came.
+    waiting: VecDeque<AttemptId>,
+    /// Slots and memory in use, also by what is being stopped.
+    slots_used: u32,
+    memory_used_bytes: u64,
+    report_sequence: u64,
+    reported_at: Option<Millis>,
+    /// The ends that were reported, for a planted bug.
+    planted: Option<(PlantedBug, Vec<AttemptId>)>,
+}
+
+impl Runner {
+    /// A runner for one life of a worker, with the default options. It is not connected yet.
+    pub fn new(incarnation: Incarnation, capacity: Capacity) -> Runner {
+        Runner::with_options(incarnation, capacity, RunnerOptions::default())
+    }
+
+    /// A runner for one life of a worker. It is not connected yet.
+    pub fn with_options(incarnation: Incarnation, capacity: Capacity, options: RunnerOptions) -> Runner {
+        Runner {
+            incarnation,
+            capacity,
+            options,
+            state: NodeState::Active,
+            connected: false,
+            desired_seen: None,
+            attempts: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            slots_used: 0,
+            memory_used_bytes: 0,
+            report_sequence: 0,
+            reported_at: None,
+            planted: None,
+        }
+    }
+
+    /// Plants a bug, for tests that must find it.
+    #[doc(hidden)]
+    pub fn plant(&mut self, bug: PlantedBug) {
+        self.planted = Some((bug, Vec::new()));
+    }
+
+    /// The life of the worker.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Whether nothing is held: a worker that shuts down may go.
+    pub fn is_idle(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// When to call [`Runner::step`] with [`RunnerEvent::Tick`] if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.reported_at.filter(|_| self.connected).map(|at| at.plus(self.options.report_interval))
+    }
+
+    /// Takes note of a fact, and appends what is to be done because of it. Never fails, never waits.
+    pub fn step(&mut self, now: Millis, event: RunnerEvent, commands: &mut Vec<RunnerCommand>) {
+        let changed = self.apply(event, commands);
+        let started = self.start_waiting(commands);
+        let due = self.next_deadline().is_some_and(|at| now >= at);
+        if self.connected && (changed || started || due) {
+            self.reported_at = Some(now);
+            let report = self.report();
+            commands.push(RunnerCommand::Report(report));
+        }
+    }
+
+    /// Takes note of a fact. Whether it is to be reported at once.
+    fn apply(&mut self, event: RunnerEvent, commands: &mut Vec<RunnerCommand>) -> bool {
+        match event {
+            RunnerEvent::Tick => false,
+            RunnerEvent::Desired { epoch, sequence, attempts } => {
+                if self.desired_seen >= Some((epoch, sequence)) {
+                    return false;
+                }
+                self.desired_seen = Some((epoch, sequence));
+                self.hold(attempts, commands);
+                true
+            }
+            RunnerEvent::AttemptProgressed { attempt, peak_memory_bytes } => {
+                if let Some(held) = self.attempts.get_mut(&attempt) {
+                    held.peak_bytes = held.peak_bytes.max(peak_memory_bytes);
+                }
+                false
+            }
+            RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes } => {
+                self.on_ended(&attempt, status, peak_memory_bytes)
+            }
+            RunnerEvent::Disconnected => {
+                self.connected = false;
+                false
+            }
+            RunnerEvent::Connected => {
+                self.connected = true;
+                true
+            }
+            RunnerEvent::ShutdownRequested => {
+                self.state = NodeState::ShuttingDown;
+                true
+            }
+        }
+    }
+
+    /// Makes the attempts that are held those that are desired, as far as that goes at once.
+    fn hold(&mut self, specs: Vec<AttemptSpec>, commands: &mut Vec<RunnerCommand>) {
+        let desired: BTreeMap<AttemptId, AttemptSpec> =
+            specs.iter().map(|spec| (spec.attempt, spec.clone())).collect();
+        self.attempts.retain(|attempt, held| {
+            if desired.contains_key(attempt) {
+                return true;
+            }
+            if held.phase == Phase::Running {
+                held.phase = Phase::Cancelling;
+                commands.push(RunnerCommand::Cancel { attempt: *attempt });
+            }
+            held.phase == Phase::Cancelling
+        });
+        self.waiting.retain(|attempt| desired.contains_key(attempt));
+        for spec in specs {
+            let attempt = spec.attempt;
+            if !self.attempts.contains_key(&attempt) {
+                self.attempts.insert(attempt, Held { spec, phase: Phase::Waiting, peak_bytes: 0 });
+                self.waiting.push_back(attempt);
+            }
+        }
+    }
+
+    fn on_ended(&mut self, attempt: &AttemptId, status: AttemptStatus, peak_bytes: u64) -> bool {
+        let Some(held) = self.attempts.get_mut(attempt) else { return false };
+        let stopped = match held.phase {
+            Phase::Waiting | Phase::Ended(_) => return false,
+            Phase::Running => false,
+            Phase::Cancelling => true,
+        };
+        self.slots_used -= 1;
+        self.memory_used_bytes -= held.spec.memory_bytes;
+        held.peak_bytes = held.peak_bytes.max(peak_bytes);
+        held.phase = Phase::Ended(status);
+        if stopped {
+            self.attempts.remove(attempt);
+        }
+        true
+    }
+
+    /// Starts what waits, in order, as far as there is room. An attempt that is larger than the worker is
+    /// started when nothing else runs.
+    fn start_waiting(&mut self, commands: &mut Vec<RunnerCommand>) -> bool {
+        let mut started = false;
+        while let Some(attempt) = self.waiting.front().copied() {
+            let Some(held) = self.attempts.get_mut(&attempt) else {
+                self.waiting.pop_front();
+                continue;
+            };
+            let memory_after = self.memory_used_bytes.saturating_add(held.spec.memory_bytes);
+            let fits = self.slots_used < self.capacity.slots && memory_after <= self.capacity.memory_bytes;
+            if !fits && self.slots_used > 0 {
+                break;
+            }
+            self.waiting.pop_front();
+            held.phase = Phase::Running;
+            self.slots_used += 1;
+            self.memory_used_bytes = memory_after;
+            commands.push(RunnerCommand::Start { spec: held.spec.clone() });
+            started = true;
+        }
+        started
+    }
+
+    fn report(&mut self) -> WorkerReport {
+        self.report_sequence += 1;
+        let mut attempts = Vec::with_capacity(self.attempts.len());
+        for (attempt, held) in &self.attempts {
+            let status = match &held.phase {
+                Phase::Ended(status) => self.planted_status(attempt, status),
+                Phase::Waiting | Phase::Running | Phase::Cancelling => AttemptStatus::Running,
+            };
+            attempts.push(AttemptReport { attempt: *attempt, status, peak_memory_bytes: held.peak_bytes });
+        }
+        if let Some((PlantedBug::ReportEndOnce, reported)) = &mut self.planted {
+            let ended = self.attempts.iter().filter(|(_, held)| matches!(held.phase, Phase::Ended(_)));
+            *reported = ended.map(|(attempt, _)| *attempt).collect();
+        }
+        WorkerReport {
+            incarnation: self.incarnation,
+            sequence: self.report_sequence,
+            desired_seen: self.desired_seen,
+            capacity: self.capacity,
+            state: self.state,
+            attempts,
+        }
+    }
+
+    fn planted_status(&self, attempt: &AttemptId, status: &AttemptStatus) -> AttemptStatus {
+        match &self.planted {
+            Some((PlantedBug::ReportEndOnce, reported)) if reported.contains(attempt) => AttemptStatus::Running,
+            _ => status.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

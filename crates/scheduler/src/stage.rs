@@ -1,0 +1,232 @@
+//! A stage: its tasks, and what they wrote.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::assign::{SplitPacker, Sources, hash_tasks, source_tasks, tasks_wanted};
+use crate::command::TaskInput;
+use crate::event::OutputSize;
+use crate::memory::Estimator;
+use crate::options::QueryOptions;
+use crate::shape::{Distribution, Edge, InputShape, StageShape};
+use crate::task::Task;
+
+/// How many tasks and attempts of a stage are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageCounts {
+    /// Tasks with an attempt on a worker.
+    pub running: u32,
+    /// Tasks whose output is committed.
+    pub committed: u32,
+    /// Attempts that were placed.
+    pub started_attempts: u32,
+    /// Attempts that failed.
+    pub failed_attempts: u32,
+    /// Attempts whose worker vanished.
+    pub lost_attempts: u32,
+    /// Attempts that a rival or the end of the query made useless.
+    pub aborted_attempts: u32,
+}
+
+/// The enumeration of the splits of a scan.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scan {
+    /// How many splits are known.
+    pub known: u32,
+    /// Whether splits were asked for that have not arrived.
+    pub requested: bool,
+    /// Whether all splits are known.
+    pub last: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub shape: StageShape,
+    /// Its place in the order of starts; None while it waits for its inputs.
+    pub start_order: Option<u32>,
+    /// Whether the number of its tasks is final.
+    pub sealed: bool,
+    pub tasks: Vec<Task>,
+    pub counts: StageCounts,
+    /// How many of its tasks wait for a node.
+    pub queued: u32,
+    pub scans: Vec<Scan>,
+    packer: SplitPacker,
+    pub estimator: Estimator,
+    /// What the committed tasks wrote, summed by output partition, in bytes.
+    pub partition_bytes: Vec<u64>,
+    pub rows: u64,
+    /// What each task wrote, in bytes; only kept if a consumer reads whole outputs.
+    task_bytes: Option<Vec<u64>>,
+}
+
+impl Stage {
+    pub(crate) fn new(shape: StageShape, read_whole: bool, options: &QueryOptions) -> Self {
+        Stage {
+            start_order: None,
+            sealed: false,
+            tasks: Vec::new(),
+            counts: StageCounts::default(),
+            queued: 0,
+            scans: vec![Scan::default(); shape.scans as usize],
+            packer: SplitPacker::new(options, shape.scans),
+            estimator: Estimator::new(options),
+            partition_bytes: vec![0; shape.output_partitions as usize],
+            rows: 0,
+            task_bytes: read_whole.then(Vec::new),
+            shape,
+        }
+    }
+
+    /// Whether all output is there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.sealed && self.counts.committed as usize == self.tasks.len()
+    }
+
+    /// Whether splits are still to come.
+    pub(crate) fn is_enumerating(&self) -> bool {
+        self.start_order.is_some() && !self.sealed
+    }
+
+    /// More splits are known. Whether that was news.
+    pub(crate) fn add_splits(&mut self, scan: u32, sizes: &[u64], last: bool) -> bool {
+        let Some(state) = self.scans.get_mut(scan as usize) else { return false };
+        if state.last {
+            return false;
+        }
+        self.packer.add(scan as usize, state.known, sizes);
+        state.known = state.known.saturating_add(sizes.len() as u32);
+        state.requested = false;
+        state.last = last;
+        true
+    }
+
+    /// What a task wrote.
+    pub(crate) fn add_output(&mut self, partition: u32, output: &OutputSize) {
+        self.rows = self.rows.saturating_add(output.rows);
+        let mut total = 0u64;
+        for (sum, bytes) in self.partition_bytes.iter_mut().zip(output.partition_bytes.iter()) {
+            *sum = sum.saturating_add(*bytes);
+            total = total.saturating_add(*bytes);
+        }
+        if let Some(task_bytes) = &mut self.task_bytes {
+            let at = partition as usize;
+            if task_bytes.len() <= at {
+                task_bytes.resize(at + 1, 0);
+            }
+            // Outputs without rows weigh nothing and are merged.
+            task_bytes[at] = if output.rows == 0 { 0 } else { total };
+        }
+    }
+
+    /// What each task wrote, in bytes.
+    fn task_bytes(&self) -> &[u64] {
+        self.task_bytes.as_deref().unwrap_or_default()
+    }
+
+    fn add_task(&mut self, input: TaskInput) {
+        self.tasks.push(Task::new(Arc::new(input)));
+    }
+
+    /// Forms the tasks that can be formed from splits, and seals the stage with the last of them.
+    fn form_from_splits(&mut self, options: &QueryOptions, slots: u64, idle: bool) {
+        let last = self.scans.iter().all(|scan| scan.last);
+        let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
+        while let Some((scan, numbers)) = self.packer.next_task(wanted, last || idle) {
+            let mut splits = vec![Vec::new(); self.shape.scans as usize];
+            splits[scan] = numbers;
+            self.add_task(TaskInput { splits, ..TaskInput::default() });
+        }
+        if last {
+            debug_assert_eq!(self.packer.open_count(), 0, "I-3: a split belongs to no task");
+            if self.tasks.is_empty() {
+                let splits = vec![Vec::new(); self.shape.scans as usize];
+                self.add_task(TaskInput { splits, ..TaskInput::default() });
+            }
+            self.sealed = true;
+        }
+    }
+
+    /// Forms the task of a stage that has a single one, once all its splits are known.
+    fn form_single(&mut self, producers: &[Vec<u32>], partitions: u32) {
+        if !self.scans.iter().all(|scan| scan.last) {
+            return;
+        }
+        let splits = self.packer.take_all();
+        let sources = self.sources(|input| producers[input].iter().map(|tasks| 0..*tasks).collect());
+        self.add_task(TaskInput { splits, partitions: 0..partitions, sources });
+        self.sealed = true;
+    }
+
+    /// Forms tasks over the hash partitions, from what the producers wrote to each.
+    fn form_hash(&mut self, sizes: &[u64], options: &QueryOptions, slots: u64) {
+        let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
+        for partitions in hash_tasks(sizes, options.hash_task_target_bytes, wanted) {
+            let sources = self.sources(|_| Vec::new());
+            self.add_task(TaskInput { partitions, sources, ..TaskInput::default() });
+        }
+        self.sealed = true;
+    }
+
+    /// Forms tasks over whole outputs of producer tasks.
+    fn form_arbitrary(&mut self, tasks: Vec<Sources>) {
+        for sources in tasks {
+            self.add_task(TaskInput { sources, ..TaskInput::default() });
+        }
+        self.sealed = true;
+    }
+
+    /// For each input, what is read of an arbitrary one.
+    fn sources(&self, arbitrary: impl Fn(usize) -> Vec<Range<u32>>) -> Sources {
+        let inputs = self.shape.inputs.iter().enumerate();
+        inputs.map(|(at, input)| if input.edge == Edge::Arbitrary { arbitrary(at) } else { Vec::new() }).collect()
+    }
+}
+
+/// Forms the tasks of a stage whose inputs are complete, as far as its splits are known.
+pub(crate) fn form_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions, slots: u64, idle: bool) {
+    let shape = &stages[at].shape;
+    match shape.distribution {
+        Distribution::Source => stages[at].form_from_splits(options, slots, idle),
+        Distribution::Single => {
+            let producers = producers(stages, at, |stage| stage.tasks.len() as u32);
+            let partitions = partitions_read_whole(stages, at);
+            stages[at].form_single(&producers, partitions);
+        }
+        Distribution::Hash { partitions } => {
+            let mut sizes = vec![0u64; partitions as usize];
+            for input in shape.inputs.iter().filter(|input| input.edge == Edge::Hash) {
+                for producer in &input.producers {
+                    for (sum, bytes) in sizes.iter_mut().zip(&stages[producer.0 as usize].partition_bytes) {
+                        *sum = sum.saturating_add(*bytes);
+                    }
+                }
+            }
+            stages[at].form_hash(&sizes, options, slots);
+        }
+        Distribution::Arbitrary => {
+            let whole = |input: &InputShape| -> Vec<&[u64]> {
+                let producers = input.producers.iter().filter(|_| input.edge == Edge::Arbitrary);
+                producers.map(|id| stages[id.0 as usize].task_bytes()).collect()
+            };
+            let sizes: Vec<Vec<&[u64]>> = shape.inputs.iter().map(whole).collect();
+            let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
+            let tasks = source_tasks(options, &sizes, wanted);
+            stages[at].form_arbitrary(tasks);
+        }
+    }
+}
+
+fn producers<T>(stages: &[Stage], at: usize, what: impl Fn(&Stage) -> T) -> Vec<Vec<T>> {
+    let inputs = stages[at].shape.inputs.iter();
+    inputs.map(|input| input.producers.iter().map(|id| what(&stages[id.0 as usize])).collect()).collect()
+}
+
+/// How many hash partitions the single task of a stage reads.
+fn partitions_read_whole(stages: &[Stage], at: usize) -> u32 {
+    let hash = stages[at].shape.inputs.iter().filter(|input| input.edge == Edge::Hash);
+    let producers = hash.flat_map(|input| &input.producers);
+    producers.map(|id| stages[id.0 as usize].shape.output_partitions).max().unwrap_or(0)
+}

@@ -1,0 +1,64 @@
+//! What a worker tells over HTTP, to people, load balancers and Kubernetes.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::node::NodeEvent;
+use crate::status::NodeStatus;
+
+/// What the handlers know.
+#[derive(Clone)]
+pub(crate) struct HttpState {
+    /// What the node tells of itself.
+    pub(crate) status: Arc<NodeStatus>,
+    /// Where requests to shut down go.
+    pub(crate) events: mpsc::Sender<NodeEvent>,
+}
+
+/// The routes of a worker.
+pub(crate) fn router(state: HttpState) -> Router {
+    Router::new()
+        .route("/v1/info", get(info))
+        .route("/v1/info/state", get(node_state).put(set_node_state))
+        .route("/v1/info/coordinator", get(|| async { StatusCode::NOT_FOUND }))
+        .route("/v1/status", get(node_status))
+        .with_state(state)
+}
+
+async fn info(State(state): State<HttpState>) -> Json<Value> {
+    Json(state.status.info(Instant::now()))
+}
+
+async fn node_state(State(state): State<HttpState>) -> Json<Value> {
+    Json(json!(state.status.state_name()))
+}
+
+async fn node_status(State(state): State<HttpState>) -> Json<Value> {
+    Json(state.status.status(Instant::now()))
+}
+
+async fn set_node_state(State(state): State<HttpState>, body: String) -> Response {
+    match serde_json::from_str::<String>(&body).as_deref() {
+        Ok("SHUTTING_DOWN") => {
+            // The state is the node's to change. If it is gone already, it has shut down.
+            state.events.send(NodeEvent::ShutdownRequested).await.ok();
+            StatusCode::OK.into_response()
+        }
+        Ok("ACTIVE") if !state.status.is_shutting_down() => StatusCode::OK.into_response(),
+        Ok(other) => bad_request(format!("Invalid state transition to {other}")),
+        Err(_) => bad_request("The body must be a state as a JSON string, like \"SHUTTING_DOWN\"".to_owned()),
+    }
+}
+
+fn bad_request(text: String) -> Response {
+    (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "text/plain")], text).into_response()
+}

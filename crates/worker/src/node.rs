@@ -1,0 +1,337 @@
+//! The shell around [`Runner`]: facts in, and what it decides done.
+//!
+//! One task owns everything that changes. It never waits for an attempt, a store or the coordinator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{AttemptId, Epoch, Error, Failure, Millis, Result};
+use bytes::Bytes;
+use exchange::Committed;
+use protocol::node::wire;
+use scheduler::{AttemptSpec, AttemptStatus, OutputSize, Runner, RunnerCommand, RunnerEvent, TaskInput, WorkerReport};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{self, AttemptEnvironment, AttemptProgress, panic_error};
+use crate::descriptors::Descriptors;
+use crate::memory::{ProcessMonitor, ProcessUsage};
+use crate::report::{ReportPayload, wire_report};
+use crate::status::NodeStatus;
+use crate::watchdog::Watchdog;
+
+/// How often the node looks at its attempts.
+const TICK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// An attempt that was told to end and has not after so long is ended without its consent. Its threads are stuck.
+const CANCEL_GRACE: Duration = Duration::from_secs(30);
+
+/// What the node is told.
+#[derive(Debug)]
+pub(crate) enum NodeEvent {
+    /// There is a stream to the coordinator.
+    Connected,
+    /// The stream broke.
+    Disconnected,
+    /// What the coordinator desires.
+    Desired(wire::Desired),
+    /// An attempt ended.
+    Ended { attempt: AttemptId, outcome: Result<Committed> },
+    /// The worker is to end what it runs and take nothing new.
+    ShutdownRequested,
+}
+
+/// What a node is made of.
+pub(crate) struct NodeParts {
+    pub(crate) runner: Runner,
+    pub(crate) environment: Arc<AttemptEnvironment>,
+    /// Where attempts compute.
+    pub(crate) attempts: Handle,
+    /// Where attempts tell their end.
+    pub(crate) events: mpsc::Sender<NodeEvent>,
+    pub(crate) reports: watch::Sender<Option<wire::WorkerReport>>,
+    pub(crate) status: Arc<NodeStatus>,
+    pub(crate) monitor: ProcessMonitor,
+    pub(crate) no_progress_timeout: Duration,
+    pub(crate) shutdown_grace_period: Duration,
+}
+
+/// The node.
+pub(crate) struct Node {
+    parts: NodeParts,
+    started: Instant,
+    usage: ProcessUsage,
+    desired_seen: Option<(Epoch, u64)>,
+    descriptors: Descriptors,
+    held: BTreeMap<AttemptId, Held>,
+    is_connected: bool,
+    /// Since when a node that shuts down runs nothing.
+    drained_since: Option<Instant>,
+}
+
+/// An attempt that the node holds.
+enum Held {
+    Running(Running),
+    Ended(ReportPayload),
+}
+
+struct Running {
+    progress: Arc<AttemptProgress>,
+    watchdog: Watchdog,
+    cancel: CancellationToken,
+    task: AbortHandle,
+    ending: Option<Ending>,
+}
+
+/// The attempt was told to end.
+struct Ending {
+    since: Instant,
+    /// What it failed with, if it is the node that ended it.
+    error: Option<Error>,
+}
+
+impl Node {
+    pub(crate) fn new(parts: NodeParts) -> Self {
+        Node {
+            parts,
+            started: Instant::now(),
+            usage: ProcessUsage::default(),
+            desired_seen: None,
+            descriptors: Descriptors::default(),
+            held: BTreeMap::new(),
+            is_connected: false,
+            drained_since: None,
+        }
+    }
+
+    /// Runs until the node has shut down.
+    pub(crate) async fn run(mut self, mut events: mpsc::Receiver<NodeEvent>) {
+        let mut ticks = interval(TICK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.has_shut_down() {
+            tokio::select! {
+                Some(event) = events.recv() => self.handle(event),
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn handle(&mut self, event: NodeEvent) {
+        match event {
+            NodeEvent::Connected => {
+                self.is_connected = true;
+                self.step(RunnerEvent::Connected);
+            }
+            NodeEvent::Disconnected => {
+                self.is_connected = false;
+                self.step(RunnerEvent::Disconnected);
+            }
+            NodeEvent::Desired(desired) => self.desired(desired),
+            NodeEvent::Ended { attempt, outcome } => self.ended(attempt, outcome),
+            NodeEvent::ShutdownRequested => {
+                if !self.parts.status.is_shutting_down() {
+                    tracing::info!("shutting down once all attempts have ended");
+                }
+                self.parts.status.shutting_down();
+                self.step(RunnerEvent::ShutdownRequested);
+            }
+        }
+    }
+
+    fn desired(&mut self, desired: wire::Desired) {
+        let (epoch, sequence) = (Epoch(desired.epoch), desired.sequence);
+        // What an older message leaves out is not to be forgotten.
+        if self.desired_seen >= Some((epoch, sequence)) {
+            return;
+        }
+        self.desired_seen = Some((epoch, sequence));
+        match self.descriptors.merge(desired) {
+            Ok(attempts) => {
+                let spec = |(attempt, memory_bytes)| AttemptSpec {
+                    attempt,
+                    memory_bytes,
+                    input: Arc::new(TaskInput::default()),
+                };
+                let attempts = attempts.into_iter().map(spec).collect();
+                self.step(RunnerEvent::Desired { epoch, sequence, attempts });
+            }
+            Err(error) => tracing::error!(%error, "the coordinator sent a message that makes no sense"),
+        }
+    }
+
+    /// An attempt ended, whether its task is still there or was given up.
+    fn ended(&mut self, attempt: AttemptId, outcome: Result<Committed>) {
+        let Some(Held::Running(running)) = self.held.get_mut(&attempt) else { return };
+        let verdict = running.ending.take().and_then(|ending| ending.error);
+        let outcome = match (outcome, verdict) {
+            (Err(_), Some(verdict)) => Err(verdict),
+            (outcome, _) => outcome,
+        };
+        let peak_memory_bytes = running.progress.pool.peak_bytes();
+        let mut payload = ReportPayload { stats: running.progress.stats(), commit_record: None };
+        let status = match outcome {
+            Ok(Committed { winner, record }) => {
+                payload.commit_record = Some(record.encode());
+                let output = OutputSize { rows: record.rows(), partition_bytes: record.partition_bytes() };
+                AttemptStatus::Committed { winner, output }
+            }
+            Err(error) => {
+                tracing::info!(%attempt, code = %error.code(), %error, "an attempt failed");
+                AttemptStatus::Failed(Failure::of(error))
+            }
+        };
+        self.held.insert(attempt, Held::Ended(payload));
+        self.step(RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes });
+    }
+
+    fn tick(&mut self) {
+        self.usage = self.parts.monitor.look(Instant::now());
+        self.parts.status.used(self.reserved_bytes(), self.usage);
+        self.watch_attempts();
+        for (attempt, peak_memory_bytes) in self.peaks() {
+            self.step(RunnerEvent::AttemptProgressed { attempt, peak_memory_bytes });
+        }
+        self.step(RunnerEvent::Tick);
+    }
+
+    fn running(&self) -> impl Iterator<Item = (&AttemptId, &Running)> {
+        self.held.iter().filter_map(|(attempt, held)| match held {
+            Held::Running(running) => Some((attempt, running)),
+            Held::Ended(_) => None,
+        })
+    }
+
+    fn peaks(&self) -> Vec<(AttemptId, u64)> {
+        self.running().map(|(attempt, running)| (*attempt, running.progress.pool.peak_bytes())).collect()
+    }
+
+    fn reserved_bytes(&self) -> u64 {
+        use datafusion::execution::memory_pool::MemoryPool;
+        self.running().map(|(_, running)| running.progress.pool.reserved() as u64).sum()
+    }
+
+    /// Ends attempts that do nothing, and gives up those that do not end.
+    fn watch_attempts(&mut self) {
+        let now = Instant::now();
+        let mut given_up = Vec::new();
+        for (attempt, held) in &mut self.held {
+            let Held::Running(running) = held else { continue };
+            match &running.ending {
+                None => {
+                    if let Some(error) = running.watchdog.observe(now, running.progress.progress()) {
+                        tracing::warn!(%attempt, %error, "an attempt does nothing");
+                        running.end(now, Some(error));
+                    }
+                }
+                Some(ending) if now.duration_since(ending.since) >= CANCEL_GRACE => {
+                    tracing::error!(%attempt, "an attempt does not end and is given up; its thread may be stuck");
+                    running.task.abort();
+                    given_up.push(*attempt);
+                }
+                Some(_) => {}
+            }
+        }
+        for attempt in given_up {
+            self.ended(attempt, Err(Error::internal("The attempt was cancelled and did not end")));
+        }
+    }
+
+    fn step(&mut self, event: RunnerEvent) {
+        let now = self.now();
+        let mut commands = Vec::new();
+        self.parts.runner.step(now, event, &mut commands);
+        for command in commands {
+            match command {
+                RunnerCommand::Start { spec } => self.start(spec.attempt),
+                RunnerCommand::Cancel { attempt } => {
+                    if let Some(Held::Running(running)) = self.held.get_mut(&attempt) {
+                        running.end(Instant::now(), None);
+                    }
+                }
+                RunnerCommand::Report(report) => self.report(report),
+            }
+        }
+    }
+
+    fn start(&mut self, attempt: AttemptId) {
+        let descriptor = self.descriptors.take(&attempt);
+        let memory_bytes = descriptor.as_ref().map_or(0, |descriptor| descriptor.memory_bytes);
+        let progress = self.parts.environment.progress(attempt, memory_bytes);
+        let cancel = CancellationToken::new();
+        let work = {
+            let (environment, progress) = (Arc::clone(&self.parts.environment), Arc::clone(&progress));
+            let cancel = cancel.clone();
+            async move { attempt::run(environment, descriptor?, progress, cancel).await }
+        };
+        // What a plan spawns runs where the plan runs, so the whole attempt does.
+        let task = self.parts.attempts.spawn(work);
+        let watchdog = Watchdog::new(self.parts.no_progress_timeout, Instant::now());
+        let running = Running { progress, watchdog, cancel, task: task.abort_handle(), ending: None };
+        self.held.insert(attempt, Held::Running(running));
+        tokio::spawn(tell_end(attempt, task, self.parts.events.clone()));
+    }
+
+    /// Publishes the newest state. It replaces what was not sent yet.
+    fn report(&mut self, report: WorkerReport) {
+        let reported: Vec<AttemptId> = report.attempts.iter().map(|each| each.attempt).collect();
+        // What is not reported any more was acknowledged.
+        self.held.retain(|attempt, held| {
+            matches!(held, Held::Running(_)) || reported.binary_search(attempt).is_ok()
+        });
+        let usage = wire::NodeUsage {
+            memory_reserved_bytes: self.reserved_bytes(),
+            resident_bytes: self.usage.resident_bytes,
+            cpu_load: self.usage.cpu_load,
+        };
+        let report = wire_report(report, usage, |attempt| match self.held.get(attempt) {
+            Some(Held::Running(running)) => {
+                ReportPayload { stats: running.progress.stats(), commit_record: None }
+            }
+            Some(Held::Ended(payload)) => payload.clone(),
+            None => ReportPayload::default(),
+        });
+        self.parts.reports.send_replace(Some(report));
+    }
+
+    /// Whether the node was told to shut down, runs nothing, and stayed for the grace period.
+    fn has_shut_down(&mut self) -> bool {
+        if !self.parts.status.is_shutting_down() || self.running().next().is_some() {
+            self.drained_since = None;
+            return false;
+        }
+        let since = *self.drained_since.get_or_insert_with(Instant::now);
+        // A coordinator that is there acknowledges what has ended; one that is away finds it in the exchange.
+        let is_acknowledged = self.held.is_empty() || !self.is_connected;
+        is_acknowledged && since.elapsed() >= self.parts.shutdown_grace_period
+    }
+}
+
+impl Running {
+    fn end(&mut self, now: Instant, error: Option<Error>) {
+        self.cancel.cancel();
+        if self.ending.is_none() {
+            self.ending = Some(Ending { since: now, error });
+        }
+    }
+}
+
+/// Waits for an attempt's task and tells the node how it ended.
+async fn tell_end(attempt: AttemptId, task: JoinHandle<Result<Committed>>, events: mpsc::Sender<NodeEvent>) {
+    let outcome = match task.await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => Err(panic_error(panic.as_ref())),
+            Err(_) => Err(Error::internal("The attempt was given up")),
+        },
+    };
+    // The node may be gone, and nobody else cares.
+    events.send(NodeEvent::Ended { attempt, outcome }).await.ok();
+}
