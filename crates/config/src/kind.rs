@@ -2,6 +2,8 @@
 
 use base::{DataSize, Duration};
 
+use crate::secret::Secret;
+
 /// Which values a property takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -109,7 +111,9 @@ pub enum Value {
     },
     /// Of [`Kind::Choice`].
     Choice(&'static str),
-    /// Of the kinds that are one text.
+    /// Of [`Kind::Secret`].
+    Secret(Secret),
+    /// Of the other kinds that are one text.
     Text(String),
     /// Of the kinds that are several texts.
     List(Vec<String>),
@@ -179,7 +183,8 @@ impl Kind {
                     .collect();
                 chosen.map(Value::List)
             }
-            Kind::Text | Kind::Secret => Ok(Value::Text(text.to_owned())),
+            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Secret => Ok(Value::Secret(Secret::new(text))),
             Kind::Path if text.is_empty() => Err("expected a path".to_owned()),
             Kind::Path => Ok(Value::Text(text.to_owned())),
             Kind::Environment => word(text, "[a-z0-9][_a-z0-9]*", |c| {

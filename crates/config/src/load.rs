@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::catalog::{CONNECTOR_NAME, CONNECTORS, CatalogConfig, Setting};
 use crate::check::{Checker, Environment};
@@ -43,12 +44,11 @@ impl Source {
 }
 
 /// Files of Trino's that say something we do not listen to.
-const FILES_NOT_READ: [&str; 9] = [
+const FILES_NOT_READ: [&str; 8] = [
     "access-control.properties",
     "event-listener.properties",
     "group-provider.properties",
     "header-authenticator.properties",
-    "kafka.properties",
     "password-authenticator.properties",
     "resource-groups.properties",
     "session-property-config.properties",
@@ -150,8 +150,12 @@ impl Loader<'_> {
             );
         }
         let Checker {
-            problems, warnings, ..
+            mut problems,
+            mut warnings,
+            ..
         } = checker;
+        in_order(&mut problems, |problem| problem.position.as_ref());
+        in_order(&mut warnings, |warning| warning.position.as_ref());
         if !problems.is_empty() {
             return Err(ConfigErrors { problems, warnings });
         }
@@ -365,6 +369,25 @@ impl Loader<'_> {
             }
         }
     }
+}
+
+/// Puts what was found into the order of lines within each file, files as they come.
+fn in_order<T>(found: &mut [T], position: impl Fn(&T) -> Option<&Position>) {
+    let mut files: Vec<Arc<str>> = Vec::new();
+    for file in found
+        .iter()
+        .filter_map(|one| position(one).map(|position| &position.file))
+    {
+        if !files.contains(file) {
+            files.push(Arc::clone(file));
+        }
+    }
+    found.sort_by_key(|one| {
+        position(one).map(|position| {
+            let file = files.iter().position(|file| *file == position.file);
+            (file, position.line)
+        })
+    });
 }
 
 fn position(path: &Path) -> Position {

@@ -359,9 +359,7 @@ impl NodeConfig {
             include_coordinator: coordinator && values.boolean("node-scheduler.include-coordinator"),
             http_port,
             discovery_uri: values.text("discovery.uri"),
-            shared_secret: values
-                .text("internal-communication.shared-secret")
-                .map(Secret::new),
+            shared_secret: values.secret("internal-communication.shared-secret"),
             heartbeat_timeout: values.duration("failure-detector.heartbeat-timeout"),
             shutdown_grace_period: values.duration("shutdown.grace-period"),
         }

@@ -1,20 +1,32 @@
 //! The values of all properties: as set, or by default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base::{DataSize, Duration};
 
 use crate::kind::{MemoryShare, Value};
 use crate::problem::Position;
 use crate::property::Property;
+use crate::secret::Secret;
 use crate::table;
 
 /// A value that was set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct SetValue {
     pub(crate) value: Value,
     pub(crate) text: String,
     pub(crate) position: Option<Position>,
+}
+
+/// Without the text, which may be a secret's.
+impl fmt::Debug for SetValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetValue")
+            .field("value", &self.value)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The values of properties by their names.
@@ -138,6 +150,15 @@ impl Values {
         })
     }
 
+    pub(crate) fn secret(&self, name: &str) -> Option<Secret> {
+        self.get(name).map(|value| {
+            expect_kind(Some(value), |value| match value {
+                Value::Secret(value) => Some(value),
+                _ => None,
+            })
+        })
+    }
+
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let value = self.get(name).unwrap_or(Value::List(Vec::new()));
         expect_kind(Some(value), |value| match value {
@@ -165,4 +186,45 @@ fn expect_kind<T>(value: Option<Value>, read: impl FnOnce(Value) -> Option<T>) -
     value
         .and_then(read)
         .expect("the code reads each property as its kind, and required ones are checked before")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Kind;
+    use crate::load::Source;
+    use crate::property::PropertyFile;
+    use crate::server::ServerConfig;
+
+    #[test]
+    fn every_property_is_read_as_its_kind() {
+        let without_default = table::properties().filter(|property| property.default_text(false).is_none());
+        let properties = without_default.filter_map(|property| {
+            let source = match property.file {
+                PropertyFile::Node => Source::Node,
+                PropertyFile::Config => Source::Config,
+                PropertyFile::ExchangeManager => Source::ExchangeManager,
+                PropertyFile::Catalog(_) | PropertyFile::Session => return None,
+            };
+            let value = match property.kind {
+                Kind::Integer { .. } | Kind::Threads => "7",
+                Kind::DataSize { .. } => "90GB",
+                Kind::Duration { .. } => "7m",
+                Kind::Environment | Kind::Identifier | Kind::Text | Kind::Secret => "a",
+                Kind::List | Kind::PathList => "/a,/b",
+                Kind::Uri => "http://a:1",
+                Kind::Choice(words) => words[0],
+                Kind::FailureInjections => "class=USER",
+                // The files would have to be there.
+                Kind::Path if property.name.ends_with("config-file") => return None,
+                Kind::Path => "a",
+                Kind::Boolean | Kind::Double { .. } | Kind::MemoryShare | Kind::ChoiceList(_) => "",
+            };
+            Some((source, property.name, value))
+        });
+        let config = ServerConfig::from_properties(properties).unwrap();
+        assert_eq!(config.memory.limit_per_node, Some(DataSize::gigabytes(90)));
+        assert_eq!(config.task.max_worker_threads, 7);
+        assert_eq!(config.node.shared_secret, Some(Secret::new("a")));
+    }
 }

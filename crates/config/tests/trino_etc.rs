@@ -131,13 +131,13 @@ fn a_worker_of_the_chart_loads() {
         [
             "etc/config.properties:7: Configuration property 'query.max-memory' is set more than once; this line counts"
                 .to_owned(),
+            "etc/config.properties:11: Configuration property 'fault-tolerant-execution-partition-count' has been \
+             replaced. Use 'fault-tolerant-execution-max-partition-count' instead."
+                .to_owned(),
             format!("etc/config.properties:12: {}", has_no_effect("task.concurrency")),
             format!("etc/config.properties:13: {}", has_no_effect("exchange.http-client.idle-timeout")),
             format!("etc/config.properties:14: {}", has_no_effect("jmx.rmiregistry.port")),
             format!("etc/config.properties:15: {}", has_no_effect("jmx.rmiserver.port")),
-            "etc/config.properties:11: Configuration property 'fault-tolerant-execution-partition-count' has been \
-             replaced. Use 'fault-tolerant-execution-max-partition-count' instead."
-                .to_owned(),
             format!("etc/node.properties:3: {}", has_no_effect("plugin.dir")),
             format!("etc/exchange-manager.properties:3: {}", has_no_effect("exchange.s3.region")),
             format!("etc/exchange-manager.properties:4: {}", has_no_effect("exchange.sink-buffers-per-partition")),

@@ -1,7 +1,5 @@
 //! What a sink holds of one partition: rows that wait to fill a frame, and finished frames.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::SchemaRef;
@@ -165,6 +163,7 @@ mod tests {
     use super::*;
     use arrow::array::{Int64Array, RecordBatchOptions, StringArray};
     use arrow::datatypes::Schema;
+    use std::sync::Arc;
 
     fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
         let words: Vec<_> = range.clone().map(|n| format!("word {n}")).collect();

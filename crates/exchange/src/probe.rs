@@ -10,7 +10,7 @@ use crate::manager::ExchangeManager;
 use crate::options::BASE_DIRECTORIES_PROPERTY;
 use crate::store::{CreateOutcome, ExchangeStore, StoreResult};
 
-/// How often the probe's own traces are removed again when that fails: never, they are tiny and the start fails anyway.
+/// How the names of the probe's objects start. No query id does.
 const PROBE_GROUP: &str = "probe";
 
 const FIRST: &[u8] = b"first";

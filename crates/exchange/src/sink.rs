@@ -130,9 +130,11 @@ impl ExchangeSink {
             return self.keep(partition, frames).await;
         }
         let piece = compacted(piece, bytes).map_err(arrow_error)?;
-        self.reserve(held_bytes(&piece)).await?;
+        let held = held_bytes(&piece);
+        self.reserve(held).await?;
+        let charged = self.partitions[partition].held_bytes() + held;
         self.partitions[partition].push(self.storage.stored(), piece).map_err(arrow_error)?;
-        self.settle()?;
+        self.settle(partition, charged)?;
         if self.partitions[partition].is_full(target) { self.encode_pending(partition).await } else { Ok(()) }
     }
 
@@ -152,15 +154,15 @@ impl ExchangeSink {
         Ok(())
     }
 
-    /// Brings what is charged in line with what the partitions hold now, after batches were merged.
-    fn settle(&mut self) -> Result<()> {
-        let held = self.partitions.iter().map(PartitionBuffer::held_bytes).sum::<u64>();
-        if held < self.held {
-            self.account.shrink(self.held - held);
-        } else if held > self.held {
-            self.account.try_grow(held - self.held)?;
+    /// Brings what is charged for a partition in line with what it holds now.
+    fn settle(&mut self, partition: usize, charged: u64) -> Result<()> {
+        let held = self.partitions[partition].held_bytes();
+        if held < charged {
+            self.account.shrink(charged - held);
+        } else if held > charged {
+            self.account.try_grow(held - charged)?;
         }
-        self.held = held;
+        self.held = self.held + held - charged;
         Ok(())
     }
 
@@ -177,10 +179,11 @@ impl ExchangeSink {
         if !self.partitions[partition].is_pending() {
             return Ok(Vec::new());
         }
+        let charged = self.partitions[partition].held_bytes();
         let batch = self.partitions[partition].take_pending(self.storage.stored()).map_err(arrow_error)?;
         let frames = self.encode(partition, &batch)?;
         drop(batch);
-        self.settle()?;
+        self.settle(partition, charged)?;
         Ok(frames)
     }
 
@@ -242,12 +245,10 @@ impl ExchangeSink {
 
     /// Takes everything out of a partition, as frames.
     fn take_all(&mut self, partition: usize) -> Result<Vec<Bytes>> {
+        let charged = self.partitions[partition].held_bytes();
         let mut frames = self.partitions[partition].take_frames();
-        if self.partitions[partition].is_pending() {
-            frames.extend(self.take_pending(partition)?);
-        } else {
-            self.settle()?;
-        }
+        self.settle(partition, charged)?;
+        frames.extend(self.take_pending(partition)?);
         Ok(frames)
     }
 

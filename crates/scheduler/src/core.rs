@@ -37,6 +37,8 @@ pub struct Core {
     active_last: u32,
     /// The queries that ended in this step.
     ended: Vec<QueryId>,
+    /// The workers that came, or came back, in this step.
+    returned: Vec<(NodeId, Incarnation)>,
     /// The queries that may be ready to be released.
     closing: BTreeSet<QueryId>,
     planted: Option<PlantedBug>,
@@ -59,6 +61,7 @@ impl Core {
             no_worker_since: None,
             active_last: 0,
             ended: Vec::new(),
+            returned: Vec::new(),
             closing: BTreeSet::new(),
             planted: None,
         }
@@ -82,10 +85,11 @@ impl Core {
         self.now = self.now.max(now);
         let now = self.now;
         self.apply(now, event, commands);
-        for node in self.workers.silent(now, self.options.heartbeat_timeout) {
-            self.lose_worker(now, &node, commands);
+        let silent = self.workers.silent(now, self.options.heartbeat_timeout);
+        for node in &silent {
+            self.lose_worker(now, node, commands);
         }
-        self.note_active_workers(now);
+        self.note_active_workers(now, !silent.is_empty());
         self.wake_queries(now);
         self.reconcile(now, commands);
         self.place(now, commands);
@@ -156,8 +160,10 @@ impl Core {
         if self.workers.is_newer_life(node, report.incarnation) {
             self.lose_worker(now, node, commands);
         }
-        if let Admission::Stale = self.workers.admit(now, node, &report) {
-            return;
+        match self.workers.admit(now, node, &report) {
+            Admission::Stale => return,
+            Admission::Accepted => {}
+            Admission::Returned => self.returned.push((node.clone(), report.incarnation)),
         }
         self.placement_dirty = true;
         let mut listed = BTreeSet::new();
@@ -191,9 +197,9 @@ impl Core {
     }
 
     /// Tells the queries if there has come to be a worker, or none, or another number of them.
-    fn note_active_workers(&mut self, now: Millis) {
+    fn note_active_workers(&mut self, now: Millis, any_silent: bool) {
         let active = self.workers.active();
-        let missed = self.is_planted(PlantedBug::NoWorkersOnOnePathOnly) && self.active_last == 0;
+        let missed = self.is_planted(PlantedBug::NoWorkersOnOnePathOnly) && !any_silent;
         if active > 0 {
             self.no_worker_since = None;
         } else if !missed {
@@ -240,7 +246,7 @@ impl Core {
     }
 
     fn reconcile_query(&mut self, now: Millis, id: QueryId, commands: &mut Vec<Command>) {
-        if let Err(error) = self.check_workers(now, id) {
+        if let Err(error) = self.admit_query(now, id) {
             self.finish(now, id, Err(error), commands);
         }
         let slots = self.workers.slots();
@@ -251,8 +257,13 @@ impl Core {
             return;
         }
         query.end_delays(now);
-        query.start_stages();
-        query.form_tasks(slots, idle, commands);
+        loop {
+            query.start_stages();
+            query.form_tasks(slots, idle, commands);
+            if !query.stages_changed {
+                break;
+            }
+        }
         query.request_splits(split_count_max, commands);
         let complete = query.is_result_complete();
         let delayed_until = query.delayed.first().map(|(until, _)| *until);
@@ -260,30 +271,38 @@ impl Core {
         if let Some(until) = delayed_until {
             self.wake_at(id, until);
         }
-        if complete {
-            self.finish(now, id, Ok(()), commands);
+        let outcome = if complete { Ok(()) } else { self.check_nodes(now, id) };
+        if complete || outcome.is_err() {
+            self.finish(now, id, outcome, commands);
         }
     }
 
-    /// Whether there are workers enough for a query to start, and any at all for it to go on.
-    fn check_workers(&mut self, now: Millis, id: QueryId) -> Result<()> {
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else { return Ok(()) };
-        let (active, required) = (self.workers.active(), self.options.required_workers);
-        let Some(admitted_at) = query.admitted_at else {
-            if active >= required {
-                query.admitted_at = Some(now);
-                return Ok(());
-            }
-            let limit = query.submitted_at.plus(self.options.required_workers_wait_max);
-            if now >= limit {
-                return Err(too_few_workers(self.options.required_workers_wait_max, required, active));
-            }
-            self.wake_at(id, limit);
+    /// Lets a query start if there are workers enough, and not wait for them for too long.
+    fn admit_query(&mut self, now: Millis, id: QueryId) -> Result<()> {
+        let Some(query) = self.queries.get_mut(&id) else { return Ok(()) };
+        if query.is_finished() || query.admitted_at.is_some() {
             return Ok(());
-        };
+        }
+        let (active, required) = (self.workers.active(), self.options.required_workers);
+        if active >= required {
+            query.admitted_at = Some(now);
+            return Ok(());
+        }
+        let limit = query.submitted_at.plus(self.options.required_workers_wait_max);
+        if now >= limit {
+            return Err(too_few_workers(self.options.required_workers_wait_max, required, active));
+        }
+        self.wake_at(id, limit);
+        Ok(())
+    }
+
+    /// Whether tasks have waited for too long without any worker there.
+    fn check_nodes(&mut self, now: Millis, id: QueryId) -> Result<()> {
+        let Some(query) = self.queries.get(&id) else { return Ok(()) };
         let waits = query.running == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
-        let Some(since) = self.no_worker_since.filter(|_| waits) else { return Ok(()) };
-        let limit = since.max(admitted_at).plus(self.options.no_node_period_max);
+        let since = self.no_worker_since.max(query.admitted_at);
+        let Some(since) = since.filter(|_| waits && self.no_worker_since.is_some()) else { return Ok(()) };
+        let limit = since.plus(self.options.no_node_period_max);
         if now >= limit {
             return Err(Error::new(ErrorCode::NO_NODES_AVAILABLE, "No nodes available to run query"));
         }
@@ -341,11 +360,19 @@ impl Core {
     /// Forgets the queries that are closed and of which no worker holds anything.
     fn release_queries(&mut self, commands: &mut Vec<Command>) {
         for id in core::mem::take(&mut self.ended) {
-            let used = self.queries.get_mut(&id).map(|query| core::mem::take(&mut query.used)).unwrap_or_default();
+            let used = self.queries.get(&id).map(|query| query.used.clone()).unwrap_or_default();
             for (node, incarnation) in used {
                 self.await_confirmation(&node, incarnation, id);
             }
             self.closing.insert(id);
+        }
+        // An old message may still reach a worker that was taken for lost and make it start something.
+        for (node, incarnation) in core::mem::take(&mut self.returned) {
+            let may_hold = |query: &&Query| query.is_finished() && query.used.get(&node) == Some(&incarnation);
+            let held: Vec<QueryId> = self.queries.values().filter(may_hold).map(|query| query.id).collect();
+            for id in held {
+                self.await_confirmation(&node, incarnation, id);
+            }
         }
         while let Some(id) = self.closing.pop_first() {
             let released =

@@ -5,8 +5,10 @@
 pub enum PlantedBug {
     /// The memory of some ended attempts is never given back.
     LeakLease,
-    /// Reports that arrive late are taken for news.
-    AcceptStaleReports,
+    /// An attempt that a worker has not heard of yet is taken for lost.
+    AbsenceIsLoss,
+    /// A query is released although a worker has not heard of its end yet.
+    ReleaseUnheard,
     /// Whoever reports a commit is taken for its author.
     ReporterIsWinner,
     /// That no worker is left is noticed only on one of the ways that lead there.

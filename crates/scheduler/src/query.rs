@@ -147,6 +147,8 @@ impl Query {
             self.stages[at].queued += (total - formed) as u32;
             if self.stages[at].sealed {
                 commands.push(Command::StageSealed { query: self.id, stage, tasks: total as u32 });
+                // All its tasks may have ended before it was known that there are no more.
+                self.stages_changed |= self.stages[at].is_complete();
             }
         }
     }

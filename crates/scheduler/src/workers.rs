@@ -75,6 +75,8 @@ pub(crate) enum Admission {
     Stale,
     /// News.
     Accepted,
+    /// News of a worker that was lost, or was never seen before.
+    Returned,
 }
 
 /// A life of a worker that is over.
@@ -195,9 +197,7 @@ impl Workers {
     pub(crate) fn admit(&mut self, now: Millis, node: &NodeId, report: &WorkerReport) -> Admission {
         let known = self.by_node.get(node);
         if let Some(worker) = known {
-            let stale = self.planted != Some(PlantedBug::AcceptStaleReports)
-                && (report.incarnation, report.sequence) <= (worker.incarnation, worker.report_sequence);
-            if stale {
+            if (report.incarnation, report.sequence) <= (worker.incarnation, worker.report_sequence) {
                 return Admission::Stale;
             }
         }
@@ -229,6 +229,7 @@ impl Workers {
         if returned == Some(true) {
             self.check_at = Some(now);
             self.dirty.insert(node.clone());
+            return Admission::Returned;
         }
         Admission::Accepted
     }
@@ -254,6 +255,7 @@ impl Workers {
             Some((seen_epoch, sequence)) if seen_epoch == epoch => sequence,
             _ => return Vec::new(),
         };
+        let seen = if self.planted == Some(PlantedBug::AbsenceIsLoss) { u64::MAX } else { seen };
         let gone = |lease: &Lease| lease.sequence_first <= seen && lease.report_last < worker.report_sequence;
         worker.leases.iter().filter(|(_, lease)| gone(lease)).map(|(attempt, _)| *attempt).collect()
     }
@@ -340,6 +342,7 @@ impl Workers {
         if worker.unconfirmed.is_empty() || seen_epoch != epoch {
             return Vec::new();
         }
+        let seen = if self.planted == Some(PlantedBug::ReleaseUnheard) { u64::MAX } else { seen };
         let mut confirmed = Vec::new();
         worker.unconfirmed.retain(|query, sequence| {
             let open = *sequence > seen || listed.contains(query);

@@ -1,3 +1,19 @@
-//! The `steadfast` program.
+//! The `steadfast` program: a server, a cluster on this machine, a command line, a fire drill.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use steadfast::cli::Arguments;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match steadfast::run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("steadfast: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod defunct;
 mod exchange;
 mod execution;
 mod ignored;
+mod ignored_fault_tolerance;
 mod kinds;
 mod lookup;
 mod session_only;
@@ -24,7 +25,8 @@ pub fn properties() -> impl Iterator<Item = &'static Property> {
         exchange::PROPERTIES,
         catalogs::PROPERTIES,
         session_only::PROPERTIES,
-        ignored::IGNORED,
+        ignored::PROPERTIES,
+        ignored_fault_tolerance::PROPERTIES,
     ];
     tables.into_iter().flatten()
 }

@@ -12,7 +12,7 @@ fn names_are_unique() {
             .into_iter()
             .chain(property.aliases.iter().copied())
         {
-            assert!(seen.insert(name), "{name}");
+            assert!(seen.insert((property.file, name)), "{name}");
         }
         if let Some(session) = property.session {
             assert!(sessions.insert(session), "{session}");
@@ -24,12 +24,15 @@ fn names_are_unique() {
         PropertyFile::Catalog("hive"),
     ] {
         for name in accepted_without_effect(file) {
-            assert!(seen.insert(name), "{name}");
+            assert!(seen.insert((file, name)), "{name}");
         }
     }
     for name in defunct::DEFUNCT {
-        assert!(seen.insert(name), "{name}");
+        assert!(seen.insert((PropertyFile::Config, name)), "{name}");
     }
+    // The code finds properties that have a value by their names alone.
+    let names: BTreeSet<_> = properties().map(|property| property.name).collect();
+    assert_eq!(names.len(), properties().count());
 }
 
 #[test]

@@ -20,6 +20,8 @@ use super::{Dispatcher, Input};
 pub struct DispatchState {
     core: Core,
     epoch: Epoch,
+    /// What the core's time 0 is.
+    started: SystemTime,
     exchange: Arc<ExchangeManager>,
     dispatcher: Dispatcher,
     connections: BTreeMap<NodeId, Connection>,
@@ -56,6 +58,7 @@ impl DispatchState {
         DispatchState {
             core,
             epoch,
+            started: SystemTime::now(),
             exchange,
             dispatcher,
             connections: BTreeMap::new(),
@@ -74,6 +77,11 @@ impl DispatchState {
     /// The life of this coordinator.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// A time of the core's on the wall's clock.
+    pub fn system_time(&self, at: Millis) -> SystemTime {
+        self.started + std::time::Duration::from_millis(at.0)
     }
 
     /// What is kept of a running query.

@@ -1,6 +1,7 @@
 //! `/v1/query`: looking at queries, and ending them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::extract::{Path, Query as Parameters, State};
@@ -9,12 +10,13 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use base::{Error, ErrorCode};
 use chrono::{DateTime, Utc};
-use protocol::client::FailureInfo;
+use protocol::client::QueryError;
+use scheduler::AttemptState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{HttpState, Refusal};
-use crate::query::{Query, QueryProgress, trino_duration};
+use crate::query::{AttemptProgress, Query, QueryProgress, trino_duration};
 use crate::services::Services;
 
 /// The resources.
@@ -42,11 +44,12 @@ async fn list(State(services): State<Arc<Services>>, Parameters(wanted): Paramet
 
 async fn one(State(services): State<Arc<Services>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let query = find(&services, &id)?;
-    QueryProgress::refresh(&services, &query).await;
+    QueryProgress::refresh_with_attempts(&services, &query).await;
     let mut document = summary(&query);
     let error = query.error();
-    document["failureInfo"] = error.as_ref().map_or(Value::Null, |error| json!(FailureInfo::of(error)));
+    document["failureInfo"] = error.as_ref().map_or(Value::Null, |error| json!(QueryError::from(error).failure_info));
     document["stages"] = json!(query.progress().statement_stats(&query).root_stage);
+    document["attempts"] = query.progress().attempts.iter().map(attempt).collect();
     document["finalQueryInfo"] = json!(query.state().is_final());
     Ok(Json(document))
 }
@@ -106,6 +109,32 @@ fn summary(query: &Query) -> Value {
         }),
         "retryPolicy": "TASK",
     })
+}
+
+fn attempt(attempt: &AttemptProgress) -> Value {
+    let id = attempt.id;
+    json!({
+        "taskId": id.to_string(),
+        "stage": id.task.stage.0,
+        "partition": id.task.partition,
+        "generation": id.generation,
+        "number": id.number,
+        "nodeId": attempt.node.as_str(),
+        "state": match attempt.state {
+            AttemptState::Running => "RUNNING",
+            AttemptState::Committed => "FINISHED",
+            AttemptState::Aborted => "ABORTED",
+            AttemptState::Failed => "FAILED",
+            AttemptState::Lost => "LOST",
+        },
+        "startedUnixMillis": unix_millis(attempt.started),
+        "endedUnixMillis": attempt.ended.map(unix_millis),
+    })
+}
+
+fn unix_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn cancel(

@@ -22,7 +22,7 @@ use crate::slug::Slug;
 
 pub use limits::{abandoned, trino_duration};
 pub use pages::{Page, PageError, Pages};
-pub use progress::QueryProgress;
+pub use progress::{AttemptProgress, QueryProgress};
 pub use registry::QueryRegistry;
 pub use run::run;
 pub use state::{QueryState, QueryStatus, SessionChange};

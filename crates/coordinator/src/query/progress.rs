@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use base::{NodeId, QueryId, StageId};
+use base::{AttemptId, NodeId, QueryId, StageId, TaskId};
 use protocol::client::{StageStats, StatementStats};
-use scheduler::StageState;
+use scheduler::{AttemptState, StageState};
 
 use super::{Query, QueryState};
 use crate::dispatch::{DispatchState, Execution};
@@ -22,6 +23,26 @@ pub struct QueryProgress {
     pub memory_bytes: u64,
     /// The greatest such sum that was seen.
     pub peak_memory_bytes: u64,
+    /// The attempts, if they were asked for; no more than [`ATTEMPT_COUNT_MAX`].
+    pub attempts: Vec<AttemptProgress>,
+}
+
+/// How many attempts of a query are told of at most.
+pub const ATTEMPT_COUNT_MAX: usize = 10_000;
+
+/// An attempt, running or ended.
+#[derive(Clone, Debug)]
+pub struct AttemptProgress {
+    /// The attempt.
+    pub id: AttemptId,
+    /// Where it was placed.
+    pub node: NodeId,
+    /// How it stands.
+    pub state: AttemptState,
+    /// When it was placed.
+    pub started: SystemTime,
+    /// When it was known to have ended.
+    pub ended: Option<SystemTime>,
 }
 
 /// How far a stage is.
@@ -138,6 +159,42 @@ impl QueryProgress {
         }
         progress.peak_memory_bytes = progress.memory_bytes;
         Some(progress)
+    }
+
+    fn attempts_of(state: &DispatchState, query: QueryId) -> Vec<AttemptProgress> {
+        let epoch = state.epoch();
+        let stages = state.core().query(&query).into_iter().flat_map(|view| view.stages());
+        let attempts = stages.flat_map(|stage| {
+            stage.tasks().flat_map(move |task| {
+                task.attempts.iter().map(move |attempt| AttemptProgress {
+                    id: AttemptId {
+                        task: TaskId { query, stage: stage.id, partition: task.partition },
+                        generation: attempt.generation,
+                        epoch,
+                        number: attempt.number,
+                    },
+                    node: attempt.node.clone(),
+                    state: attempt.state,
+                    started: state.system_time(attempt.started_at),
+                    ended: attempt.ended_at.map(|at| state.system_time(at)),
+                })
+            })
+        });
+        attempts.take(ATTEMPT_COUNT_MAX).collect()
+    }
+
+    /// Looks again how far a query is, attempt by attempt, and remembers it.
+    pub async fn refresh_with_attempts(services: &Services, query: &Arc<Query>) {
+        QueryProgress::refresh(services, query).await;
+        let id = query.id;
+        if let Ok(attempts) =
+            services.dispatcher.inspect(move |state| QueryProgress::attempts_of(state, id)).await
+            && !attempts.is_empty()
+        {
+            let mut progress = query.progress();
+            progress.attempts = attempts;
+            query.set_progress(progress);
+        }
     }
 
     /// Looks again how far a query is, and remembers it.

@@ -105,7 +105,7 @@ pub async fn submit(services: &Arc<Services>, query: &Arc<Query>, planned: Plann
 /// Follows a query until the scheduler is done with it.
 async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>) {
     let outcome = root.finished().await;
-    QueryProgress::refresh(&services, &query).await;
+    QueryProgress::refresh_with_attempts(&services, &query).await;
     match outcome {
         Ok(()) => {
             query.advance(QueryState::Finishing);

@@ -1,0 +1,125 @@
+//! Queries whose answer is known: their rows are numbers that only travel.
+
+use std::collections::BTreeMap;
+
+use base::{QueryId, StageId};
+use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, StageShape};
+
+use crate::random::Random;
+
+pub struct Plan {
+    pub id: QueryId,
+    pub shape: QueryShape,
+    pub options: QueryOptions,
+    /// By stage and scan, the rows of each split.
+    pub splits: BTreeMap<(StageId, u32), Vec<Vec<u64>>>,
+    /// The rows of stages that read nothing.
+    pub values: BTreeMap<StageId, Vec<u64>>,
+    /// The memory an attempt of each stage really needs, in bytes.
+    pub memory_needed: Vec<u64>,
+}
+
+impl Plan {
+    pub fn random(random: &mut Random, number: u32) -> Plan {
+        let count = random.range(1, 6) as u32;
+        let id: QueryId = format!("20260101_000000_{number:05}_aaaaa").parse().expect("it has the form");
+        // Every stage but the root feeds one stage with a lower id.
+        let consumers: Vec<u32> = (0..count).map(|at| random.below(u64::from(at)) as u32).collect();
+        let mut plan = Plan {
+            id,
+            shape: QueryShape { stages: Vec::new() },
+            options: options(random),
+            splits: BTreeMap::new(),
+            values: BTreeMap::new(),
+            memory_needed: Vec::new(),
+        };
+        for at in 0..count {
+            let producers: Vec<StageId> =
+                (at + 1..count).filter(|other| consumers[*other as usize] == at).map(StageId).collect();
+            let stage = random_stage(random, producers);
+            plan.shape.stages.push(stage);
+            plan.memory_needed.push(random.range(1, 40));
+        }
+        for at in 0..count as usize {
+            let wanted = plan.shape.stages.iter().find_map(|stage| {
+                let Distribution::Hash { partitions } = stage.distribution else { return None };
+                let hash = stage.inputs.iter().find(|input| {
+                    input.edge == Edge::Hash && input.producers.contains(&StageId(at as u32))
+                });
+                hash.map(|_| partitions)
+            });
+            plan.shape.stages[at].output_partitions = wanted.unwrap_or_else(|| random.range(1, 2) as u32);
+            plan.add_rows(random, StageId(at as u32));
+        }
+        plan
+    }
+
+    fn add_rows(&mut self, random: &mut Random, id: StageId) {
+        let stage = &self.shape.stages[id.0 as usize];
+        for scan in 0..stage.scans {
+            let splits = (0..random.below(12)).map(|split| {
+                let first = (u64::from(id.0) << 40) | (u64::from(scan) << 32) | (split << 16);
+                (0..random.below(6)).map(|row| first | row).collect()
+            });
+            self.splits.insert((id, scan), splits.collect());
+        }
+        if stage.scans == 0 && stage.inputs.is_empty() {
+            self.values.insert(id, (0..random.below(5)).map(|row| (u64::from(id.0) << 40) | (1 << 39) | row).collect());
+        }
+    }
+
+    /// The rows that a stage writes, sorted. Broadcast rows are only compared with what they must be.
+    pub fn expected(&self, id: StageId) -> Vec<u64> {
+        let stage = &self.shape.stages[id.0 as usize];
+        let mut rows: Vec<u64> = self.values.get(&id).cloned().unwrap_or_default();
+        for scan in 0..stage.scans {
+            rows.extend(self.splits[&(id, scan)].iter().flatten());
+        }
+        for input in stage.inputs.iter().filter(|input| input.edge != Edge::Broadcast) {
+            for producer in &input.producers {
+                rows.extend(self.expected(*producer));
+            }
+        }
+        rows.sort_unstable();
+        rows
+    }
+}
+
+fn options(random: &mut Random) -> QueryOptions {
+    QueryOptions {
+        task_retry_attempts_per_task: random.range(2, 6) as u32,
+        failed_tasks_max: (random.below(8) == 0).then(|| random.range(1, 6) as u32),
+        retry_initial_delay: base::Millis(random.range(50, 2_000)),
+        retry_max_delay: base::Millis(4_000),
+        task_memory_bytes: (random.below(2) == 0).then(|| random.range(1, 60)),
+        task_split_count_max: random.range(1, 8) as u32,
+        arbitrary_task_target_bytes_min: random.range(1, 200),
+        arbitrary_task_target_growth_period: random.range(1, 8) as u32,
+        hash_task_target_bytes: random.range(1, 200),
+        tasks_waiting_for_execution_max: random.range(0, 10) as u32,
+        tasks_waiting_for_node_max: random.range(1, 50) as u32,
+        ..QueryOptions::default()
+    }
+}
+
+fn random_stage(random: &mut Random, producers: Vec<StageId>) -> StageShape {
+    let partitions = random.range(1, 8) as u32;
+    let kind = if producers.is_empty() { random.below(5) } else { random.below(8) };
+    let (distribution, edge, scans) = match kind {
+        0 => (Distribution::Single, Edge::Single, random.below(2) as u32),
+        1..=4 if producers.is_empty() => (Distribution::Source, Edge::Broadcast, random.range(1, 2) as u32),
+        1 => (Distribution::Source, Edge::Broadcast, random.range(1, 2) as u32),
+        2 => (Distribution::Single, [Edge::Hash, Edge::Arbitrary][random.below(2) as usize], 0),
+        3..=5 => (Distribution::Hash { partitions }, Edge::Hash, 0),
+        _ => (Distribution::Arbitrary, Edge::Arbitrary, 0),
+    };
+    let mut inputs: Vec<InputShape> = Vec::new();
+    for producer in producers {
+        let edge = if random.below(4) == 0 { Edge::Broadcast } else { edge };
+        match inputs.last_mut() {
+            Some(last) if last.edge == edge && random.below(2) == 0 => last.producers.push(producer),
+            _ => inputs.push(InputShape { producers: vec![producer], edge }),
+        }
+    }
+    StageShape { distribution, inputs, scans, output_partitions: 1, determinate: random.below(3) > 0 }
+}

@@ -1,0 +1,219 @@
+//! A node: what its configuration says, put together and run.
+
+mod build;
+mod catalogs;
+mod machine;
+mod stop;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use base::{DataSize, NodeId, StageId};
+use config::{CompressionCodec, ServerConfig};
+use connector::Catalogs;
+use coordinator::{Coordinator, CoordinatorOptions};
+use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions};
+use scheduler::Capacity;
+use worker::{FailureInjection, InjectedAction, Worker, WorkerHandle, WorkerOptions};
+
+use crate::Failure;
+pub use catalogs::catalogs;
+pub use stop::{StopReason, stop_requested};
+
+/// A running node.
+pub struct Node {
+    address: String,
+    coordinator: Option<Coordinator>,
+    worker: Option<WorkerHandle>,
+}
+
+impl Node {
+    /// Starts the node that a configuration describes.
+    pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
+        let config = Arc::new(config);
+        let (catalogs, connector_names) = catalogs(&config)?;
+        let exchange = Arc::new(exchange_manager(&config)?);
+        exchange.probe().await?;
+        let bind_ip = config.node.bind_ip.as_deref().unwrap_or("0.0.0.0");
+        let listener = listen(bind_ip, config.node.http_port)?;
+        let build = build::build_id()?;
+        if !config.node.coordinator {
+            let uri = config.node.discovery_uri.clone().ok_or("discovery.uri is not set")?;
+            let worker = start_worker(&config, catalogs, exchange, listener, uri, build).await?;
+            let address = format!("http://{}", reachable(&config, worker.http_address()));
+            return Ok(Node { address, coordinator: None, worker: Some(worker) });
+        }
+        let coordinator = Coordinator::start(CoordinatorOptions {
+            config: Arc::clone(&config),
+            catalogs: catalogs.clone(),
+            connector_names,
+            exchange: Arc::clone(&exchange),
+            listener,
+            build: build.clone(),
+            process_forwarded: config.node.process_forwarded,
+        })
+        .await?;
+        let address = format!("http://{}", reachable(&config, coordinator.address()));
+        let worker = match config.node.include_coordinator {
+            true => {
+                let own = listen("127.0.0.1", 0)?;
+                let uri = format!("http://127.0.0.1:{}", coordinator.address().port());
+                Some(start_worker(&config, catalogs, exchange, own, uri, build).await?)
+            }
+            false => None,
+        };
+        Ok(Node { address, coordinator: Some(coordinator), worker })
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Runs until it is told to stop, or until it has shut down by itself.
+    pub async fn run(mut self, stop: impl Future<Output = StopReason>) -> Result<(), Failure> {
+        tokio::pin!(stop);
+        match (&mut self.coordinator, self.worker.take()) {
+            (Some(coordinator), worker) => {
+                tokio::select! {
+                    _ = &mut stop => {}
+                    served = coordinator.wait() => served?,
+                }
+                if let Some(worker) = worker {
+                    worker.stop();
+                }
+            }
+            (None, Some(worker)) => {
+                let drain = async {
+                    match stop.await {
+                        StopReason::Terminated => worker.shutdown().await,
+                        StopReason::Abandoned => worker.stop(),
+                    }
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = drain => {}
+                    gone = worker.gone() => gone?,
+                }
+            }
+            (None, None) => {}
+        }
+        if let Some(coordinator) = self.coordinator.take() {
+            coordinator.stop().await;
+        }
+        Ok(())
+    }
+}
+
+fn listen(address: &str, port: u16) -> Result<TcpListener, Failure> {
+    TcpListener::bind((address, port)).map_err(|error| {
+        format!("cannot listen on {address}:{port} (http-server.http.port, node.bind-ip): {error}").into()
+    })
+}
+
+fn reachable(config: &ServerConfig, address: std::net::SocketAddr) -> String {
+    let host = match &config.node.internal_address {
+        Some(host) => host.clone(),
+        None if address.ip().is_unspecified() => "127.0.0.1".to_string(),
+        None => address.ip().to_string(),
+    };
+    format!("{host}:{}", address.port())
+}
+
+fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
+    let compression = match config.query.exchange_compression_codec {
+        CompressionCodec::None => ExchangeCompression::None,
+        CompressionCodec::Lz4 => ExchangeCompression::Lz4,
+        CompressionCodec::Zstd => ExchangeCompression::Zstd,
+    };
+    let defaults = ExchangeOptions { compression, ..ExchangeOptions::default() };
+    let options = match &config.exchange_manager {
+        Some(manager) => ExchangeOptions {
+            base_directories: manager.base_directories.clone(),
+            fsync: manager.fsync,
+            inline_bytes_max: manager.inline_output_max_size.0,
+            sink_memory_bytes_max: manager.sink_memory_max.0,
+            concurrent_reads: manager.source_concurrent_readers as usize,
+            ..defaults
+        },
+        None => {
+            let directory = absolute(&config.node.data_dir.join("exchange"))?;
+            tracing::warn!(
+                directory,
+                "no exchange manager is configured: stages leave their output in a directory of this node, \
+                 which other machines cannot read"
+            );
+            ExchangeOptions { base_directories: vec![directory], ..defaults }
+        }
+    };
+    Ok(ExchangeManager::new(options)?)
+}
+
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let path = std::path::absolute(path)?;
+    Ok(path.to_str().ok_or("node.data-dir is not UTF-8")?.to_string())
+}
+
+async fn start_worker(
+    config: &ServerConfig,
+    mut catalogs: Catalogs,
+    exchange: Arc<ExchangeManager>,
+    http_listener: TcpListener,
+    coordinator_uri: String,
+    build: String,
+) -> Result<WorkerHandle, Failure> {
+    catalogs.insert("system", Arc::new(connector::snapshot::SnapshotConnector::reader()));
+    let limit = match config.memory.limit_per_node {
+        Some(limit) => limit,
+        None => machine::memory_limit()?,
+    };
+    let spill_directory = config.task.spill_paths.first().cloned().ok_or("spiller-spill-path is empty")?;
+    let http_uri = format!("http://{}", reachable(config, http_listener.local_addr()?));
+    let options = WorkerOptions {
+        node_id: NodeId::new(config.node.id.as_str()),
+        environment: config.node.environment.clone(),
+        build,
+        coordinator_uri,
+        http_listener,
+        http_uri: Some(http_uri),
+        capacity: Capacity {
+            memory_bytes: config.memory.pool(limit).0,
+            slots: config.task.max_worker_threads,
+        },
+        catalogs,
+        sink_options: exchange.options().sink(&spill_directory),
+        read_options: exchange.options().read(),
+        exchange,
+        spill_directory,
+        spill_bytes_max: DataSize(u64::MAX),
+        no_progress_timeout: config.task.no_progress_timeout.as_std(),
+        shutdown_grace_period: config.node.shutdown_grace_period.as_std(),
+        shared_secret: config.node.shared_secret.as_ref().map(|secret| secret.expose().to_string()),
+        failure_injections: config.task.failure_injections.iter().flat_map(injections).collect(),
+    };
+    Ok(Worker::start(options).await?)
+}
+
+/// The injections of a configuration, one for each attempt number.
+fn injections(configured: &config::FailureInjection) -> Vec<FailureInjection> {
+    let code = match configured.class {
+        base::ErrorType::UserError => base::ErrorCode::GENERIC_USER_ERROR,
+        base::ErrorType::InternalError => base::ErrorCode::GENERIC_INTERNAL_ERROR,
+        base::ErrorType::InsufficientResources => base::ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT,
+        base::ErrorType::External => base::ErrorCode::EXCHANGE_STORE_ERROR,
+    };
+    let of = |number: Option<u32>| FailureInjection {
+        stage: configured.stage.map(StageId),
+        partition: configured.partition,
+        number,
+        action: match configured.delay {
+            Some(delay) => InjectedAction::DelayCommit(delay.as_std()),
+            None => InjectedAction::Fail(code),
+        },
+    };
+    if configured.attempts == (0..=u32::MAX) {
+        return vec![of(None)];
+    }
+    configured.attempts.clone().map(|number| of(Some(number))).collect()
+}
