@@ -19,6 +19,3 @@ mod slug;
 mod statement;
 
 pub use server::{Coordinator, CoordinatorOptions};
-
-/// The version of Trino that Steadfast speaks as.
-pub const NODE_VERSION: &str = "483";

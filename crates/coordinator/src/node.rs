@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use base::NodeId;
 
-use crate::query::trino_duration;
+use protocol::client::succinct::succinct_duration;
 
 /// What the coordinator tells of itself as a node.
 #[derive(Clone, Debug)]
@@ -27,6 +27,6 @@ impl NodeDescription {
     /// How long it has been running, as Trino writes it.
     pub fn uptime(&self) -> String {
         let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        trino_duration(base::Duration(nanos))
+        succinct_duration(base::Duration(nanos))
     }
 }

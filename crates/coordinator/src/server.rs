@@ -10,9 +10,9 @@ use config::ServerConfig;
 use connector::Catalogs;
 use connector::snapshot::SnapshotConnector;
 use exchange::ExchangeManager;
-use protocol::node::{MESSAGE_BYTES_MAX, wire::coordinator_server::CoordinatorServer};
+use protocol::node::{SharedSecret, coordinator_server};
 use scheduler::CoreOptions;
-use sql::Analyzer;
+use sql::{Analyzer, Functions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -94,7 +94,7 @@ impl Coordinator {
         });
         let metadata = Arc::new(CoordinatorMetadata::new(Arc::clone(&catalogs)));
         let services = Arc::new(Services {
-            analyzer: Analyzer::new(metadata.clone(), metadata.clone()),
+            analyzer: Analyzer::new(metadata.clone(), metadata.clone(), Arc::new(Functions::default())),
             config: Arc::clone(&config),
             catalogs,
             metadata,
@@ -112,16 +112,13 @@ impl Coordinator {
                 coordinator_id: node.coordinator_id.clone(),
                 epoch,
                 heartbeat_interval: scheduler::RunnerOptions::default().report_interval,
-                shared_secret: config.node.shared_secret.as_ref().map(|secret| secret.reveal().to_string()),
+                shared_secret: config.node.shared_secret.as_ref().map(|secret| SharedSecret::new(secret.expose())),
             },
             dispatcher,
         );
-        let node_service = CoordinatorServer::new(node_service)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let app = router(HttpState { services, node })
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .merge(tonic::service::Routes::new(node_service).into_axum_router());
+            .merge(tonic::service::Routes::new(coordinator_server(node_service)).into_axum_router());
 
         let (stop, mut stopped) = watch::channel(false);
         let served = tokio::spawn(async move {

@@ -33,7 +33,12 @@ pub(crate) async fn commit(store: &dyn ExchangeStore, record: CommitRecord) -> R
     let mut doubt = None;
     for _ in 0..CREATE_TRIES_MAX {
         let refused = match store.create(&key, content.clone()).await {
-            Ok(CreateOutcome::Created) => return Ok(Committed { winner: record.attempt(), record }),
+            Ok(CreateOutcome::Created) => {
+                return Ok(Committed {
+                    winner: record.attempt(),
+                    record,
+                });
+            }
             Ok(CreateOutcome::AlreadyExists) => false,
             Err(error) => {
                 let refused = error.kind != StoreErrorKind::Unavailable;
@@ -51,7 +56,11 @@ pub(crate) async fn commit(store: &dyn ExchangeStore, record: CommitRecord) -> R
         }
     }
     let doubt = doubt.unwrap_or_else(|| {
-        StoreError::new(StoreErrorKind::Unavailable, key, "it is said to exist, and cannot be found")
+        StoreError::new(
+            StoreErrorKind::Unavailable,
+            key,
+            "it is said to exist, and cannot be found",
+        )
     });
     Err(doubt.into())
 }
@@ -68,7 +77,10 @@ async fn decided(store: &dyn ExchangeStore, ours: CommitRecord, found: CommitRec
             tracing::warn!(%error, "the data of a losing attempt stays until the query is cleaned up");
         }
     }
-    Committed { winner, record: found }
+    Committed {
+        winner,
+        record: found,
+    }
 }
 
 /// Reads the record of an output; `None` if there is none.
@@ -78,9 +90,10 @@ pub(crate) async fn read_record(store: &dyn ExchangeStore, output: OutputId) -> 
         Ok(content) => CommitRecord::decode(&content, output).map(Some),
         Err(error) => match error.kind {
             StoreErrorKind::NotFound => Ok(None),
-            StoreErrorKind::TooLarge => {
-                Err(Error::lost(output, format!("Exchange commit record {key} is unreadable: it is too large")))
-            }
+            StoreErrorKind::TooLarge => Err(Error::lost(
+                output,
+                format!("Exchange commit record {key} is unreadable: it is too large"),
+            )),
             _ => Err(error.into()),
         },
     }

@@ -70,7 +70,9 @@ impl SourceHandle {
                 let range = usize::try_from(start).ok()?..usize::try_from(end_offset).ok()?;
                 Place::Embedded(Bytes::copy_from_slice(frames.get(range)?))
             }
-            OutputLocation::Inline(_) => Place::Record { offset: record.head_length() + start },
+            OutputLocation::Inline(_) => Place::Record {
+                offset: record.head_length() + start,
+            },
             OutputLocation::Object { .. } => Place::Object { offset: start },
         };
         Some(SourceHandle {
@@ -166,7 +168,9 @@ impl SourceHandle {
 
     /// Reads the binary form. An error means that the sender speaks another version than we do.
     pub fn decode(bytes: &[u8]) -> Result<SourceHandle, Error> {
-        decode(bytes).map_err(|malformed| Error::internal(format!("Exchange source handle is unreadable: {malformed}")))
+        decode(bytes).map_err(|malformed| {
+            Error::internal(format!("Exchange source handle is unreadable: {malformed}"))
+        })
     }
 }
 
@@ -176,7 +180,8 @@ fn decode(bytes: &[u8]) -> Result<SourceHandle, Malformed> {
         return Err(Malformed("its version is not known"));
     }
     let attempt = reader.attempt()?;
-    let partition = |value: u64| u32::try_from(value).map_err(|_| Malformed("its partitions are not numbers"));
+    let partition =
+        |value: u64| u32::try_from(value).map_err(|_| Malformed("its partitions are not numbers"));
     let partitions = partition(reader.varint()?)?..partition(reader.varint()?)?;
     let (length, rows, bytes) = (reader.varint()?, reader.varint()?, reader.varint()?);
     let place = match reader.u8()? {
@@ -186,8 +191,12 @@ fn decode(bytes: &[u8]) -> Result<SourceHandle, Malformed> {
             }
             Place::Embedded(Bytes::copy_from_slice(reader.bytes(reader.remaining())?))
         }
-        1 => Place::Record { offset: reader.varint()? },
-        2 => Place::Object { offset: reader.varint()? },
+        1 => Place::Record {
+            offset: reader.varint()?,
+        },
+        2 => Place::Object {
+            offset: reader.varint()?,
+        },
         _ => return Err(Malformed("its place is not known")),
     };
     let end = match place {
@@ -197,7 +206,14 @@ fn decode(bytes: &[u8]) -> Result<SourceHandle, Malformed> {
     if reader.remaining() > 0 || end.is_none() {
         return Err(Malformed("its lengths are wrong"));
     }
-    Ok(SourceHandle { attempt, partitions, place, length, rows, bytes })
+    Ok(SourceHandle {
+        attempt,
+        partitions,
+        place,
+        length,
+        rows,
+        bytes,
+    })
 }
 
 #[cfg(test)]
@@ -208,12 +224,27 @@ mod tests {
 
     fn record(inline: bool, lengths: &[u64]) -> CommitRecord {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId { query, stage: StageId(2), partition: 9 };
-        let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 4 };
+        let task = TaskId {
+            query,
+            stage: StageId(2),
+            partition: 9,
+        };
+        let attempt = AttemptId {
+            task,
+            generation: 0,
+            epoch: Epoch(1),
+            number: 4,
+        };
         let mut offset = 0;
         let index = lengths.iter().map(|length| {
             offset += length;
-            PartitionEntry { offset: offset - length, length: *length, rows: length / 10, bytes: length * 3, checksum: 1 }
+            PartitionEntry {
+                offset: offset - length,
+                length: *length,
+                rows: length / 10,
+                bytes: length * 3,
+                checksum: 1,
+            }
         });
         let index = index.collect();
         let location = match inline {
@@ -227,10 +258,22 @@ mod tests {
     fn a_handle_covers_a_range_and_round_trips() {
         for inline in [false, true] {
             let record = record(inline, &[100, 0, 8_000, 40, 0]);
-            for (range, expected) in [(0..5, 8_140), (0..1, 100), (1..3, 8_000), (3..4, 40), (2..9, 8_040)] {
+            for (range, expected) in [
+                (0..5, 8_140),
+                (0..1, 100),
+                (1..3, 8_000),
+                (3..4, 40),
+                (2..9, 8_040),
+            ] {
                 let handle = SourceHandle::of(&record, range).unwrap();
-                assert_eq!((handle.stored_bytes(), handle.rows(), handle.bytes()), (expected, expected / 10, expected * 3));
-                assert_eq!(matches!(handle.place(), Place::Embedded(_)), inline && expected <= EMBEDDED_BYTES_MAX);
+                assert_eq!(
+                    (handle.stored_bytes(), handle.rows(), handle.bytes()),
+                    (expected, expected / 10, expected * 3)
+                );
+                assert_eq!(
+                    matches!(handle.place(), Place::Embedded(_)),
+                    inline && expected <= EMBEDDED_BYTES_MAX
+                );
                 assert_eq!(SourceHandle::decode(&handle.encode()).unwrap(), handle);
             }
             for empty in [1..2, 4..5, 5..9, 0..0] {

@@ -32,7 +32,10 @@ impl ExchangeManager {
 
     /// An exchange on any store.
     pub fn with_store(store: Arc<dyn ExchangeStore>, options: ExchangeOptions) -> Self {
-        ExchangeManager { store, options: Arc::new(options) }
+        ExchangeManager {
+            store,
+            options: Arc::new(options),
+        }
     }
 
     /// The store.
@@ -57,7 +60,8 @@ impl ExchangeManager {
     ) -> Result<ExchangeSink> {
         let max = self.options.output_partition_count_max;
         if partitions > max {
-            let text = format!("Max number of output partitions exceeded for exchange: {partitions} of {max}");
+            let text =
+                format!("Max number of output partitions exceeded for exchange: {partitions} of {max}");
             return Err(Error::new(ErrorCode::MAX_OUTPUT_PARTITION_COUNT_EXCEEDED, text));
         }
         ExchangeSink::new(Arc::clone(&self.store), attempt, schema, partitions, options)
@@ -75,7 +79,12 @@ impl ExchangeManager {
     }
 
     /// Reads a whole committed output in constant memory. What the record carries itself is not read again.
-    pub fn open_output(&self, record: &CommitRecord, schema: SchemaRef, options: &ReadOptions) -> BatchReader {
+    pub fn open_output(
+        &self,
+        record: &CommitRecord,
+        schema: SchemaRef,
+        options: &ReadOptions,
+    ) -> BatchReader {
         let handle = SourceHandle::with_embedded(record, 0..u32::MAX, u64::MAX);
         self.open(handle.into_iter().collect(), schema, options)
     }

@@ -46,7 +46,10 @@ async fn exercise(
     store: &dyn ExchangeStore,
     prefix: &str,
 ) -> Result<Option<&'static str>, (&'static str, crate::store::StoreError)> {
-    fn step<T>(name: &'static str, result: StoreResult<T>) -> Result<T, (&'static str, crate::store::StoreError)> {
+    fn step<T>(
+        name: &'static str,
+        result: StoreResult<T>,
+    ) -> Result<T, (&'static str, crate::store::StoreError)> {
         result.map_err(|error| (name, error))
     }
     let (created, uploaded) = (format!("{prefix}created"), format!("{prefix}uploaded"));
@@ -59,7 +62,9 @@ async fn exercise(
     if step("create", store.create(&created, Bytes::from_static(FIRST)).await)? != CreateOutcome::Created {
         return Ok(Some("a conditional create finds an object that is not there"));
     }
-    if step("create", store.create(&created, Bytes::from_static(SECOND)).await)? != CreateOutcome::AlreadyExists {
+    if step("create", store.create(&created, Bytes::from_static(SECOND)).await)?
+        != CreateOutcome::AlreadyExists
+    {
         return Ok(Some("a conditional create replaces an object"));
     }
     if step("read", store.read_all(&created, u64::MAX).await)? != FIRST {

@@ -52,7 +52,12 @@ pub struct CommitRecord {
 
 impl CommitRecord {
     pub(crate) fn new(attempt: AttemptId, location: OutputLocation, index: Arc<[PartitionEntry]>) -> Self {
-        let mut record = CommitRecord { attempt, location, index, head_length: 0 };
+        let mut record = CommitRecord {
+            attempt,
+            location,
+            index,
+            head_length: 0,
+        };
         record.head_length = record.encode_head().len() as u64;
         record
     }
@@ -135,11 +140,18 @@ impl CommitRecord {
     /// Reads the binary form. The error is that of a lost output: such a record is as good as none.
     pub fn decode(content: &Bytes, output: base::OutputId) -> Result<Self, Error> {
         let record = decode(content).and_then(|record| {
-            if record.attempt.output() == output { Ok(record) } else { Err(Malformed("it is of another task")) }
+            if record.attempt.output() == output {
+                Ok(record)
+            } else {
+                Err(Malformed("it is of another task"))
+            }
         });
         record.map_err(|malformed| {
             let key = ObjectKey::Commit(output);
-            Error::lost(output, format!("Exchange commit record {key} is unreadable: {malformed}"))
+            Error::lost(
+                output,
+                format!("Exchange commit record {key} is unreadable: {malformed}"),
+            )
         })
     }
 }
@@ -153,12 +165,17 @@ fn decode(content: &Bytes) -> Result<CommitRecord, Malformed> {
         return Err(Malformed("its version is not known"));
     }
     let head_length = reader.u32()?;
-    let head = content.get(..head_length as usize).ok_or(Malformed("it is truncated"))?;
+    let head = content
+        .get(..head_length as usize)
+        .ok_or(Malformed("it is truncated"))?;
     let (head, crc) = head.split_last_chunk::<4>().ok_or(Malformed("it is truncated"))?;
     if crc32c::crc32c(head) != u32::from_le_bytes(*crc) {
         return Err(Malformed("its checksum does not match"));
     }
-    let mut reader = Reader::new(head.get(HEAD_LENGTH_OFFSET + 4..).ok_or(Malformed("it is truncated"))?);
+    let mut reader = Reader::new(
+        head.get(HEAD_LENGTH_OFFSET + 4..)
+            .ok_or(Malformed("it is truncated"))?,
+    );
     let attempt = reader.attempt()?;
     let tag = reader.u8()?;
     let object_bytes = reader.varint()?;
@@ -170,10 +187,17 @@ fn decode(content: &Bytes) -> Result<CommitRecord, Malformed> {
     let location = match tag {
         0 if payload.len() as u64 == frames_length => OutputLocation::Inline(payload),
         0 => return Err(Malformed("its frames are truncated")),
-        1 if payload.is_empty() && frames_length <= object_bytes => OutputLocation::Object { bytes: object_bytes },
+        1 if payload.is_empty() && frames_length <= object_bytes => {
+            OutputLocation::Object { bytes: object_bytes }
+        }
         _ => return Err(Malformed("its location is not known")),
     };
-    Ok(CommitRecord { attempt, location, index, head_length: u64::from(head_length) })
+    Ok(CommitRecord {
+        attempt,
+        location,
+        index,
+        head_length: u64::from(head_length),
+    })
 }
 
 #[cfg(test)]
@@ -183,13 +207,38 @@ mod tests {
 
     fn records() -> Vec<CommitRecord> {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId { query, stage: StageId(2), partition: 9 };
-        let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 4 };
-        let entry = PartitionEntry { offset: 0, length: 5, rows: 2, bytes: 300, checksum: 77 };
-        let second = PartitionEntry { offset: 5, length: 0, rows: 0, bytes: 0, checksum: 0 };
+        let task = TaskId {
+            query,
+            stage: StageId(2),
+            partition: 9,
+        };
+        let attempt = AttemptId {
+            task,
+            generation: 0,
+            epoch: Epoch(1),
+            number: 4,
+        };
+        let entry = PartitionEntry {
+            offset: 0,
+            length: 5,
+            rows: 2,
+            bytes: 300,
+            checksum: 77,
+        };
+        let second = PartitionEntry {
+            offset: 5,
+            length: 0,
+            rows: 0,
+            bytes: 0,
+            checksum: 0,
+        };
         vec![
             CommitRecord::new(attempt, OutputLocation::Inline(Bytes::new()), Arc::new([])),
-            CommitRecord::new(attempt, OutputLocation::Inline(Bytes::from_static(b"hello")), Arc::new([entry, second])),
+            CommitRecord::new(
+                attempt,
+                OutputLocation::Inline(Bytes::from_static(b"hello")),
+                Arc::new([entry, second]),
+            ),
             CommitRecord::new(attempt, OutputLocation::Object { bytes: 70 }, Arc::new([entry])),
         ]
     }
@@ -199,9 +248,17 @@ mod tests {
         for record in records() {
             let output = record.attempt().output();
             assert_eq!(CommitRecord::decode(&record.encode(), output).unwrap(), record);
-            assert_eq!(record.stored_bytes() >= record.encode().len() as u64, true);
-            let other = base::OutputId { generation: 1, ..output };
-            assert_eq!(CommitRecord::decode(&record.encode(), other).unwrap_err().lost_output(), Some(other));
+            assert!(record.stored_bytes() >= record.encode().len() as u64);
+            let other = base::OutputId {
+                generation: 1,
+                ..output
+            };
+            assert_eq!(
+                CommitRecord::decode(&record.encode(), other)
+                    .unwrap_err()
+                    .lost_output(),
+                Some(other)
+            );
         }
     }
 

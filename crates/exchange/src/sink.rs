@@ -8,7 +8,9 @@ use arrow::error::ArrowError;
 use base::{AttemptId, DataSize, Error, ErrorCode, Result};
 use bytes::{Bytes, BytesMut};
 
-use crate::buffer::{PartitionBuffer, compacted, frame_held_bytes, held_bytes, pieces, value_bytes};
+use crate::buffer::{
+    FRAME_ROWS_MAX, PartitionBuffer, compacted, frame_held_bytes, held_bytes, pieces, value_bytes,
+};
 use crate::commit::{Committed, commit};
 use crate::frame::{EncodeError, Frame, FrameEncoder};
 use crate::index::{PartitionEntry, footer};
@@ -16,9 +18,12 @@ use crate::layout::ObjectKey;
 use crate::memory::MemoryAccount;
 use crate::options::SinkOptions;
 use crate::record::{CommitRecord, OutputLocation};
-use crate::spill::SpillFile;
+use crate::spill::{RunReader, SpillFile};
 use crate::storage_type::StorageSchema;
 use crate::store::{ExchangeStore, Upload};
+
+/// Merging runs may read ahead this part of the memory of a sink.
+const MERGE_SHARE: u64 = 4;
 
 /// What a sink has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +112,9 @@ impl ExchangeSink {
     pub async fn push(&mut self, partition: u32, batch: RecordBatch) -> Result<()> {
         if partition as usize >= self.partitions.len() {
             let count = self.partitions.len();
-            return Err(Error::internal(format!("Exchange sink has {count} partitions, and was given {partition}")));
+            return Err(Error::internal(format!(
+                "Exchange sink has {count} partitions, and was given {partition}"
+            )));
         }
         if batch.num_rows() == 0 {
             return Ok(());
@@ -116,26 +123,39 @@ impl ExchangeSink {
         let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
         drop(batch);
         let target = self.options.frame_bytes_target.max(1);
-        for piece in pieces(&stored, value_bytes(&stored), target) {
-            self.push_piece(partition as usize, piece, target).await?;
+        let bytes = value_bytes(&stored);
+        if bytes < target && stored.num_rows() <= FRAME_ROWS_MAX {
+            return self.push_small(partition as usize, stored, bytes).await;
+        }
+        for piece in pieces(&stored, bytes, target) {
+            let bytes = value_bytes(&piece);
+            if bytes < target && piece.num_rows() < FRAME_ROWS_MAX {
+                self.push_small(partition as usize, piece, bytes).await?;
+            } else {
+                self.encode_pending(partition as usize).await?;
+                let frames = self.encode(partition as usize, &piece)?;
+                self.keep(partition as usize, frames).await?;
+            }
         }
         Ok(())
     }
 
-    async fn push_piece(&mut self, partition: usize, piece: RecordBatch, target: u64) -> Result<()> {
-        let bytes = value_bytes(&piece);
-        if bytes >= target {
-            self.encode_pending(partition).await?;
-            let frames = self.encode(partition, &piece)?;
-            return self.keep(partition, frames).await;
-        }
-        let piece = compacted(piece, bytes).map_err(arrow_error)?;
-        let held = held_bytes(&piece);
+    /// Lets rows wait until there are enough for a frame.
+    async fn push_small(&mut self, partition: usize, batch: RecordBatch, bytes: u64) -> Result<()> {
+        let batch = compacted(batch, bytes).map_err(arrow_error)?;
+        let held = held_bytes(&batch);
         self.reserve(held).await?;
         let charged = self.partitions[partition].held_bytes() + held;
-        self.partitions[partition].push(self.storage.stored(), piece).map_err(arrow_error)?;
+        self.partitions[partition]
+            .push(self.storage.stored(), batch)
+            .map_err(arrow_error)?;
         self.settle(partition, charged)?;
-        if self.partitions[partition].is_full(target) { self.encode_pending(partition).await } else { Ok(()) }
+        let full = self.partitions[partition].is_full(self.options.frame_bytes_target);
+        if full {
+            self.encode_pending(partition).await
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes room for so many more bytes, by spilling where that helps.
@@ -180,7 +200,9 @@ impl ExchangeSink {
             return Ok(Vec::new());
         }
         let charged = self.partitions[partition].held_bytes();
-        let batch = self.partitions[partition].take_pending(self.storage.stored()).map_err(arrow_error)?;
+        let batch = self.partitions[partition]
+            .take_pending(self.storage.stored())
+            .map_err(arrow_error)?;
         let frames = self.encode(partition, &batch)?;
         drop(batch);
         self.settle(partition, charged)?;
@@ -240,7 +262,8 @@ impl ExchangeSink {
         }
         spill.flush().await?;
         self.spill = Some(spill);
-        self.account.try_grow(SpillFile::run_index_bytes(self.partitions.len()))
+        self.account
+            .try_grow(SpillFile::run_index_bytes(self.partitions.len()))
     }
 
     /// Takes everything out of a partition, as frames.
@@ -261,7 +284,11 @@ impl ExchangeSink {
     async fn write(&mut self, frames: Vec<Bytes>) -> Result<()> {
         let mut upload = match self.upload.take() {
             Some(upload) => upload,
-            None => self.store.upload(&ObjectKey::Data(self.attempt).to_string()).await?,
+            None => {
+                self.store
+                    .upload(&ObjectKey::Data(self.attempt).to_string())
+                    .await?
+            }
         };
         for frame in frames {
             self.uploaded += frame.len() as u64;
@@ -281,16 +308,25 @@ impl ExchangeSink {
                 self.encode_pending(partition).await?;
             }
         }
-        let length: u64 = self.partitions.iter().map(|partition| partition.entry().length).sum();
+        let length: u64 = self
+            .partitions
+            .iter()
+            .map(|partition| partition.entry().length)
+            .sum();
         let in_memory = self.spill.is_none() && self.upload.is_none();
         let location = if in_memory && length <= self.options.inline_bytes_max {
             let mut frames = BytesMut::with_capacity(length as usize);
             for partition in &mut self.partitions {
-                partition.take_frames().iter().for_each(|frame| frames.extend_from_slice(frame));
+                partition
+                    .take_frames()
+                    .iter()
+                    .for_each(|frame| frames.extend_from_slice(frame));
             }
             OutputLocation::Inline(frames.freeze())
         } else {
-            OutputLocation::Object { bytes: self.write_object().await? }
+            OutputLocation::Object {
+                bytes: self.write_object().await?,
+            }
         };
         let record = CommitRecord::new(self.attempt, location, self.index());
         let store = Arc::clone(&self.store);
@@ -300,11 +336,7 @@ impl ExchangeSink {
 
     /// Writes all partitions in order, then the index.
     async fn write_object(&mut self) -> Result<u64> {
-        let mut runs = Vec::new();
-        if let Some(bytes) = self.spill.as_ref().map(SpillFile::merge_bytes) {
-            self.reserve_merge(bytes).await?;
-            runs = self.spill.as_ref().map(SpillFile::readers).unwrap_or_default();
-        }
+        let mut runs = self.open_runs().await?;
         for partition in 0..self.partitions.len() {
             for run in &mut runs {
                 run.next_partition();
@@ -329,22 +361,36 @@ impl ExchangeSink {
         }
     }
 
-    /// Charges what merging reads ahead. It may take one more spill, which may make one more run to merge.
-    async fn reserve_merge(&mut self, bytes: u64) -> Result<()> {
+    /// Opens the runs to be merged, and charges what that reads ahead. It may take one more spill, and so one more run.
+    async fn open_runs(&mut self) -> Result<Vec<RunReader>> {
+        let bytes_max = self.options.sink_memory_bytes_max / MERGE_SHARE;
+        let Some(spill) = &self.spill else {
+            return Ok(Vec::new());
+        };
+        let per_run = spill.merge_bytes_per_run(bytes_max);
+        let bytes = per_run * spill.run_count() as u64;
         let fits = self.account.used() + bytes <= self.options.sink_memory_bytes_max;
         if fits && self.account.try_grow(bytes).is_ok() {
-            return Ok(());
+            return Ok(spill.readers(per_run));
         }
         if self.held > 0 {
             self.spill().await?;
         }
-        self.account.try_grow(self.spill.as_ref().map_or(0, SpillFile::merge_bytes))
+        let Some(spill) = &self.spill else {
+            return Ok(Vec::new());
+        };
+        let per_run = spill.merge_bytes_per_run(bytes_max);
+        self.account.try_grow(per_run * spill.run_count() as u64)?;
+        Ok(spill.readers(per_run))
     }
 
     fn index(&self) -> Arc<[PartitionEntry]> {
         let mut offset = 0;
         let entry = |partition: &PartitionBuffer| {
-            let entry = PartitionEntry { offset, ..partition.entry() };
+            let entry = PartitionEntry {
+                offset,
+                ..partition.entry()
+            };
             offset += entry.length;
             entry
         };

@@ -46,7 +46,9 @@ pub struct BatchReader {
 impl fmt::Debug for BatchReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = f.debug_struct("BatchReader");
-        text.field("current", &self.current).field("position", &self.position).finish_non_exhaustive()
+        text.field("current", &self.current)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,7 +127,8 @@ impl BatchReader {
         self.position.bytes += length as u64;
         self.position.rows += u64::from(header.rows);
         let batches = self.storage.to_logical(&batch);
-        let batches = batches.map_err(|error| Error::internal("Exchange source cannot restore a batch").caused_by(error));
+        let batches = batches
+            .map_err(|error| Error::internal("Exchange source cannot restore a batch").caused_by(error));
         self.ready.extend(batches?);
         Ok(true)
     }
@@ -139,12 +142,18 @@ impl BatchReader {
 
     /// The current handle has been read to its end: all that was promised must have come.
     fn check_complete(&self) -> Result<()> {
-        let Some(handle) = self.handles.get(self.current) else { return Ok(()) };
+        let Some(handle) = self.handles.get(self.current) else {
+            return Ok(());
+        };
         if !self.buffer.is_empty() || self.position.bytes != handle.stored_bytes() {
             return Err(self.lost("the last frame is truncated"));
         }
         if self.position.rows != handle.rows() {
-            return Err(self.lost(format_args!("it has {} rows of {}", self.position.rows, handle.rows())));
+            return Err(self.lost(format_args!(
+                "it has {} rows of {}",
+                self.position.rows,
+                handle.rows()
+            )));
         }
         Ok(())
     }
@@ -160,7 +169,9 @@ impl BatchReader {
         self.fetched += chunk.len() as u64;
         if self.buffer.is_empty() {
             // No copy where the chunk is ours alone.
-            self.buffer = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            self.buffer = chunk
+                .try_into_mut()
+                .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         } else {
             self.buffer.extend_from_slice(&chunk);
         }
@@ -205,24 +216,40 @@ fn chunk_ranges(length: u64, read_bytes: u64) -> impl Iterator<Item = Range<u64>
 }
 
 fn lost(handle: &SourceHandle, what: impl fmt::Display) -> Error {
-    Error::lost(handle.output(), format!("Exchange data {} is lost: {what}", handle.key()))
+    Error::lost(
+        handle.output(),
+        format!("Exchange data {} is lost: {what}", handle.key()),
+    )
 }
 
 /// Reads a part of a handle's frames.
 async fn fetch(store: &dyn ExchangeStore, handle: &SourceHandle, range: Range<u64>) -> Result<Bytes> {
     let base = match handle.place() {
         Place::Embedded(frames) => {
-            let part = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+            let part = usize::try_from(range.start)
+                .ok()
+                .zip(usize::try_from(range.end).ok());
             let part = part.filter(|(start, end)| start <= end && *end <= frames.len());
-            return part.map(|(start, end)| frames.slice(start..end)).ok_or_else(|| lost(handle, "it is truncated"));
+            return part
+                .map(|(start, end)| frames.slice(start..end))
+                .ok_or_else(|| lost(handle, "it is truncated"));
         }
         Place::Record { offset } | Place::Object { offset } => *offset,
     };
     let wanted = range.end - range.start;
-    match store.read(&handle.key().to_string(), base + range.start..base + range.end).await {
+    match store
+        .read(&handle.key().to_string(), base + range.start..base + range.end)
+        .await
+    {
         Ok(chunk) if chunk.len() as u64 == wanted => Ok(chunk),
-        Ok(chunk) => Err(lost(handle, format_args!("{} bytes are there of {wanted}", chunk.len()))),
-        Err(StoreError { kind: StoreErrorKind::NotFound, .. }) => Err(lost(handle, "it is not there any more")),
+        Ok(chunk) => Err(lost(
+            handle,
+            format_args!("{} bytes are there of {wanted}", chunk.len()),
+        )),
+        Err(StoreError {
+            kind: StoreErrorKind::NotFound,
+            ..
+        }) => Err(lost(handle, "it is not there any more")),
         Err(error) => Err(error.into()),
     }
 }

@@ -18,9 +18,9 @@ use crate::local::{process_nonce, read_at_most};
 /// How many bytes are written at a time.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// How much of the runs is read ahead when they are merged: of all together, and the least of one, in bytes.
-const MERGE_BYTES: u64 = 8 << 20;
-const MERGE_BYTES_PER_RUN_MIN: u64 = 16 << 10;
+/// How much of one run is read at a time when runs are merged: the most and the least, in bytes.
+const MERGE_BYTES_PER_RUN_MAX: u64 = 1 << 20;
+const MERGE_BYTES_PER_RUN_MIN: u64 = 4 << 10;
 
 /// The spill file of one sink.
 #[derive(Debug)]
@@ -51,7 +51,9 @@ fn spill_error(error: &io::Error) -> Error {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| spill_error(&error)),
-        Err(_) => Err(Error::internal("Exchange sink failed to spill to disk: the I/O task was cancelled")),
+        Err(_) => Err(Error::internal(
+            "Exchange sink failed to spill to disk: the I/O task was cancelled",
+        )),
     }
 }
 
@@ -63,12 +65,23 @@ impl SpillFile {
         let parent = directory.clone();
         let file = blocking(move || {
             fs::create_dir_all(parent)?;
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&name)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(&name)?;
             fs::remove_file(&name)?;
             Ok(file)
         });
         let file = Arc::new(file.await?);
-        Ok(SpillFile { file, directory, length: 0, runs: Vec::new(), held: Vec::new(), held_bytes: 0 })
+        Ok(SpillFile {
+            file,
+            directory,
+            length: 0,
+            runs: Vec::new(),
+            held: Vec::new(),
+            held_bytes: 0,
+        })
     }
 
     /// The bytes in all runs.
@@ -86,7 +99,10 @@ impl SpillFile {
     }
 
     pub(crate) fn begin_run(&mut self, partitions: usize) {
-        self.runs.push(Run { offset: self.length, lengths: Vec::with_capacity(partitions) });
+        self.runs.push(Run {
+            offset: self.length,
+            lengths: Vec::with_capacity(partitions),
+        });
     }
 
     /// Adds the frames of the next partition to the run that was begun last.
@@ -98,7 +114,11 @@ impl SpillFile {
         self.length += length as u64;
         self.held_bytes += length;
         self.held.extend(frames);
-        if self.held_bytes >= WRITE_BYTES { self.flush().await } else { Ok(()) }
+        if self.held_bytes >= WRITE_BYTES {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes what is held back. A run can be read after this.
@@ -109,15 +129,14 @@ impl SpillFile {
         blocking(move || held.iter().try_for_each(|frame| (&*file).write_all(frame))).await
     }
 
-    /// The memory that merging takes, in bytes.
-    pub(crate) fn merge_bytes(&self) -> u64 {
-        let runs = self.runs.len() as u64;
-        runs * (MERGE_BYTES / runs.max(1)).max(MERGE_BYTES_PER_RUN_MIN)
+    /// How much of each run to read at a time, where all together should stay below a bound.
+    pub(crate) fn merge_bytes_per_run(&self, bytes_max: u64) -> u64 {
+        let share = bytes_max / self.runs.len().max(1) as u64;
+        share.clamp(MERGE_BYTES_PER_RUN_MIN, MERGE_BYTES_PER_RUN_MAX)
     }
 
     /// Readers of all runs, each at its first partition.
-    pub(crate) fn readers(&self) -> Vec<RunReader> {
-        let read_bytes = (MERGE_BYTES / self.runs.len().max(1) as u64).max(MERGE_BYTES_PER_RUN_MIN);
+    pub(crate) fn readers(&self, read_bytes: u64) -> Vec<RunReader> {
         let reader = |run: &Run| RunReader {
             file: Arc::clone(&self.file),
             position: run.offset,
@@ -178,7 +197,11 @@ impl RunReader {
         let content = blocking(move || {
             let mut content = vec![0; length as usize];
             let filled = read_at_most(&file, &mut content, position)?;
-            if filled == content.len() { Ok(content) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+            if filled == content.len() {
+                Ok(content)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
         });
         Ok(content.await?.into())
     }
@@ -193,7 +216,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("attempt");
         let mut spill = SpillFile::create(directory.clone()).await.unwrap();
-        let content = |run: usize, partition: usize| vec![(run * 16 + partition) as u8; (run + 1) * partition * 9_000];
+        let content =
+            |run: usize, partition: usize| vec![(run * 16 + partition) as u8; (run + 1) * partition * 9_000];
         for run in 0..3 {
             spill.begin_run(5);
             for partition in 0..5 {
@@ -204,8 +228,12 @@ mod tests {
             spill.flush().await.unwrap();
         }
         assert_eq!(spill.run_count(), 3);
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "the file has no name");
-        let mut readers = spill.readers();
+        assert_eq!(
+            fs::read_dir(&directory).unwrap().count(),
+            0,
+            "the file has no name"
+        );
+        let mut readers = spill.readers(spill.merge_bytes_per_run(100_000));
         for partition in 0..5 {
             for (run, reader) in readers.iter_mut().enumerate() {
                 reader.next_partition();

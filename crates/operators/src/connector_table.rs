@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
-use connector::{ColumnStatistics as ConnectorColumnStatistics, Connector, Scan, TableMetadata, TableStatistics};
+use connector::{
+    ColumnStatistics as ConnectorColumnStatistics, Connector, Scan, TableMetadata, TableStatistics,
+};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DFSchema, Result, ScalarValue, Statistics};
@@ -52,10 +54,18 @@ impl ConnectorTable {
         schema: &str,
         table: &str,
     ) -> base::Result<Option<Self>> {
-        let Some(metadata) = connector.table(schema, table).await? else { return Ok(None) };
+        let Some(metadata) = connector.table(schema, table).await? else {
+            return Ok(None);
+        };
         let statistics = connector.statistics(&metadata.handle).await?;
         let name = format!("{schema}.{table}");
-        Ok(Some(ConnectorTable::new(catalog, name, Arc::clone(connector), metadata, &statistics)))
+        Ok(Some(ConnectorTable::new(
+            catalog,
+            name,
+            Arc::clone(connector),
+            metadata,
+            &statistics,
+        )))
     }
 
     /// The catalog.
@@ -154,7 +164,10 @@ fn scan_predicate(
 ) -> Result<Option<Arc<dyn PhysicalExpr>>> {
     let df_schema = DFSchema::try_from(schema.clone())?;
     let has_columns = |filter: &&Expr| {
-        filter.column_refs().iter().all(|column| schema.index_of(&column.name).is_ok())
+        filter
+            .column_refs()
+            .iter()
+            .all(|column| schema.index_of(&column.name).is_ok())
     };
     let predicates: Result<Vec<_>> = filters
         .iter()
@@ -212,11 +225,18 @@ fn count(count: Option<u64>) -> Precision<usize> {
 const VARIABLE_WIDTH_BYTES: usize = 24;
 
 fn projected_bytes(statistics: &Statistics, schema: &Schema) -> Precision<usize> {
-    let Some(rows) = statistics.num_rows.get_value() else { return Precision::Absent };
+    let Some(rows) = statistics.num_rows.get_value() else {
+        return Precision::Absent;
+    };
     let row_bytes: usize = schema
         .fields()
         .iter()
-        .map(|field| field.data_type().primitive_width().unwrap_or(VARIABLE_WIDTH_BYTES))
+        .map(|field| {
+            field
+                .data_type()
+                .primitive_width()
+                .unwrap_or(VARIABLE_WIDTH_BYTES)
+        })
         .sum();
     Precision::Inexact(row_bytes.saturating_mul(*rows))
 }

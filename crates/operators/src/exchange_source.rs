@@ -20,7 +20,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use crate::TaskInputsExtension;
-use crate::leaf::{leaf_properties, leaf_statistics};
+use crate::leaf::{conform, cooperative_stream, leaf_properties, leaf_statistics};
 
 /// Reads the rows of an input of the fragment: in any order, or merged in an order that each producer task keeps.
 #[derive(Clone, Debug)]
@@ -50,7 +50,8 @@ impl ExchangeSourceExec {
 
     /// The same source, merging what each producer task wrote in this order.
     pub fn with_ordering(self, ordering: LexOrdering) -> Self {
-        let equivalences = EquivalenceProperties::new_with_orderings(Arc::clone(&self.schema), [ordering.clone()]);
+        let equivalences =
+            EquivalenceProperties::new_with_orderings(Arc::clone(&self.schema), [ordering.clone()]);
         ExchangeSourceExec {
             properties: leaf_properties(equivalences, 1),
             ordering: Some(ordering),
@@ -66,6 +67,15 @@ impl ExchangeSourceExec {
     /// The same source with an estimate of what it reads. It does not travel to workers.
     pub fn with_statistics(self, statistics: Arc<Statistics>) -> Self {
         ExchangeSourceExec { statistics, ..self }
+    }
+
+    /// The same source for another input of the same kind.
+    pub fn with_input(&self, input: u32) -> Self {
+        ExchangeSourceExec {
+            input,
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..self.clone()
+        }
     }
 
     /// The number of the input within the fragment.
@@ -146,7 +156,8 @@ impl ExecutionPlan for ExchangeSourceExec {
     }
 
     fn fetch(&self) -> Option<usize> {
-        self.fetch.map(|fetch| usize::try_from(fetch).unwrap_or(usize::MAX))
+        self.fetch
+            .map(|fetch| usize::try_from(fetch).unwrap_or(usize::MAX))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -158,7 +169,7 @@ impl ExecutionPlan for ExchangeSourceExec {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let schema = Arc::clone(&self.schema);
         let Some(ordering) = &self.ordering else {
-            let rows = inputs.exchange(self.input, Arc::clone(&schema))?;
+            let rows = conforming(inputs.exchange(self.input, Arc::clone(&schema))?, &schema);
             if let Some(fetch) = self.fetch() {
                 return Ok(Box::pin(LimitStream::new(rows, 0, Some(fetch), metrics)));
             }
@@ -168,14 +179,21 @@ impl ExecutionPlan for ExchangeSourceExec {
                 }
                 batch
             });
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, counted)));
+            return Ok(cooperative_stream(RecordBatchStreamAdapter::new(schema, counted)));
         };
         let streams = inputs.exchange_streams(self.input, Arc::clone(&schema))?;
+        let streams: Vec<_> = streams
+            .into_iter()
+            .map(|rows| conforming(rows, &schema))
+            .collect();
         if streams.is_empty() {
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::empty())));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(
+                schema,
+                futures::stream::empty(),
+            )));
         }
-        let reservation =
-            MemoryConsumer::new(format!("ExchangeSourceExec[{}]", self.input)).register(context.memory_pool());
+        let reservation = MemoryConsumer::new(format!("ExchangeSourceExec[{}]", self.input))
+            .register(context.memory_pool());
         StreamingMergeBuilder::new()
             .with_streams(streams)
             .with_schema(schema)
@@ -186,4 +204,11 @@ impl ExecutionPlan for ExchangeSourceExec {
             .with_reservation(reservation)
             .build()
     }
+}
+
+/// The producers of a union write columns of the same types, whose names and nullability may differ.
+fn conforming(rows: SendableRecordBatchStream, schema: &SchemaRef) -> SendableRecordBatchStream {
+    let expected = Arc::clone(schema);
+    let rows = rows.map(move |batch| conform(batch?, &expected));
+    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), rows))
 }

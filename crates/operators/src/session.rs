@@ -32,7 +32,9 @@ static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
 });
 
 fn cloned<K: Clone + Eq + Hash, V: Clone>(map: &HashMap<K, V>) -> HashMap<K, V> {
-    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    map.iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// The start of a session state that knows the functions workers know. It has no catalogs, table functions or

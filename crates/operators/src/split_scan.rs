@@ -17,7 +17,7 @@ use datafusion::physical_plan::{
 };
 
 use crate::TaskInputsExtension;
-use crate::leaf::{leaf_properties, leaf_statistics};
+use crate::leaf::{cooperative_stream, leaf_properties, leaf_statistics};
 use crate::split_stream::SplitStream;
 
 /// What a scan whose splits tasks share claims to have before it is cut. One would satisfy every requirement of
@@ -65,11 +65,15 @@ impl SplitScanExec {
 
     /// The same scan as the leaf of a fragment, with one partition and its number within the fragment.
     pub fn in_fragment(&self, number: u32) -> Self {
-        let equivalences = EquivalenceProperties::new(Arc::clone(&self.scan.schema));
+        let properties = match self.number {
+            Some(_) => Arc::clone(&self.properties),
+            None => leaf_properties(EquivalenceProperties::new(Arc::clone(&self.scan.schema)), 1),
+        };
+        let metrics = ExecutionPlanMetricsSet::new();
         SplitScanExec {
             number: Some(number),
-            metrics: ExecutionPlanMetricsSet::new(),
-            properties: leaf_properties(equivalences, 1),
+            metrics,
+            properties,
             ..self.clone()
         }
     }
@@ -102,11 +106,23 @@ impl SplitScanExec {
 
 impl DisplayAs for SplitScanExec {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self.scan.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let columns: Vec<&str> = self
+            .scan
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         if format == DisplayFormatType::TreeRender {
             return write!(f, "table={}.{}", self.catalog, self.table_name);
         }
-        write!(f, "SplitScanExec: table={}.{}, columns=[{}]", self.catalog, self.table_name, columns.join(", "))?;
+        write!(
+            f,
+            "SplitScanExec: table={}.{}, columns=[{}]",
+            self.catalog,
+            self.table_name,
+            columns.join(", ")
+        )?;
         if let Some(predicate) = &self.scan.predicate {
             write!(f, ", predicate={predicate}")?;
         }
@@ -164,16 +180,25 @@ impl ExecutionPlan for SplitScanExec {
     }
 
     fn fetch(&self) -> Option<usize> {
-        self.scan.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+        self.scan
+            .limit
+            .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        // A limit counts the rows that the predicate accepts, and only the connector may know which.
+        if self.scan.predicate.is_some() {
+            return None;
+        }
         let limit = limit.map(|limit| limit as u64);
         let statistics = Statistics::clone(&self.statistics);
         let fetch = limit.and_then(|limit| usize::try_from(limit).ok());
         let statistics = statistics.with_fetch(fetch, 0, PLANNED_PARTITIONS).ok()?;
         Some(Arc::new(SplitScanExec {
-            scan: Scan { limit, ..self.scan.clone() },
+            scan: Scan {
+                limit,
+                ..self.scan.clone()
+            },
             statistics: Arc::new(statistics),
             ..self.clone()
         }))
@@ -189,15 +214,17 @@ impl ExecutionPlan for SplitScanExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let Some(number) = self.number else {
-            return Err(DataFusionError::Internal("a scan ran that is not part of a fragment".into()));
+            return Err(DataFusionError::Internal(
+                "a scan ran that is not part of a fragment".into(),
+            ));
         };
         let inputs = TaskInputsExtension::of(&context)?;
-        Ok(Box::pin(SplitStream {
+        Ok(cooperative_stream(SplitStream {
             number,
             scan: self.scan.clone(),
             splits: inputs.splits(number).into(),
             open: None,
-            rows_left: self.scan.limit,
+            rows_left: self.scan.limit.filter(|_| self.scan.predicate.is_none()),
             connector: inputs.connector(&self.catalog)?,
             inputs,
             context,

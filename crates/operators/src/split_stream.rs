@@ -8,12 +8,13 @@ use std::task::{Context, Poll, ready};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use connector::{Connector, Scan, Split};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::BaselineMetrics;
 use futures::{Stream, StreamExt};
 
 use crate::TaskInputs;
+use crate::leaf::conform;
 
 pub(crate) struct SplitStream {
     pub number: u32,
@@ -36,7 +37,9 @@ impl SplitStream {
                 return Poll::Ready(None);
             }
             let Some(open) = &mut self.open else {
-                let Some(split) = self.splits.pop_front() else { return Poll::Ready(None) };
+                let Some(split) = self.splits.pop_front() else {
+                    return Poll::Ready(None);
+                };
                 // Connectors do their work when polled, so opening the next split ahead would gain nothing.
                 match self.connector.open(&self.scan, &split, Arc::clone(&self.context)) {
                     Ok(stream) => self.open = Some(stream),
@@ -70,22 +73,7 @@ impl SplitStream {
             }
             None => batch,
         };
-        if batch.schema_ref() == &self.scan.schema {
-            return Ok(batch);
-        }
-        let types = |schema: &SchemaRef| {
-            schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>()
-        };
-        if types(batch.schema_ref()) != types(&self.scan.schema) {
-            return Err(DataFusionError::Internal(format!(
-                "a connector returned columns {:?} where the scan wants {:?}",
-                types(batch.schema_ref()),
-                types(&self.scan.schema)
-            )));
-        }
-        let rows = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let columns = batch.columns().to_vec();
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.scan.schema), columns, &rows)?)
+        conform(batch, &self.scan.schema)
     }
 
     /// Splits that need not be read count as read.

@@ -1,1 +1,22 @@
 //! From a logical plan to fragments joined by exchanges.
+//!
+//! DataFusion optimises the logical plan and makes one physical plan with [pinned options](options). The physical
+//! plan is then [cut](cut) wherever an operator requires a distribution that its input does not have, and every
+//! fragment is [validated](validate). Each task runs its fragment with exactly one partition.
+
+#![forbid(unsafe_code)]
+
+mod class;
+pub mod cut;
+mod determinism;
+pub mod explain;
+mod fragments;
+mod joins;
+pub mod options;
+mod planner;
+mod subquery;
+pub mod validate;
+
+pub use fragments::{FragmentedPlan, PlannedFragment, PlannedInput, PlannedScan};
+pub use options::PlannerOptions;
+pub use planner::Planner;

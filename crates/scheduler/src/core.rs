@@ -3,16 +3,18 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use base::{AttemptId, Epoch, Error, ErrorCode, Incarnation, Millis, NodeId, QueryId, Result, StageId, TaskId};
+use base::{
+    AttemptId, Epoch, Error, ErrorCode, Incarnation, Millis, NodeId, QueryId, Result, StageId, TaskId,
+};
 
 use crate::command::Command;
-use crate::event::{Event, WorkerReport};
+use crate::event::{AttemptStatus, Event, WorkerReport};
 use crate::options::{CoreOptions, QueryOptions};
 use crate::planted::PlantedBug;
 use crate::query::{Query, too_few_workers};
 use crate::shape::QueryShape;
-use crate::task::{Attempt, AttemptState};
-use crate::workers::{Admission, Workers};
+use crate::task::Attempt;
+use crate::workers::{Admission, Worker, Workers};
 
 /// The coordinator's half of the scheduler. See the crate's documentation.
 #[derive(Debug)]
@@ -30,17 +32,17 @@ pub struct Core {
     /// Room or waiting tasks have come since tasks were last placed.
     pub(crate) placement_dirty: bool,
     /// When to look at a query again, if nothing else happens.
-    wakeups: BTreeSet<(Millis, QueryId)>,
+    pub(crate) wakeups: BTreeSet<(Millis, QueryId)>,
     /// Since when no worker takes new attempts. A fact of the state, however it came about.
     no_worker_since: Option<Millis>,
     /// How many workers took new attempts when the queries were last told.
     active_last: u32,
     /// The queries that ended in this step.
-    ended: Vec<QueryId>,
+    pub(crate) ended: Vec<QueryId>,
     /// The workers that came, or came back, in this step.
-    returned: Vec<(NodeId, Incarnation)>,
+    pub(crate) returned: Vec<(NodeId, Incarnation)>,
     /// The queries that may be ready to be released.
-    closing: BTreeSet<QueryId>,
+    pub(crate) closing: BTreeSet<QueryId>,
     planted: Option<PlantedBug>,
 }
 
@@ -106,8 +108,18 @@ impl Core {
     fn apply(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
         match event {
             Event::Tick => {}
-            Event::QuerySubmitted { query, shape, options } => self.on_submitted(now, query, shape, options, commands),
-            Event::SplitsArrived { query, stage, scan, sizes, last } => {
+            Event::QuerySubmitted {
+                query,
+                shape,
+                options,
+            } => self.on_submitted(now, query, shape, options, commands),
+            Event::SplitsArrived {
+                query,
+                stage,
+                scan,
+                sizes,
+                last,
+            } => {
                 self.on_splits(query, stage, scan, &sizes, last);
             }
             Event::QueryCancelled { query, error } => self.finish(now, query, Err(error), commands),
@@ -121,7 +133,11 @@ impl Core {
             }
             Event::WorkerReported { node, report } => self.on_report(now, &node, report, commands),
             Event::WorkerDisconnected { node, incarnation } => {
-                if self.workers.get(&node).is_some_and(|worker| worker.incarnation == incarnation) {
+                if self
+                    .workers
+                    .get(&node)
+                    .is_some_and(|worker| worker.incarnation == incarnation)
+                {
                     self.lose_worker(now, &node, commands);
                 }
             }
@@ -140,7 +156,11 @@ impl Core {
             return;
         }
         let valid = shape.validate();
-        let shape = if valid.is_ok() { shape } else { QueryShape { stages: Vec::new() } };
+        let shape = if valid.is_ok() {
+            shape
+        } else {
+            QueryShape { stages: Vec::new() }
+        };
         self.queries.insert(id, Query::new(now, id, shape, options));
         self.dirty.insert(id);
         if valid.is_err() {
@@ -149,9 +169,18 @@ impl Core {
     }
 
     fn on_splits(&mut self, id: QueryId, stage: StageId, scan: u32, sizes: &[u64], last: bool) {
-        let sizes = if last && self.is_planted(PlantedBug::DropLastSplits) { &[] } else { sizes };
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else { return };
-        if query.stage_mut(stage).is_some_and(|stage| stage.add_splits(scan, sizes, last)) {
+        let sizes = if last && self.is_planted(PlantedBug::DropLastSplits) {
+            &[]
+        } else {
+            sizes
+        };
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
+            return;
+        };
+        if query
+            .stage_mut(stage)
+            .is_some_and(|stage| stage.add_splits(scan, sizes, last))
+        {
             self.dirty.insert(id);
         }
     }
@@ -160,15 +189,22 @@ impl Core {
         if self.workers.is_newer_life(node, report.incarnation) {
             self.lose_worker(now, node, commands);
         }
-        match self.workers.admit(now, node, &report) {
+        let was_active = self.workers.get(node).is_some_and(Worker::is_active);
+        let returned = match self.workers.admit(now, node, &report) {
             Admission::Stale => return,
-            Admission::Accepted => {}
-            Admission::Returned => self.returned.push((node.clone(), report.incarnation)),
+            Admission::Accepted => false,
+            Admission::Returned => true,
+        };
+        if returned {
+            self.returned.push((node.clone(), report.incarnation));
         }
-        self.placement_dirty = true;
+        self.placement_dirty |= !was_active;
         let mut listed = BTreeSet::new();
         for attempt in report.attempts {
             let query = attempt.attempt.task.query;
+            if returned && attempt.status == AttemptStatus::Running {
+                self.take_back(node, &attempt.attempt);
+            }
             self.on_attempt(now, node, attempt, commands);
             if self.queries.get(&query).is_some_and(Query::is_finished) {
                 listed.insert(query);
@@ -187,7 +223,9 @@ impl Core {
     }
 
     pub(crate) fn lose_worker(&mut self, now: Millis, node: &NodeId, commands: &mut Vec<Command>) {
-        let Some(lost) = self.workers.lose(now, node) else { return };
+        let Some(lost) = self.workers.lose(now, node) else {
+            return;
+        };
         for query in lost.unconfirmed {
             self.confirm(query);
         }
@@ -228,7 +266,9 @@ impl Core {
 
     /// Makes sure that a query is looked at again at a point in time.
     pub(crate) fn wake_at(&mut self, id: QueryId, at: Millis) {
-        let Some(query) = self.queries.get_mut(&id) else { return };
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
         if query.wakeup.is_some_and(|earlier| earlier <= at) {
             return;
         }
@@ -252,7 +292,9 @@ impl Core {
         let slots = self.workers.slots();
         let idle = self.workers.open().next().is_some();
         let split_count_max = self.options.split_batch_count_max;
-        let Some(query) = self.queries.get_mut(&id) else { return };
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
         if query.is_finished() || query.admitted_at.is_none() {
             return;
         }
@@ -271,7 +313,11 @@ impl Core {
         if let Some(until) = delayed_until {
             self.wake_at(id, until);
         }
-        let outcome = if complete { Ok(()) } else { self.check_nodes(now, id) };
+        let outcome = if complete {
+            Ok(())
+        } else {
+            self.check_nodes(now, id)
+        };
         if complete || outcome.is_err() {
             self.finish(now, id, outcome, commands);
         }
@@ -279,7 +325,9 @@ impl Core {
 
     /// Lets a query start if there are workers enough, and not wait for them for too long.
     fn admit_query(&mut self, now: Millis, id: QueryId) -> Result<()> {
-        let Some(query) = self.queries.get_mut(&id) else { return Ok(()) };
+        let Some(query) = self.queries.get_mut(&id) else {
+            return Ok(());
+        };
         if query.is_finished() || query.admitted_at.is_some() {
             return Ok(());
         }
@@ -290,7 +338,11 @@ impl Core {
         }
         let limit = query.submitted_at.plus(self.options.required_workers_wait_max);
         if now >= limit {
-            return Err(too_few_workers(self.options.required_workers_wait_max, required, active));
+            return Err(too_few_workers(
+                self.options.required_workers_wait_max,
+                required,
+                active,
+            ));
         }
         self.wake_at(id, limit);
         Ok(())
@@ -298,41 +350,30 @@ impl Core {
 
     /// Whether tasks have waited for too long without any worker there.
     fn check_nodes(&mut self, now: Millis, id: QueryId) -> Result<()> {
-        let Some(query) = self.queries.get(&id) else { return Ok(()) };
+        let Some(query) = self.queries.get(&id) else {
+            return Ok(());
+        };
         let waits = query.running == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
         let since = self.no_worker_since.max(query.admitted_at);
-        let Some(since) = since.filter(|_| waits && self.no_worker_since.is_some()) else { return Ok(()) };
+        let Some(since) = since.filter(|_| waits && self.no_worker_since.is_some()) else {
+            return Ok(());
+        };
         let limit = since.plus(self.options.no_node_period_max);
         if now >= limit {
-            return Err(Error::new(ErrorCode::NO_NODES_AVAILABLE, "No nodes available to run query"));
+            return Err(Error::new(
+                ErrorCode::NO_NODES_AVAILABLE,
+                "No nodes available to run query",
+            ));
         }
         self.wake_at(id, limit);
         Ok(())
     }
 
-    /// Ends a query, if it has not ended.
-    pub(crate) fn finish(&mut self, now: Millis, id: QueryId, outcome: Result<()>, commands: &mut Vec<Command>) {
-        let epoch = self.epoch;
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else { return };
-        let running: Vec<(NodeId, AttemptId)> = query
-            .running_attempts()
-            .map(|(stage, partition, attempt)| (attempt.node.clone(), attempt_id(epoch, id, stage, partition, attempt)))
-            .collect();
-        for (node, attempt) in running {
-            let peak_bytes = self.workers.release(&node, &attempt).map_or(0, |lease| lease.peak_bytes);
-            query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes);
-        }
-        query.abandon_tasks();
-        query.outcome = Some(outcome.clone());
-        commands.push(Command::QueryFinished { query: id, outcome });
-        self.ended.push(id);
-        self.placement_dirty = true;
-        self.sync_rotation(id);
-    }
-
     /// Keeps the rotation true after the waiting tasks of a query have changed.
     pub(crate) fn sync_rotation(&mut self, id: QueryId) {
-        let Some(query) = self.queries.get(&id) else { return };
+        let Some(query) = self.queries.get(&id) else {
+            return;
+        };
         let key = (query.served, id);
         if query.ready.is_empty() {
             self.rotation.remove(&key);
@@ -341,61 +382,31 @@ impl Core {
         }
     }
 
-    fn await_confirmation(&mut self, node: &NodeId, incarnation: Incarnation, id: QueryId) {
-        if self.workers.await_confirmation(node, incarnation, id)
-            && let Some(query) = self.queries.get_mut(&id)
-        {
-            query.holders += 1;
-        }
-    }
-
-    /// A worker holds nothing of an ended query any more.
-    fn confirm(&mut self, id: QueryId) {
-        if let Some(query) = self.queries.get_mut(&id) {
-            query.holders -= 1;
-            self.closing.insert(id);
-        }
-    }
-
-    /// Forgets the queries that are closed and of which no worker holds anything.
-    fn release_queries(&mut self, commands: &mut Vec<Command>) {
-        for id in core::mem::take(&mut self.ended) {
-            let used = self.queries.get(&id).map(|query| query.used.clone()).unwrap_or_default();
-            for (node, incarnation) in used {
-                self.await_confirmation(&node, incarnation, id);
-            }
-            self.closing.insert(id);
-        }
-        // An old message may still reach a worker that was taken for lost and make it start something.
-        for (node, incarnation) in core::mem::take(&mut self.returned) {
-            let may_hold = |query: &&Query| query.is_finished() && query.used.get(&node) == Some(&incarnation);
-            let held: Vec<QueryId> = self.queries.values().filter(may_hold).map(|query| query.id).collect();
-            for id in held {
-                self.await_confirmation(&node, incarnation, id);
-            }
-        }
-        while let Some(id) = self.closing.pop_first() {
-            let released =
-                self.queries.get(&id).filter(|query| query.is_finished() && query.closed && query.holders == 0);
-            if let Some(query) = released {
-                if let Some(at) = query.wakeup {
-                    self.wakeups.remove(&(at, id));
-                }
-                self.queries.remove(&id);
-                commands.push(Command::QueryReleased { query: id });
-            }
-        }
-    }
-
-    pub(crate) fn attempt_id(&self, query: &Query, stage: StageId, partition: u32, attempt: &Attempt) -> AttemptId {
+    pub(crate) fn attempt_id(
+        &self,
+        query: &Query,
+        stage: StageId,
+        partition: u32,
+        attempt: &Attempt,
+    ) -> AttemptId {
         attempt_id(self.epoch, query.id, stage, partition, attempt)
     }
 }
 
 /// The id of an attempt of this coordinator's life.
-fn attempt_id(epoch: Epoch, query: QueryId, stage: StageId, partition: u32, attempt: &Attempt) -> AttemptId {
+pub(crate) fn attempt_id(
+    epoch: Epoch,
+    query: QueryId,
+    stage: StageId,
+    partition: u32,
+    attempt: &Attempt,
+) -> AttemptId {
     AttemptId {
-        task: TaskId { query, stage, partition },
+        task: TaskId {
+            query,
+            stage,
+            partition,
+        },
         generation: attempt.generation,
         epoch,
         number: attempt.number,

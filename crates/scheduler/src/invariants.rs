@@ -22,15 +22,28 @@ impl Worker {
     /// I-5: 0 ≤ leased ≤ capacity, and leased is the sum over the attempts.
     pub(crate) fn assert_leases_add_up(&self, node: &NodeId, capacity_only: bool) {
         let sum: u64 = self.leases.values().map(|lease| lease.spec.memory_bytes).sum();
-        assert!(capacity_only || self.leased_bytes == sum, "I-5: {node} leased {} for {sum}", self.leased_bytes);
-        assert!(self.leased_bytes <= self.capacity.memory_bytes, "I-5: {node} leased more than it has");
-        assert!(self.leases.len() <= self.capacity.slots as usize, "I-5: {node} has more attempts than slots");
+        assert!(
+            capacity_only || self.leased_bytes == sum,
+            "I-5: {node} leased {} for {sum}",
+            self.leased_bytes
+        );
+        assert!(
+            self.leased_bytes <= self.capacity.memory_bytes,
+            "I-5: {node} leased more than it has"
+        );
+        assert!(
+            self.leases.len() <= self.capacity.slots as usize,
+            "I-5: {node} has more attempts than slots"
+        );
     }
 }
 
 /// I-1: an output is decided once.
 pub(crate) fn assert_undecided(task: &Task, winner: &AttemptId) {
-    assert!(task.winner.is_none() && task.generation == winner.generation, "I-1: {winner} is a second winner");
+    assert!(
+        task.winner.is_none() && task.generation == winner.generation,
+        "I-1: {winner} is a second winner"
+    );
 }
 
 impl Core {
@@ -43,10 +56,17 @@ impl Core {
             for (stage, task, attempt) in query.running_attempts() {
                 leased += 1;
                 let id = self.attempt_id(query, stage, task, attempt);
-                let held = self.workers.get(&attempt.node).is_some_and(|worker| worker.leases.contains_key(&id));
+                let held = self
+                    .workers
+                    .get(&attempt.node)
+                    .is_some_and(|worker| worker.leases.contains_key(&id));
                 assert!(held, "I-5: {id} runs without a lease");
             }
-            assert_eq!(self.rotation.contains(&(query.served, query.id)), !query.ready.is_empty(), "rotation");
+            assert_eq!(
+                self.rotation.contains(&(query.served, query.id)),
+                !query.ready.is_empty(),
+                "rotation"
+            );
         }
         let leases: usize = self.workers.iter().map(|(_, worker)| worker.leases.len()).sum();
         assert_eq!(leased, leases, "I-5: a lease without an attempt");
@@ -59,8 +79,11 @@ impl Query {
         for stage in &self.stages {
             let (mut queued, mut running, mut committed) = (0, 0, 0);
             for task in &stage.tasks {
-                let running_here =
-                    task.attempts.iter().filter(|attempt| attempt.state == AttemptState::Running).count();
+                let running_here = task
+                    .attempts
+                    .iter()
+                    .filter(|attempt| attempt.state == AttemptState::Running)
+                    .count();
                 match task.state {
                     TaskState::Queued | TaskState::Delayed { .. } => queued += 1,
                     TaskState::Running => running += 1,
@@ -69,18 +92,33 @@ impl Query {
                 }
                 let is_running = usize::from(task.state == TaskState::Running);
                 assert_eq!(running_here, is_running, "I-2: {:?}", task.state);
-                assert_eq!(task.winner.is_some(), task.state == TaskState::Committed, "I-2: {:?}", task.state);
-                let attempts_max = (self.options.task_retry_attempts_per_task + LOST_WORKERS_FREE_MAX + 1) as usize;
-                let counted = task.attempts.iter().filter(|attempt| attempt.state == AttemptState::Failed).count();
+                assert_eq!(
+                    task.winner.is_some(),
+                    task.state == TaskState::Committed,
+                    "I-2: {:?}",
+                    task.state
+                );
+                let attempts_max =
+                    (self.options.task_retry_attempts_per_task + LOST_WORKERS_FREE_MAX + 1) as usize;
+                let counted = task
+                    .attempts
+                    .iter()
+                    .filter(|attempt| attempt.state == AttemptState::Failed)
+                    .count();
                 assert!(counted <= attempts_max, "I-12: {counted} failed attempts");
             }
             assert!(task_counts(stage.tasks.len(), &[queued, running, committed]) || self.is_finished());
             assert_eq!(running, stage.counts.running, "I-2: running");
             assert_eq!(committed, stage.counts.committed, "I-2: committed");
-            assert!(!stage.sealed || !stage.tasks.is_empty(), "I-3: a stage without a task");
+            assert!(
+                !stage.sealed || !stage.tasks.is_empty(),
+                "I-3: a stage without a task"
+            );
             if !stage.tasks.is_empty() {
                 let inputs = stage.shape.inputs.iter().flat_map(|input| &input.producers);
-                let complete = inputs.map(|id| &self.stages[id.0 as usize]).all(|producer| producer.is_complete());
+                let complete = inputs
+                    .map(|id| &self.stages[id.0 as usize])
+                    .all(|producer| producer.is_complete());
                 assert!(complete, "I-2: a stage runs on incomplete inputs");
             }
             running_total += running;

@@ -19,6 +19,7 @@ mod assign;
 mod attempts;
 pub mod command;
 mod core;
+mod ending;
 pub mod event;
 mod invariants;
 mod memory;
@@ -39,8 +40,8 @@ mod text;
 pub mod view;
 mod workers;
 
-pub use command::{AttemptSpec, Command, TaskInput};
 pub use self::core::Core;
+pub use command::{AttemptSpec, Command, TaskInput};
 pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, OutputSize, WorkerReport};
 pub use options::{CoreOptions, QueryOptions, RunnerOptions};
 #[doc(hidden)]

@@ -109,6 +109,8 @@ pub struct RunnerOptions {
 
 impl Default for RunnerOptions {
     fn default() -> Self {
-        RunnerOptions { report_interval: Millis(500) }
+        RunnerOptions {
+            report_interval: Millis(500),
+        }
     }
 }

@@ -42,11 +42,18 @@ impl Core {
         if !core::mem::take(&mut self.placement_dirty) || self.workers.open().next().is_none() {
             return;
         }
-        let turn = |(_, query): &(u64, QueryId)| Turn { query: *query, after: None, refused: 0 };
+        let turn = |(_, query): &(u64, QueryId)| Turn {
+            query: *query,
+            after: None,
+            refused: 0,
+        };
         let mut turns: VecDeque<Turn> = self.rotation.iter().map(turn).collect();
         let share_bytes = self.workers.share_bytes();
         let queries = turns.iter().filter_map(|turn| self.queries.get(&turn.query));
-        let need_min = queries.map(|query| query.lease_bytes_min(share_bytes)).min().unwrap_or(0);
+        let need_min = queries
+            .map(|query| query.lease_bytes_min(share_bytes))
+            .min()
+            .unwrap_or(0);
         let need_min = need_min.min(self.workers.largest_bytes().unwrap_or(0));
         let mut reserved = BTreeSet::new();
         let mut served = BTreeSet::new();
@@ -55,9 +62,13 @@ impl Core {
             if best.is_none_or(|(free, _)| free < need_min) {
                 break;
             }
-            let Some(query) = self.queries.get(&turn.query) else { continue };
+            let Some(query) = self.queries.get(&turn.query) else {
+                continue;
+            };
             let after = turn.after.map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(key) = query.ready.range((after, Bound::Unbounded)).next().copied() else { continue };
+            let Some(key) = query.ready.range((after, Bound::Unbounded)).next().copied() else {
+                continue;
+            };
             let need = query.need_bytes(&self.workers, key);
             let avoided = query.avoided(now, key);
             match choose(&self.workers, &reserved, need, &avoided) {
@@ -90,14 +101,26 @@ impl Core {
     }
 
     fn start_attempt(&mut self, now: Millis, id: QueryId, key: ReadyKey, memory_bytes: u64, node: NodeId) {
-        let Some(worker) = self.workers.get(&node) else { return };
+        let Some(worker) = self.workers.get(&node) else {
+            return;
+        };
         let incarnation = worker.incarnation;
-        let Some(query) = self.queries.get_mut(&id) else { return };
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
         query.dequeue(key.stage, key.partition);
-        let Some(stage) = query.stages.get_mut(key.stage.0 as usize) else { return };
-        let Some(task) = stage.tasks.get_mut(key.partition as usize) else { return };
+        let Some(stage) = query.stages.get_mut(key.stage.0 as usize) else {
+            return;
+        };
+        let Some(task) = stage.tasks.get_mut(key.partition as usize) else {
+            return;
+        };
         let attempt = AttemptId {
-            task: TaskId { query: id, stage: key.stage, partition: key.partition },
+            task: TaskId {
+                query: id,
+                stage: key.stage,
+                partition: key.partition,
+            },
             generation: task.generation,
             epoch: self.epoch,
             number: task.next_number(),
@@ -124,42 +147,79 @@ impl Core {
         self.served += 1;
         query.served = self.served;
         self.sync_rotation(id);
-        self.workers.lease(&node, AttemptSpec { attempt, memory_bytes, input });
+        self.workers.lease(
+            &node,
+            AttemptSpec {
+                attempt,
+                memory_bytes,
+                input,
+            },
+        );
     }
 }
 
 impl Query {
     /// The lease that the next attempt of a task gets: never more than the largest node has.
     fn need_bytes(&self, workers: &Workers, key: ReadyKey) -> u64 {
-        let default = self.options.task_memory_bytes.unwrap_or_else(|| workers.share_bytes());
-        let Some(stage) = self.stage(key.stage) else { return default };
-        let least = stage.tasks.get(key.partition as usize).map_or(0, |task| task.lease_bytes_min());
-        stage.estimator.initial_bytes(default).max(least).min(workers.largest_bytes().unwrap_or(0))
+        let default = self
+            .options
+            .task_memory_bytes
+            .unwrap_or_else(|| workers.share_bytes());
+        let Some(stage) = self.stage(key.stage) else {
+            return default;
+        };
+        let least = stage
+            .tasks
+            .get(key.partition as usize)
+            .map_or(0, |task| task.lease_bytes_min());
+        stage
+            .estimator
+            .initial_bytes(default)
+            .max(least)
+            .min(workers.largest_bytes().unwrap_or(0))
     }
 
     /// The nodes that a task avoids, and until when.
     fn avoided(&self, now: Millis, key: ReadyKey) -> Vec<(NodeId, Millis)> {
-        let task = self.stage(key.stage).and_then(|stage| stage.tasks.get(key.partition as usize));
+        let task = self
+            .stage(key.stage)
+            .and_then(|stage| stage.tasks.get(key.partition as usize));
         let of_task = task.and_then(|task| task.trouble.as_ref()?.avoided.clone());
-        let of_query = self.node_trouble.iter().map(|(node, trouble)| (node.clone(), trouble.avoided_until));
-        of_query.chain(of_task).filter(|(_, until)| *until > now).collect()
+        let of_query = self
+            .node_trouble
+            .iter()
+            .map(|(node, trouble)| (node.clone(), trouble.avoided_until));
+        of_query
+            .chain(of_task)
+            .filter(|(_, until)| *until > now)
+            .collect()
     }
 }
 
 /// Chooses a node for a request.
 fn choose(workers: &Workers, reserved: &BTreeSet<NodeId>, need: u64, avoided: &[(NodeId, Millis)]) -> Choice {
     let is_avoided = |node: &NodeId| avoided.iter().any(|(other, _)| other == node);
-    let fits = |node: &NodeId| workers.get(node).is_some_and(|worker| worker.capacity.memory_bytes >= need);
+    let fits = |node: &NodeId| {
+        workers
+            .get(node)
+            .is_some_and(|worker| worker.capacity.memory_bytes >= need)
+    };
     let another = |(node, worker): (&NodeId, &crate::workers::Worker)| {
         worker.is_active() && worker.capacity.memory_bytes >= need && !is_avoided(node)
     };
     // Nodes are avoided only while there is another one, busy or not.
     let avoids = !avoided.is_empty() && workers.iter().any(another);
-    let mut open = workers.open().filter(|(_, node)| !reserved.contains(*node) && !(avoids && is_avoided(node)));
-    let Some((free, best)) = open.next() else { return Choice::Wait };
+    let mut open = workers
+        .open()
+        .filter(|(_, node)| !(reserved.contains(*node) || avoids && is_avoided(node)));
+    let Some((free, best)) = open.next() else {
+        return Choice::Wait;
+    };
     if free >= need {
         return Choice::Place(best.clone());
     }
-    let reserve = core::iter::once(best).chain(open.map(|(_, node)| node)).find(|node| fits(node));
+    let reserve = core::iter::once(best)
+        .chain(open.map(|(_, node)| node))
+        .find(|node| fits(node));
     reserve.map_or(Choice::Wait, |node| Choice::Reserve(node.clone()))
 }

@@ -133,7 +133,9 @@ impl Query {
     /// `idle`: slots are free and no task waits for them.
     pub(crate) fn form_tasks(&mut self, slots: u64, idle: bool, commands: &mut Vec<Command>) {
         for at in (0..self.stages.len()).rev() {
-            let Some(start_order) = self.stages[at].start_order else { continue };
+            let Some(start_order) = self.stages[at].start_order else {
+                continue;
+            };
             if self.stages[at].sealed {
                 continue;
             }
@@ -142,11 +144,19 @@ impl Query {
             form_tasks(&mut self.stages, at, &self.options, slots, idle);
             let (stage, total) = (StageId(at as u32), self.stages[at].tasks.len());
             for partition in formed..total {
-                self.ready.insert(ReadyKey { start_order, stage, partition: partition as u32 });
+                self.ready.insert(ReadyKey {
+                    start_order,
+                    stage,
+                    partition: partition as u32,
+                });
             }
             self.stages[at].queued += (total - formed) as u32;
             if self.stages[at].sealed {
-                commands.push(Command::StageSealed { query: self.id, stage, tasks: total as u32 });
+                commands.push(Command::StageSealed {
+                    query: self.id,
+                    stage,
+                    tasks: total as u32,
+                });
                 // All its tasks may have ended before it was known that there are no more.
                 self.stages_changed |= self.stages[at].is_complete();
             }
@@ -159,10 +169,21 @@ impl Query {
         if waiting > self.options.tasks_waiting_for_execution_max as usize {
             return;
         }
-        for (at, stage) in (0u32..).zip(&mut self.stages).filter(|(_, stage)| stage.is_enumerating()) {
-            for (scan, state) in (0u32..).zip(&mut stage.scans).filter(|(_, scan)| !scan.last && !scan.requested) {
+        for (at, stage) in (0u32..)
+            .zip(&mut self.stages)
+            .filter(|(_, stage)| stage.is_enumerating())
+        {
+            for (scan, state) in (0u32..)
+                .zip(&mut stage.scans)
+                .filter(|(_, scan)| !scan.last && !scan.requested)
+            {
                 state.requested = true;
-                commands.push(Command::RequestSplits { query: self.id, stage: StageId(at), scan, count_max });
+                commands.push(Command::RequestSplits {
+                    query: self.id,
+                    stage: StageId(at),
+                    scan,
+                    count_max,
+                });
             }
         }
     }
@@ -183,7 +204,9 @@ impl Query {
 
     /// Lets a task wait for a node, from a point in time on.
     pub(crate) fn enqueue(&mut self, now: Millis, stage: StageId, partition: u32, not_before: Millis) {
-        let Some(key) = self.ready_key(stage, partition) else { return };
+        let Some(key) = self.ready_key(stage, partition) else {
+            return;
+        };
         let state = if not_before > now {
             self.delayed.insert((not_before, key));
             TaskState::Delayed { until: not_before }
@@ -199,8 +222,12 @@ impl Query {
 
     /// A task does not wait any more.
     pub(crate) fn dequeue(&mut self, stage: StageId, partition: u32) {
-        let Some(key) = self.ready_key(stage, partition) else { return };
-        let Some(task) = self.task_mut(stage, partition) else { return };
+        let Some(key) = self.ready_key(stage, partition) else {
+            return;
+        };
+        let Some(task) = self.task_mut(stage, partition) else {
+            return;
+        };
         let waited = match task.state {
             TaskState::Queued => self.ready.remove(&key),
             TaskState::Delayed { until } => self.delayed.remove(&(until, key)),
@@ -210,14 +237,30 @@ impl Query {
     }
 
     fn ready_key(&self, stage: StageId, partition: u32) -> Option<ReadyKey> {
-        Some(ReadyKey { start_order: self.stage(stage)?.start_order?, stage, partition })
+        Some(ReadyKey {
+            start_order: self.stage(stage)?.start_order?,
+            stage,
+            partition,
+        })
     }
 
     /// An attempt is not on its worker any more. Whether it was, as far as the records go.
-    pub(crate) fn end_attempt(&mut self, now: Millis, id: &AttemptId, state: AttemptState, peak_bytes: u64) -> bool {
-        let Some(stage) = self.stages.get_mut(id.task.stage.0 as usize) else { return false };
-        let Some(task) = stage.tasks.get_mut(id.task.partition as usize) else { return false };
-        let Some(attempt) = task.attempt_mut(id) else { return false };
+    pub(crate) fn end_attempt(
+        &mut self,
+        now: Millis,
+        id: &AttemptId,
+        state: AttemptState,
+        peak_bytes: u64,
+    ) -> bool {
+        let Some(stage) = self.stages.get_mut(id.task.stage.0 as usize) else {
+            return false;
+        };
+        let Some(task) = stage.tasks.get_mut(id.task.partition as usize) else {
+            return false;
+        };
+        let Some(attempt) = task.attempt_mut(id) else {
+            return false;
+        };
         if attempt.state != AttemptState::Running {
             return false;
         }
@@ -243,10 +286,15 @@ impl Query {
 
     /// Why a failure that is one too many for the whole query ends it.
     pub(crate) fn over_budget(&self, last: &Error) -> Option<Error> {
-        let max = self.options.failed_tasks_max.filter(|max| self.failed_attempts > *max)?;
+        let max = self
+            .options
+            .failed_tasks_max
+            .filter(|max| self.failed_attempts > *max)?;
         let failed = self.failed_attempts;
-        let message =
-            format!("{} ({failed} task attempts of the query have failed; max-failed-tasks is {max})", last.message());
+        let message = format!(
+            "{} ({failed} task attempts of the query have failed; max-failed-tasks is {max})",
+            last.message()
+        );
         let mut error = Error::new(last.code(), message);
         if let Some(location) = last.location() {
             error = error.at(location);
@@ -261,7 +309,10 @@ impl Query {
     pub(crate) fn lease_bytes_min(&self, share_bytes: u64) -> u64 {
         let default = self.options.task_memory_bytes.unwrap_or(share_bytes);
         let waiting = self.stages.iter().filter(|stage| stage.queued > 0);
-        waiting.map(|stage| stage.estimator.initial_bytes(default)).min().unwrap_or(0)
+        waiting
+            .map(|stage| stage.estimator.initial_bytes(default))
+            .min()
+            .unwrap_or(0)
     }
 
     /// Drops what only a running query needs.
@@ -279,7 +330,6 @@ impl Query {
             }
         }
     }
-
 }
 
 /// Why a query was not started.

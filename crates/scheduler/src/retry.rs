@@ -90,21 +90,31 @@ mod tests {
     #[test]
     fn first_retry_is_quick_and_later_ones_are_capped() {
         let options = QueryOptions::default();
-        let delays = |elsewhere| [1, 2, 3, 4, 5, 9].map(|failures| task_delay(&options, failures, elsewhere).0);
+        let delays =
+            |elsewhere| [1, 2, 3, 4, 5, 9].map(|failures| task_delay(&options, failures, elsewhere).0);
         assert_eq!(delays(true), [0, 10_000, 20_000, 40_000, 60_000, 60_000]);
         assert_eq!(delays(false), [1_000, 10_000, 20_000, 40_000, 60_000, 60_000]);
     }
 
     #[test]
     fn huge_failure_counts_do_not_take_long_to_judge() {
-        assert_eq!(task_delay(&QueryOptions::default(), u32::MAX, true), Millis(60_000));
-        let flat = QueryOptions { retry_delay_scale_factor: 1e300, ..QueryOptions::default() };
+        assert_eq!(
+            task_delay(&QueryOptions::default(), u32::MAX, true),
+            Millis(60_000)
+        );
+        let flat = QueryOptions {
+            retry_delay_scale_factor: 1e300,
+            ..QueryOptions::default()
+        };
         assert_eq!(task_delay(&flat, 5, true), Millis(60_000));
     }
 
     #[test]
     fn node_is_avoided_from_the_second_failure_in_a_row() {
         let options = QueryOptions::default();
-        assert_eq!([1, 2, 3, 9].map(|failures| node_delay(&options, failures).0), [0, 10_000, 20_000, 60_000]);
+        assert_eq!(
+            [1, 2, 3, 9].map(|failures| node_delay(&options, failures).0),
+            [0, 10_000, 20_000, 60_000]
+        );
     }
 }

@@ -6,6 +6,7 @@
 //! attempt that is being stopped is reported until it has really ended, so that whoever waits for nothing to be
 //! held knows that nothing is being written any more.
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
@@ -153,7 +154,9 @@ impl Runner {
 
     /// When to call [`Runner::step`] with [`RunnerEvent::Tick`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.reported_at.filter(|_| self.connected).map(|at| at.plus(self.options.report_interval))
+        self.reported_at
+            .filter(|_| self.connected)
+            .map(|at| at.plus(self.options.report_interval))
     }
 
     /// Takes note of a fact, and appends what is to be done because of it. Never fails, never waits.
@@ -172,7 +175,11 @@ impl Runner {
     fn apply(&mut self, event: RunnerEvent, commands: &mut Vec<RunnerCommand>) -> bool {
         match event {
             RunnerEvent::Tick => false,
-            RunnerEvent::Desired { epoch, sequence, attempts } => {
+            RunnerEvent::Desired {
+                epoch,
+                sequence,
+                attempts,
+            } => {
                 if self.desired_seen >= Some((epoch, sequence)) {
                     return false;
                 }
@@ -180,15 +187,20 @@ impl Runner {
                 self.hold(attempts, commands);
                 true
             }
-            RunnerEvent::AttemptProgressed { attempt, peak_memory_bytes } => {
+            RunnerEvent::AttemptProgressed {
+                attempt,
+                peak_memory_bytes,
+            } => {
                 if let Some(held) = self.attempts.get_mut(&attempt) {
                     held.peak_bytes = held.peak_bytes.max(peak_memory_bytes);
                 }
                 false
             }
-            RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes } => {
-                self.on_ended(&attempt, status, peak_memory_bytes)
-            }
+            RunnerEvent::AttemptEnded {
+                attempt,
+                status,
+                peak_memory_bytes,
+            } => self.on_ended(&attempt, status, peak_memory_bytes),
             RunnerEvent::Disconnected => {
                 self.connected = false;
                 false
@@ -221,15 +233,21 @@ impl Runner {
         self.waiting.retain(|attempt| desired.contains_key(attempt));
         for spec in specs {
             let attempt = spec.attempt;
-            if !self.attempts.contains_key(&attempt) {
-                self.attempts.insert(attempt, Held { spec, phase: Phase::Waiting, peak_bytes: 0 });
+            if let Entry::Vacant(vacant) = self.attempts.entry(attempt) {
+                vacant.insert(Held {
+                    spec,
+                    phase: Phase::Waiting,
+                    peak_bytes: 0,
+                });
                 self.waiting.push_back(attempt);
             }
         }
     }
 
     fn on_ended(&mut self, attempt: &AttemptId, status: AttemptStatus, peak_bytes: u64) -> bool {
-        let Some(held) = self.attempts.get_mut(attempt) else { return false };
+        let Some(held) = self.attempts.get_mut(attempt) else {
+            return false;
+        };
         let stopped = match held.phase {
             Phase::Waiting | Phase::Ended(_) => return false,
             Phase::Running => false,
@@ -263,7 +281,9 @@ impl Runner {
             held.phase = Phase::Running;
             self.slots_used += 1;
             self.memory_used_bytes = memory_after;
-            commands.push(RunnerCommand::Start { spec: held.spec.clone() });
+            commands.push(RunnerCommand::Start {
+                spec: held.spec.clone(),
+            });
             started = true;
         }
         started
@@ -277,10 +297,17 @@ impl Runner {
                 Phase::Ended(status) => self.planted_status(attempt, status),
                 Phase::Waiting | Phase::Running | Phase::Cancelling => AttemptStatus::Running,
             };
-            attempts.push(AttemptReport { attempt: *attempt, status, peak_memory_bytes: held.peak_bytes });
+            attempts.push(AttemptReport {
+                attempt: *attempt,
+                status,
+                peak_memory_bytes: held.peak_bytes,
+            });
         }
         if let Some((PlantedBug::ReportEndOnce, reported)) = &mut self.planted {
-            let ended = self.attempts.iter().filter(|(_, held)| matches!(held.phase, Phase::Ended(_)));
+            let ended = self
+                .attempts
+                .iter()
+                .filter(|(_, held)| matches!(held.phase, Phase::Ended(_)));
             *reported = ended.map(|(attempt, _)| *attempt).collect();
         }
         WorkerReport {
@@ -295,7 +322,9 @@ impl Runner {
 
     fn planted_status(&self, attempt: &AttemptId, status: &AttemptStatus) -> AttemptStatus {
         match &self.planted {
-            Some((PlantedBug::ReportEndOnce, reported)) if reported.contains(attempt) => AttemptStatus::Running,
+            Some((PlantedBug::ReportEndOnce, reported)) if reported.contains(attempt) => {
+                AttemptStatus::Running
+            }
             _ => status.clone(),
         }
     }

@@ -77,7 +77,8 @@ impl QueryShape {
             return Err(Error::internal("the query has no stage"));
         }
         for (at, stage) in self.stages.iter().enumerate() {
-            self.validate_stage(at, stage).map_err(|what| Error::internal(format!("stage {at}: {what}")))?;
+            self.validate_stage(at, stage)
+                .map_err(|what| Error::internal(format!("stage {at}: {what}")))?;
         }
         Ok(())
     }
@@ -93,12 +94,13 @@ impl QueryShape {
             return Err("it has no hash partition");
         }
         for input in &stage.inputs {
-            let fits = match (input.edge, stage.distribution) {
-                (Edge::Broadcast, _) | (_, Distribution::Single) => true,
-                (Edge::Hash, Distribution::Hash { .. }) => true,
-                (Edge::Arbitrary, Distribution::Arbitrary) => true,
-                _ => false,
-            };
+            let fits = matches!(
+                (input.edge, stage.distribution),
+                (Edge::Broadcast, _)
+                    | (_, Distribution::Single)
+                    | (Edge::Hash, Distribution::Hash { .. })
+                    | (Edge::Arbitrary, Distribution::Arbitrary)
+            );
             if !fits {
                 return Err("an input does not fit its distribution");
             }
@@ -127,11 +129,20 @@ mod tests {
     use super::*;
 
     fn stage(distribution: Distribution, inputs: Vec<InputShape>) -> StageShape {
-        StageShape { distribution, inputs, scans: 0, output_partitions: 1, determinate: true }
+        StageShape {
+            distribution,
+            inputs,
+            scans: 0,
+            output_partitions: 1,
+            determinate: true,
+        }
     }
 
     fn input(edge: Edge, producer: u32) -> InputShape {
-        InputShape { producers: vec![StageId(producer)], edge }
+        InputShape {
+            producers: vec![StageId(producer)],
+            edge,
+        }
     }
 
     #[test]
@@ -145,13 +156,22 @@ mod tests {
             vec![stage(hash(4), vec![input(Edge::Hash, 1)]), leaf()],
             vec![stage(hash(0), vec![])],
             vec![stage(Distribution::Source, vec![input(Edge::Hash, 1)]), leaf()],
-            vec![StageShape { scans: 1, ..stage(Distribution::Arbitrary, vec![]) }],
-            vec![StageShape { output_partitions: 0, ..leaf() }],
+            vec![StageShape {
+                scans: 1,
+                ..stage(Distribution::Arbitrary, vec![])
+            }],
+            vec![StageShape {
+                output_partitions: 0,
+                ..leaf()
+            }],
         ];
         for (at, stages) in bad.into_iter().enumerate() {
             assert!(QueryShape { stages }.validate().is_err(), "{at}");
         }
-        let good = vec![stage(hash(1), vec![input(Edge::Hash, 1), input(Edge::Broadcast, 1)]), leaf()];
+        let good = vec![
+            stage(hash(1), vec![input(Edge::Hash, 1), input(Edge::Broadcast, 1)]),
+            leaf(),
+        ];
         assert_eq!(QueryShape { stages: good }.validate(), Ok(()));
     }
 }

@@ -77,17 +77,29 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(input: Arc<TaskInput>) -> Self {
-        Task { input, generation: 0, state: TaskState::Queued, winner: None, attempts: Vec::new(), trouble: None }
+        Task {
+            input,
+            generation: 0,
+            state: TaskState::Queued,
+            winner: None,
+            attempts: Vec::new(),
+            trouble: None,
+        }
     }
 
     /// The number of the next attempt of this generation.
     pub(crate) fn next_number(&self) -> u32 {
-        self.attempts.iter().filter(|attempt| attempt.generation == self.generation).count() as u32
+        self.attempts
+            .iter()
+            .filter(|attempt| attempt.generation == self.generation)
+            .count() as u32
     }
 
     /// The attempt that is on a worker.
     pub(crate) fn running(&self) -> Option<&Attempt> {
-        self.attempts.iter().find(|attempt| attempt.state == AttemptState::Running)
+        self.attempts
+            .iter()
+            .find(|attempt| attempt.state == AttemptState::Running)
     }
 
     /// The record of an attempt of this coordinator's life.

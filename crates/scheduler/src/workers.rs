@@ -122,7 +122,11 @@ impl Workers {
 
     /// The slots of the active workers, or what they were when there last were any. At least 1.
     pub(crate) fn slots(&self) -> u64 {
-        if self.slots > 0 { self.slots } else { self.slots_last.max(1) }
+        if self.slots > 0 {
+            self.slots
+        } else {
+            self.slots_last.max(1)
+        }
     }
 
     /// The memory of the largest active worker, in bytes.
@@ -132,7 +136,9 @@ impl Workers {
 
     /// The memory of the largest active worker shared by its slots, in bytes.
     pub(crate) fn share_bytes(&self) -> u64 {
-        self.sizes.last_key_value().map_or(0, |((memory, slots), _)| memory / u64::from((*slots).max(1)))
+        self.sizes
+            .last_key_value()
+            .map_or(0, |((memory, slots), _)| memory / u64::from((*slots).max(1)))
     }
 
     /// The active workers with a free slot, the one with the most free memory first.
@@ -143,9 +149,19 @@ impl Workers {
     /// Changes a worker and keeps the indexes true.
     fn update<R>(&mut self, node: &NodeId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.by_node.get_mut(node)?;
-        let before = (worker.is_active(), worker.has_free_slot(), worker.free_bytes(), worker.capacity);
+        let before = (
+            worker.is_active(),
+            worker.has_free_slot(),
+            worker.free_bytes(),
+            worker.capacity,
+        );
         let result = change(worker);
-        let after = (worker.is_active(), worker.has_free_slot(), worker.free_bytes(), worker.capacity);
+        let after = (
+            worker.is_active(),
+            worker.has_free_slot(),
+            worker.free_bytes(),
+            worker.capacity,
+        );
         if before != after {
             if before.0 && before.1 {
                 self.open.remove(&(Reverse(before.2), node.clone()));
@@ -196,10 +212,9 @@ impl Workers {
     /// [lost](Workers::lose) first.
     pub(crate) fn admit(&mut self, now: Millis, node: &NodeId, report: &WorkerReport) -> Admission {
         let known = self.by_node.get(node);
-        if let Some(worker) = known {
-            if (report.incarnation, report.sequence) <= (worker.incarnation, worker.report_sequence) {
-                return Admission::Stale;
-            }
+        let newest = known.map(|worker| (worker.incarnation, worker.report_sequence));
+        if newest.is_some_and(|newest| (report.incarnation, report.sequence) <= newest) {
+            return Admission::Stale;
         }
         if known.is_none_or(|worker| report.incarnation > worker.incarnation) {
             debug_assert!(known.is_none_or(|worker| worker.lost_at.is_some()));
@@ -236,7 +251,9 @@ impl Workers {
 
     /// Takes note that a report names an attempt. Whether it is one the worker should hold.
     pub(crate) fn mark_reported(&mut self, node: &NodeId, attempt: &AttemptId, peak_bytes: u64) -> bool {
-        let Some(worker) = self.by_node.get_mut(node) else { return false };
+        let Some(worker) = self.by_node.get_mut(node) else {
+            return false;
+        };
         let sequence = worker.report_sequence;
         match worker.leases.get_mut(attempt) {
             None => false,
@@ -250,19 +267,35 @@ impl Workers {
 
     /// The attempts that a worker was told of, has taken account of, and does not hold.
     pub(crate) fn vanished(&self, node: &NodeId, epoch: Epoch) -> Vec<AttemptId> {
-        let Some(worker) = self.by_node.get(node) else { return Vec::new() };
+        let Some(worker) = self.by_node.get(node) else {
+            return Vec::new();
+        };
         let seen = match worker.desired_seen {
             Some((seen_epoch, sequence)) if seen_epoch == epoch => sequence,
             _ => return Vec::new(),
         };
-        let seen = if self.planted == Some(PlantedBug::AbsenceIsLoss) { u64::MAX } else { seen };
+        let seen = if self.planted == Some(PlantedBug::AbsenceIsLoss) {
+            u64::MAX
+        } else {
+            seen
+        };
         let gone = |lease: &Lease| lease.sequence_first <= seen && lease.report_last < worker.report_sequence;
-        worker.leases.iter().filter(|(_, lease)| gone(lease)).map(|(attempt, _)| *attempt).collect()
+        worker
+            .leases
+            .iter()
+            .filter(|(_, lease)| gone(lease))
+            .map(|(attempt, _)| *attempt)
+            .collect()
     }
 
     /// Promises memory and a slot to an attempt.
     pub(crate) fn lease(&mut self, node: &NodeId, spec: AttemptSpec) {
-        let lease = Lease { sequence_first: UNSENT, report_last: 0, peak_bytes: 0, spec };
+        let lease = Lease {
+            sequence_first: UNSENT,
+            report_last: 0,
+            peak_bytes: 0,
+            spec,
+        };
         self.update(node, |worker| {
             worker.leased_bytes += lease.spec.memory_bytes;
             worker.leases.insert(lease.spec.attempt, lease);
@@ -293,7 +326,10 @@ impl Workers {
             worker.lost_at = Some(now);
             worker.leased_bytes = 0;
             let unconfirmed = core::mem::take(&mut worker.unconfirmed).into_keys().collect();
-            Some(LostLife { leases: core::mem::take(&mut worker.leases), unconfirmed })
+            Some(LostLife {
+                leases: core::mem::take(&mut worker.leases),
+                unconfirmed,
+            })
         })??;
         self.dirty.remove(node);
         Some(lost)
@@ -304,7 +340,8 @@ impl Workers {
         if self.check_at.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        self.by_node.retain(|_, worker| worker.lost_at.is_none_or(|at| now.since(at) < FORGET_AFTER));
+        self.by_node
+            .retain(|_, worker| worker.lost_at.is_none_or(|at| now.since(at) < FORGET_AFTER));
         let limit = |worker: &Worker| match worker.lost_at {
             None => worker.seen_at.plus(timeout),
             Some(at) => at.plus(FORGET_AFTER),
@@ -314,9 +351,19 @@ impl Workers {
         self.check_at = self
             .by_node
             .values()
-            .map(|worker| if is_silent(worker) { now.plus(FORGET_AFTER) } else { limit(worker) })
+            .map(|worker| {
+                if is_silent(worker) {
+                    now.plus(FORGET_AFTER)
+                } else {
+                    limit(worker)
+                }
+            })
             .min();
-        self.by_node.iter().filter(|(_, worker)| is_silent(worker)).map(|(node, _)| node.clone()).collect()
+        self.by_node
+            .iter()
+            .filter(|(_, worker)| is_silent(worker))
+            .map(|(node, _)| node.clone())
+            .collect()
     }
 
     /// When to look for silent workers next.
@@ -325,24 +372,43 @@ impl Workers {
     }
 
     /// Waits for a worker to confirm that it holds nothing of an ended query. Whether there is a need to.
-    pub(crate) fn await_confirmation(&mut self, node: &NodeId, incarnation: Incarnation, query: QueryId) -> bool {
+    pub(crate) fn await_confirmation(
+        &mut self,
+        node: &NodeId,
+        incarnation: Incarnation,
+        query: QueryId,
+    ) -> bool {
         match self.by_node.get_mut(node) {
-            Some(worker) if worker.lost_at.is_none() && worker.incarnation == incarnation => {
-                worker.unconfirmed.insert(query, worker.desired_sequence).is_none()
-            }
+            Some(worker) if worker.lost_at.is_none() && worker.incarnation == incarnation => worker
+                .unconfirmed
+                .insert(query, worker.desired_sequence)
+                .is_none(),
             _ => false,
         }
     }
 
     /// The ended queries of which a worker, by its last report, holds nothing any more. `listed` are those that
     /// the report names.
-    pub(crate) fn confirmed(&mut self, node: &NodeId, epoch: Epoch, listed: &BTreeSet<QueryId>) -> Vec<QueryId> {
-        let Some(worker) = self.by_node.get_mut(node) else { return Vec::new() };
-        let Some((seen_epoch, seen)) = worker.desired_seen else { return Vec::new() };
+    pub(crate) fn confirmed(
+        &mut self,
+        node: &NodeId,
+        epoch: Epoch,
+        listed: &BTreeSet<QueryId>,
+    ) -> Vec<QueryId> {
+        let Some(worker) = self.by_node.get_mut(node) else {
+            return Vec::new();
+        };
+        let Some((seen_epoch, seen)) = worker.desired_seen else {
+            return Vec::new();
+        };
         if worker.unconfirmed.is_empty() || seen_epoch != epoch {
             return Vec::new();
         }
-        let seen = if self.planted == Some(PlantedBug::ReleaseUnheard) { u64::MAX } else { seen };
+        let seen = if self.planted == Some(PlantedBug::ReleaseUnheard) {
+            u64::MAX
+        } else {
+            seen
+        };
         let mut confirmed = Vec::new();
         worker.unconfirmed.retain(|query, sequence| {
             let open = *sequence > seen || listed.contains(query);
@@ -355,8 +421,16 @@ impl Workers {
     }
 
     /// Tells a worker again what it should hold, if by its report it has not heard of it for a while.
-    pub(crate) fn resend_if_unseen(&mut self, now: Millis, node: &NodeId, epoch: Epoch, commands: &mut Vec<Command>) {
-        let Some(worker) = self.by_node.get_mut(node) else { return };
+    pub(crate) fn resend_if_unseen(
+        &mut self,
+        now: Millis,
+        node: &NodeId,
+        epoch: Epoch,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(worker) = self.by_node.get_mut(node) else {
+            return;
+        };
         let newest = worker.desired_seen == Some((epoch, worker.desired_sequence));
         if newest || self.dirty.contains(node) || now.since(worker.desired_sent_at) < RESEND_AFTER {
             return;
@@ -368,7 +442,9 @@ impl Workers {
     /// Tells each worker whose desired set changed what it should hold now.
     pub(crate) fn flush(&mut self, now: Millis, epoch: Epoch, commands: &mut Vec<Command>) {
         while let Some(node) = self.dirty.pop_first() {
-            let Some(worker) = self.by_node.get_mut(&node) else { continue };
+            let Some(worker) = self.by_node.get_mut(&node) else {
+                continue;
+            };
             if worker.lost_at.is_some() {
                 continue;
             }
@@ -396,7 +472,10 @@ impl Workers {
         assert_eq!(self.open, open, "I-5: index of free memory");
         for (node, worker) in &self.by_node {
             worker.assert_leases_add_up(node, false);
-            assert!(worker.lost_at.is_none() || worker.unconfirmed.is_empty(), "{node} is lost and waited for");
+            assert!(
+                worker.lost_at.is_none() || worker.unconfirmed.is_empty(),
+                "{node} is lost and waited for"
+            );
         }
     }
 }

@@ -114,6 +114,7 @@ fn evaluate_now(expression: &datafusion::logical_expr::Expr) -> Result<ScalarVal
             expression,
             &schema,
             &datafusion::logical_expr::execution_props::ExecutionProps::new(),
+            &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(),
         )?;
         let options = RecordBatchOptions::new().with_row_count(Some(1));
         let batch = RecordBatch::try_new_with_options(Schema::empty().into(), vec![], &options)?;

@@ -28,7 +28,7 @@ impl Query {
     pub(crate) fn new(tokens: &[Token]) -> Result<Self> {
         check::reject_foreign_tokens(tokens)?;
         let rewritten = values::rewrite(tokens);
-        let ast = run(&rewritten, Parser::parse_query)?;
+        let ast = run(&rewritten, |parser| parser.parse_query())?;
         let ast = rewrite::syntax(ast)?;
         Ok(Query { ast, tokens: tokens.to_vec() })
     }
@@ -71,7 +71,7 @@ pub(crate) fn parse_expression(tokens: &[Token]) -> Result<ast::Expr> {
 
 fn run<T>(tokens: &[Token], parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
     let mut parser_tokens: Vec<TokenWithSpan> = tokens.iter().filter_map(to_parser_token).collect();
-    let end = tokens.last().map_or_else(Location::default, |token| match token.kind {
+    let end = tokens.last().map_or(Location { line: 1, column: 1 }, |token| match token.kind {
         TokenKind::End => span(token).start,
         _ => span(token).end,
     });

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use base::{Error, ErrorCode, ErrorLocation, Result};
+use base::{Error, ErrorCode, Result};
 use sqlparser::ast::{
     self, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     LimitClause, ObjectName, SelectItem, SetExpr, TimezoneInfo, TypedString, Value, ValueWithSpan, VisitMut,

@@ -7,20 +7,96 @@ use crate::trino_type::Type;
 
 /// Words that cannot be identifiers without quotes.
 const RESERVED_WORDS: &[&str] = &[
-    "alter", "and", "as", "auto", "between", "by", "case", "cast", "constraint", "create", "cross", "cube",
-    "current_catalog", "current_date", "current_path", "current_role", "current_schema", "current_time",
-    "current_timestamp", "current_user", "deallocate", "delete", "describe", "distinct", "drop", "else", "end",
-    "escape", "except", "exists", "extract", "false", "for", "from", "full", "group", "grouping", "having", "in",
-    "inner", "insert", "intersect", "into", "is", "join", "json_array", "json_exists", "json_object", "json_query",
-    "json_table", "json_value", "left", "like", "listagg", "localtime", "localtimestamp", "natural", "normalize",
-    "not", "null", "on", "or", "order", "outer", "prepare", "recursive", "right", "rollup", "select", "skip",
-    "table", "then", "trim", "true", "uescape", "union", "unnest", "using", "values", "when", "where", "with",
+    "alter",
+    "and",
+    "as",
+    "auto",
+    "between",
+    "by",
+    "case",
+    "cast",
+    "constraint",
+    "create",
+    "cross",
+    "cube",
+    "current_catalog",
+    "current_date",
+    "current_path",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "deallocate",
+    "delete",
+    "describe",
+    "distinct",
+    "drop",
+    "else",
+    "end",
+    "escape",
+    "except",
+    "exists",
+    "extract",
+    "false",
+    "for",
+    "from",
+    "full",
+    "group",
+    "grouping",
+    "having",
+    "in",
+    "inner",
+    "insert",
+    "intersect",
+    "into",
+    "is",
+    "join",
+    "json_array",
+    "json_exists",
+    "json_object",
+    "json_query",
+    "json_table",
+    "json_value",
+    "left",
+    "like",
+    "listagg",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "normalize",
+    "not",
+    "null",
+    "on",
+    "or",
+    "order",
+    "outer",
+    "prepare",
+    "recursive",
+    "right",
+    "rollup",
+    "select",
+    "skip",
+    "table",
+    "then",
+    "trim",
+    "true",
+    "uescape",
+    "union",
+    "unnest",
+    "using",
+    "values",
+    "when",
+    "where",
+    "with",
 ];
 
 /// Whether SQL reads the text back as the same identifier without quotes.
 pub(crate) fn is_plain_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && RESERVED_WORDS.binary_search(&name).is_err()
 }
@@ -36,7 +112,10 @@ impl Form {
     /// The parameter of a type with a fractional second, where this form has it.
     fn precision(self, precision: u8) -> Precision {
         match self {
-            Form::Wire(ClientCapabilities { parametric_datetime: false, .. }) => Precision(None),
+            Form::Wire(ClientCapabilities {
+                parametric_datetime: false,
+                ..
+            }) => Precision(None),
             _ => Precision(Some(precision)),
         }
     }
@@ -131,7 +210,9 @@ mod tests {
 
     #[test]
     fn wire_name_differs_in_decimals_and_for_old_clients() {
-        let shown: Type = "row(a decimal(10,2), b array(timestamp(6) with time zone), time(9))".parse().unwrap();
+        let shown: Type = "row(a decimal(10,2), b array(timestamp(6) with time zone), time(9))"
+            .parse()
+            .unwrap();
         assert_eq!(
             shown.wire_name(ClientCapabilities::ALL),
             "row(a decimal(10, 2), b array(timestamp(6) with time zone), time(9))"

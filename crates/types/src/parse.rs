@@ -109,11 +109,18 @@ impl<'a> Parser<'a> {
     }
 
     fn expect_symbol(&mut self, symbol: char) -> Result<(), Fault> {
-        if self.take_symbol(symbol) { Ok(()) } else { Err(Fault::Unknown) }
+        if self.take_symbol(symbol) {
+            Ok(())
+        } else {
+            Err(Fault::Unknown)
+        }
     }
 
     fn take_words(&mut self, words: &[&str]) -> bool {
-        let taken = words.iter().enumerate().all(|(at, word)| self.peek_word(at) == Some(word));
+        let taken = words
+            .iter()
+            .enumerate()
+            .all(|(at, word)| self.peek_word(at) == Some(word));
         if taken {
             self.tokens = &self.tokens[words.len()..];
         }
@@ -208,7 +215,10 @@ impl<'a> Parser<'a> {
             } else {
                 None
             };
-            fields.push(RowField { name, field_type: self.trino_type(depth + 1)? });
+            fields.push(RowField {
+                name,
+                field_type: self.trino_type(depth + 1)?,
+            });
             if !self.take_symbol(',') {
                 break;
             }
@@ -261,14 +271,20 @@ impl<'a> Parser<'a> {
         let max = Type::DECIMAL_PRECISION_MAX;
         match (u8::try_from(precision), u8::try_from(scale)) {
             (Ok(precision), _) if precision == 0 || precision > max => {}
-            (Ok(precision), Ok(scale)) if scale <= precision => return Ok(Type::Decimal { precision, scale }),
+            (Ok(precision), Ok(scale)) if scale <= precision => {
+                return Ok(Type::Decimal { precision, scale });
+            }
             (Ok(precision), _) => {
                 let range = format!("[0, precision ({precision})]");
-                return Err(Fault::Parameter(format!("DECIMAL scale must be in range {range}: {scale}")));
+                return Err(Fault::Parameter(format!(
+                    "DECIMAL scale must be in range {range}: {scale}"
+                )));
             }
             _ => {}
         }
-        Err(Fault::Parameter(format!("DECIMAL precision must be in range [1, {max}]: {precision}")))
+        Err(Fault::Parameter(format!(
+            "DECIMAL precision must be in range [1, {max}]: {precision}"
+        )))
     }
 
     fn varchar(&mut self) -> Result<Type, Fault> {
@@ -279,7 +295,9 @@ impl<'a> Parser<'a> {
         };
         match u32::try_from(length) {
             Ok(Type::VARCHAR_LENGTH_UNBOUNDED) => Ok(Type::VARCHAR),
-            Ok(length) if length < Type::VARCHAR_LENGTH_UNBOUNDED => Ok(Type::Varchar { length: Some(length) }),
+            Ok(length) if length < Type::VARCHAR_LENGTH_UNBOUNDED => {
+                Ok(Type::Varchar { length: Some(length) })
+            }
             _ => Err(Fault::Parameter(format!("Invalid VARCHAR length {length}"))),
         }
     }
@@ -293,7 +311,9 @@ impl<'a> Parser<'a> {
         let max = Type::CHAR_LENGTH_MAX;
         match u32::try_from(length) {
             Ok(length) if length <= max => Ok(Type::Char { length }),
-            _ => Err(Fault::Parameter(format!("CHAR length must be in range [0, {max}], got {length}"))),
+            _ => Err(Fault::Parameter(format!(
+                "CHAR length must be in range [0, {max}], got {length}"
+            ))),
         }
     }
 
@@ -306,7 +326,9 @@ impl<'a> Parser<'a> {
         let max = Type::DATETIME_PRECISION_MAX;
         match u8::try_from(precision) {
             Ok(precision) if precision <= max => Ok(precision),
-            _ => Err(Fault::Parameter(format!("{name} precision must be in range [0, {max}]: {precision}"))),
+            _ => Err(Fault::Parameter(format!(
+                "{name} precision must be in range [0, {max}]: {precision}"
+            ))),
         }
     }
 }
@@ -318,14 +340,42 @@ mod tests {
     #[test]
     fn every_type_round_trips() {
         for text in [
-            "unknown", "boolean", "tinyint", "smallint", "integer", "bigint", "real", "double", "decimal(38,0)",
-            "decimal(10,2)", "varchar", "varchar(25)", "varchar(0)", "char(3)", "varbinary", "json", "date", "time(0)",
-            "time(12)", "timestamp(3)", "timestamp(12)", "timestamp(0) with time zone", "interval day to second",
-            "interval year to month", "uuid", "array(array(double))", "map(varchar, array(bigint))",
-            "row(a bigint, varchar)", "array(row(a bigint, b row(timestamp(3) with time zone, interval day to second)))",
-            r#"row("A b" decimal(3,1), "order" date)"#, "row(date date, timestamp timestamp(3))",
+            "unknown",
+            "boolean",
+            "tinyint",
+            "smallint",
+            "integer",
+            "bigint",
+            "real",
+            "double",
+            "decimal(38,0)",
+            "decimal(10,2)",
+            "varchar",
+            "varchar(25)",
+            "varchar(0)",
+            "char(3)",
+            "varbinary",
+            "json",
+            "date",
+            "time(0)",
+            "time(12)",
+            "timestamp(3)",
+            "timestamp(12)",
+            "timestamp(0) with time zone",
+            "interval day to second",
+            "interval year to month",
+            "uuid",
+            "array(array(double))",
+            "map(varchar, array(bigint))",
+            "row(a bigint, varchar)",
+            "array(row(a bigint, b row(timestamp(3) with time zone, interval day to second)))",
+            r#"row("A b" decimal(3,1), "order" date)"#,
+            "row(date date, timestamp timestamp(3))",
         ] {
-            assert_eq!(text.parse::<Type>().map(|parsed| parsed.to_string()).as_deref(), Ok(text));
+            assert_eq!(
+                text.parse::<Type>().map(|parsed| parsed.to_string()).as_deref(),
+                Ok(text)
+            );
         }
     }
 
@@ -345,18 +395,44 @@ mod tests {
             ("TIMESTAMP WITH TIME ZONE", "timestamp(3) with time zone"),
             ("timestamp (6)  with time zone", "timestamp(6) with time zone"),
             ("array<map<int, varchar>>", "array(map(integer, varchar))"),
-            ("ROW(A BIGINT, double precision, timestamp with time zone)", "row(a bigint, double, timestamp(3) with time zone)"),
-            ("row(interval day to second, double double)", "row(interval day to second, double double)"),
+            (
+                "ROW(A BIGINT, double precision, timestamp with time zone)",
+                "row(a bigint, double, timestamp(3) with time zone)",
+            ),
+            (
+                "row(interval day to second, double double)",
+                "row(interval day to second, double double)",
+            ),
         ] {
-            assert_eq!(text.parse::<Type>().map(|parsed| parsed.to_string()).as_deref(), Ok(canonical), "{text}");
+            assert_eq!(
+                text.parse::<Type>().map(|parsed| parsed.to_string()).as_deref(),
+                Ok(canonical),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_type_is_not_found() {
         for text in [
-            "", "foo", "bigint)", "bigint(3)", "array", "array()", "array(bigint", "map(bigint)", "row()", "row(a)",
-            "row(a bigint,)", "decimal(1,2,3)", "decimal(a)", "interval day", "varchar(25", "\"", "a;b", "time with time zone",
+            "",
+            "foo",
+            "bigint)",
+            "bigint(3)",
+            "array",
+            "array()",
+            "array(bigint",
+            "map(bigint)",
+            "row()",
+            "row(a)",
+            "row(a bigint,)",
+            "decimal(1,2,3)",
+            "decimal(a)",
+            "interval day",
+            "varchar(25",
+            "\"",
+            "a;b",
+            "time with time zone",
         ] {
             let error = text.parse::<Type>().unwrap_err();
             assert_eq!(error.code(), ErrorCode::TYPE_NOT_FOUND, "{text}");
@@ -369,16 +445,34 @@ mod tests {
         for (text, message) in [
             ("decimal(39)", "DECIMAL precision must be in range [1, 38]: 39"),
             ("decimal(0,0)", "DECIMAL precision must be in range [1, 38]: 0"),
-            ("decimal(999,0)", "DECIMAL precision must be in range [1, 38]: 999"),
-            ("decimal(10,11)", "DECIMAL scale must be in range [0, precision (10)]: 11"),
-            ("decimal(10,999)", "DECIMAL scale must be in range [0, precision (10)]: 999"),
+            (
+                "decimal(999,0)",
+                "DECIMAL precision must be in range [1, 38]: 999",
+            ),
+            (
+                "decimal(10,11)",
+                "DECIMAL scale must be in range [0, precision (10)]: 11",
+            ),
+            (
+                "decimal(10,999)",
+                "DECIMAL scale must be in range [0, precision (10)]: 999",
+            ),
             ("varchar(2147483648)", "Invalid VARCHAR length 2147483648"),
-            ("char(65537)", "CHAR length must be in range [0, 65536], got 65537"),
-            ("timestamp(13)", "TIMESTAMP precision must be in range [0, 12]: 13"),
+            (
+                "char(65537)",
+                "CHAR length must be in range [0, 65536], got 65537",
+            ),
+            (
+                "timestamp(13)",
+                "TIMESTAMP precision must be in range [0, 12]: 13",
+            ),
             ("time(300)", "TIME precision must be in range [0, 12]: 300"),
         ] {
             let error = text.parse::<Type>().unwrap_err();
-            assert_eq!((error.code(), error.message()), (ErrorCode::INVALID_FUNCTION_ARGUMENT, message));
+            assert_eq!(
+                (error.code(), error.message()),
+                (ErrorCode::INVALID_FUNCTION_ARGUMENT, message)
+            );
         }
     }
 

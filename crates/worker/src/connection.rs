@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base::{Error, Result};
 use protocol::node::wire;
-use protocol::node::wire::coordinator_client::CoordinatorClient;
 use protocol::node::wire::coordinator_message::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -133,9 +132,7 @@ impl Connection {
         outgoing: mpsc::Receiver<wire::WorkerMessage>,
     ) -> Result<Greeting, String> {
         let channel = self.endpoint.connect().await.map_err(|error| with_causes(&error))?;
-        let mut client = CoordinatorClient::new(channel)
-            .max_decoding_message_size(protocol::node::MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(protocol::node::MESSAGE_BYTES_MAX);
+        let mut client = protocol::node::coordinator_client(channel);
         let message = wire::worker_message::Message::Announcement(self.announcement.clone());
         outbox.try_send(wire::WorkerMessage { message: Some(message) }).map_err(|error| error.to_string())?;
         let response = client.attach(ReceiverStream::new(outgoing)).await.map_err(|status| status.to_string())?;

@@ -31,7 +31,7 @@ impl Descriptors {
     /// memory promised to each (0 if the message does not tell because it was told before).
     pub(crate) fn merge(&mut self, desired: wire::Desired) -> Result<Vec<(AttemptId, u64)>> {
         let attempts: BTreeSet<AttemptId> =
-            desired.attempts.into_iter().map(AttemptId::try_from).collect::<Result<_>>()?;
+            desired.attempts.iter().map(AttemptId::try_from).collect::<Result<_, _>>()?;
         for assignment in desired.assignments {
             let (attempt, assignment) = decode_assignment(assignment)?;
             self.assignments.insert(attempt, assignment);
@@ -70,6 +70,7 @@ fn query_id(text: &str) -> Result<QueryId> {
 fn decode_assignment(assignment: wire::Assignment) -> Result<(AttemptId, Assignment)> {
     let attempt = assignment
         .attempt
+        .as_ref()
         .ok_or_else(|| Error::internal("The coordinator sent an assignment without an attempt"))?;
     let scans = assignment
         .scans

@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use protocol::client;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -34,15 +34,15 @@ pub(crate) fn router(state: HttpState) -> Router {
         .with_state(state)
 }
 
-async fn info(State(state): State<HttpState>) -> Json<Value> {
+async fn info(State(state): State<HttpState>) -> Json<client::ServerInfo> {
     Json(state.status.info(Instant::now()))
 }
 
-async fn node_state(State(state): State<HttpState>) -> Json<Value> {
-    Json(json!(state.status.state_name()))
+async fn node_state(State(state): State<HttpState>) -> Json<&'static str> {
+    Json(state.status.state_name())
 }
 
-async fn node_status(State(state): State<HttpState>) -> Json<Value> {
+async fn node_status(State(state): State<HttpState>) -> Json<client::NodeStatus> {
     Json(state.status.status(Instant::now()))
 }
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{AttemptId, Epoch, Error, Failure, Millis, Result};
-use bytes::Bytes;
 use exchange::Committed;
-use protocol::node::wire;
+use protocol::node::{AttemptDetails, wire};
 use scheduler::{AttemptSpec, AttemptStatus, OutputSize, Runner, RunnerCommand, RunnerEvent, TaskInput, WorkerReport};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::{self, AttemptEnvironment, AttemptProgress, panic_error};
 use crate::descriptors::Descriptors;
 use crate::memory::{ProcessMonitor, ProcessUsage};
-use crate::report::{ReportPayload, wire_report};
+use crate::report::wire_report;
 use crate::status::NodeStatus;
 use crate::watchdog::Watchdog;
 
@@ -76,7 +75,7 @@ pub(crate) struct Node {
 /// An attempt that the node holds.
 enum Held {
     Running(Running),
-    Ended(ReportPayload),
+    Ended(AttemptDetails),
 }
 
 struct Running {
@@ -176,10 +175,10 @@ impl Node {
             (outcome, _) => outcome,
         };
         let peak_memory_bytes = running.progress.pool.peak_bytes();
-        let mut payload = ReportPayload { stats: running.progress.stats(), commit_record: None };
+        let mut details = AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() };
         let status = match outcome {
             Ok(Committed { winner, record }) => {
-                payload.commit_record = Some(record.encode());
+                details.commit_record = record.encode();
                 let output = OutputSize { rows: record.rows(), partition_bytes: record.partition_bytes() };
                 AttemptStatus::Committed { winner, output }
             }
@@ -188,7 +187,7 @@ impl Node {
                 AttemptStatus::Failed(Failure::of(error))
             }
         };
-        self.held.insert(attempt, Held::Ended(payload));
+        self.held.insert(attempt, Held::Ended(details));
         self.step(RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes });
     }
 
@@ -293,10 +292,10 @@ impl Node {
         };
         let report = wire_report(report, usage, |attempt| match self.held.get(attempt) {
             Some(Held::Running(running)) => {
-                ReportPayload { stats: running.progress.stats(), commit_record: None }
+                AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() }
             }
-            Some(Held::Ended(payload)) => payload.clone(),
-            None => ReportPayload::default(),
+            Some(Held::Ended(details)) => details.clone(),
+            None => AttemptDetails::default(),
         });
         self.parts.reports.send_replace(Some(report));
     }

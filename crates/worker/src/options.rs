@@ -8,6 +8,7 @@ use std::time::Duration;
 use base::{AttemptId, DataSize, ErrorCode, NodeId, StageId};
 use connector::Catalogs;
 use exchange::{ExchangeManager, ReadOptions, SinkOptions};
+use protocol::node::SharedSecret;
 use scheduler::Capacity;
 
 /// What a worker needs to know.
@@ -44,7 +45,7 @@ pub struct WorkerOptions {
     /// `shutdown.grace-period`: how long a worker that ended its last attempt stays before it goes.
     pub shutdown_grace_period: Duration,
     /// `internal-communication.shared-secret`
-    pub shared_secret: Option<String>,
+    pub shared_secret: Option<SharedSecret>,
     /// Failures to cause, for tests.
     pub failure_injections: Vec<FailureInjection>,
 }

@@ -1,87 +1,46 @@
 //! The full state of the node in the form in which it travels.
 
+use std::collections::BTreeMap;
+
 use base::AttemptId;
-use bytes::Bytes;
-use protocol::node::wire;
-use scheduler::{AttemptReport, AttemptStatus, NodeState, WorkerReport};
+use protocol::node::{AttemptDetails, NodeReport, wire};
+use scheduler::{AttemptStatus, WorkerReport};
 
 /// Commit records in one report may have so many bytes together: half of what a message may have.
 const RECORDS_BYTES_MAX: usize = protocol::node::MESSAGE_BYTES_MAX / 2;
-
-/// What a report tells of an attempt and the scheduler does not look at.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReportPayload {
-    pub(crate) stats: wire::AttemptStats,
-    /// The encoded record of the commit, if the attempt ended with one.
-    pub(crate) commit_record: Option<Bytes>,
-}
 
 /// The report as it travels.
 ///
 /// An attempt whose commit record does not fit any more is reported as running: what does fit is acknowledged and
 /// leaves the report, and then its turn comes.
 pub(crate) fn wire_report(
-    report: WorkerReport,
+    mut report: WorkerReport,
     usage: wire::NodeUsage,
-    mut payload_of: impl FnMut(&AttemptId) -> ReportPayload,
+    details_of: impl Fn(&AttemptId) -> AttemptDetails,
 ) -> wire::WorkerReport {
     let mut records_bytes = 0;
-    let attempts = report
-        .attempts
-        .into_iter()
-        .map(|attempt| {
-            let payload = payload_of(&attempt.attempt);
-            let length = payload.commit_record.as_ref().map_or(0, Bytes::len);
-            let fits = records_bytes == 0 || records_bytes + length <= RECORDS_BYTES_MAX;
-            if fits {
-                records_bytes += length;
-            }
-            wire_attempt(attempt, payload, fits)
-        })
-        .collect();
-    let (desired_epoch, desired_sequence) =
-        report.desired_seen.map_or((0, 0), |(epoch, sequence)| (epoch.0, sequence));
-    wire::WorkerReport {
-        sequence: report.sequence,
-        has_desired_seen: report.desired_seen.is_some(),
-        desired_epoch,
-        desired_sequence,
-        memory_bytes: report.capacity.memory_bytes,
-        slots: report.capacity.slots,
-        shutting_down: report.state == NodeState::ShuttingDown,
-        attempts,
-        usage: Some(usage),
-    }
-}
-
-fn wire_attempt(report: AttemptReport, payload: ReportPayload, fits: bool) -> wire::AttemptReport {
-    use wire::attempt_report::Status;
-    let status = match report.status {
-        AttemptStatus::Committed { winner, output } if fits => Status::Committed(wire::Committed {
-            winner: Some(winner.into()),
-            rows: output.rows,
-            partition_bytes: output.partition_bytes.to_vec(),
-            commit_record: payload.commit_record.unwrap_or_default(),
-        }),
-        AttemptStatus::Running | AttemptStatus::Committed { .. } => Status::Running(wire::Running {}),
-        AttemptStatus::Failed(failure) => {
-            Status::Failed(wire::Failed { error: Some((&failure.error).into()) })
+    let mut details = BTreeMap::new();
+    for attempt in &mut report.attempts {
+        let mut detail = details_of(&attempt.attempt);
+        let length = detail.commit_record.len();
+        if records_bytes == 0 || records_bytes + length <= RECORDS_BYTES_MAX {
+            records_bytes += length;
+        } else {
+            detail.commit_record.clear();
+            attempt.status = AttemptStatus::Running;
         }
-    };
-    wire::AttemptReport {
-        attempt: Some(report.attempt.into()),
-        peak_memory_bytes: report.peak_memory_bytes,
-        stats: Some(payload.stats),
-        status: Some(status),
+        details.insert(attempt.attempt, detail);
     }
+    NodeReport { report, details, usage }.into()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use base::{Epoch, Error, Failure, Incarnation, StageId, TaskId};
-    use scheduler::{Capacity, OutputSize};
+    use base::{Epoch, Incarnation, StageId, TaskId};
+    use bytes::Bytes;
+    use scheduler::{AttemptReport, Capacity, NodeState, OutputSize};
 
     use super::*;
 
@@ -115,31 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn says_all_there_is_to_say() {
-        let failed = AttemptStatus::Failed(Failure::of(Error::internal("it broke")));
-        let report = report(vec![AttemptStatus::Running, committed(), failed]);
-        let report = wire_report(report, wire::NodeUsage::default(), |_| ReportPayload {
-            stats: wire::AttemptStats { output_rows: 3, ..wire::AttemptStats::default() },
-            commit_record: Some(Bytes::from_static(b"record")),
-        });
-        assert_eq!((report.sequence, report.desired_epoch, report.desired_sequence), (9, 1, 4));
-        assert_eq!((report.memory_bytes, report.slots, report.shutting_down), (100, 2, false));
-        let statuses: Vec<_> = report.attempts.iter().map(|each| each.status.as_ref().unwrap()).collect();
-        use wire::attempt_report::Status;
-        let [Status::Running(_), Status::Committed(committed), Status::Failed(failed)] = statuses[..] else {
-            unreachable!("{statuses:?}")
-        };
-        assert_eq!((&committed.commit_record[..], &committed.partition_bytes[..]), (&b"record"[..], &[7, 8][..]));
-        assert_eq!(failed.error.as_ref().unwrap().message, "it broke");
-        assert_eq!(report.attempts[1].stats.as_ref().unwrap().output_rows, 3);
-    }
-
-    #[test]
     fn records_that_do_not_fit_wait_for_those_before_them() {
         let record = Bytes::from(vec![0; RECORDS_BYTES_MAX / 2]);
-        let report = wire_report(report(vec![committed(); 4]), wire::NodeUsage::default(), |_| ReportPayload {
-            commit_record: Some(record.clone()),
-            ..ReportPayload::default()
+        let report = wire_report(report(vec![committed(); 4]), wire::NodeUsage::default(), |_| AttemptDetails {
+            commit_record: record.clone(),
+            ..AttemptDetails::default()
         });
         let is_committed = |each: &wire::AttemptReport| {
             matches!(each.status, Some(wire::attempt_report::Status::Committed(_)))

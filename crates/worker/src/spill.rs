@@ -173,7 +173,7 @@ impl SpillFile for LocalFile {
         let path = self.path.clone();
         let open = async move {
             let file = tokio::fs::File::open(path).await.map_err(DataFusionError::IoError)?;
-            Ok(ReaderStream::with_capacity(file, READ_BUFFER_BYTES).map_err(DataFusionError::IoError))
+            Ok::<_, DataFusionError>(ReaderStream::with_capacity(file, READ_BUFFER_BYTES).map_err(DataFusionError::IoError))
         };
         Ok(futures::stream::once(open).try_flatten().boxed())
     }

@@ -1,17 +1,13 @@
 //! What a node tells of itself: the documents of `/v1/info` and `/v1/status`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use base::NodeId;
+use protocol::client;
 use scheduler::Capacity;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::memory::ProcessUsage;
-
-/// The version of Trino that we speak as.
-const TRINO_VERSION: &str = "483";
 
 /// What a node tells of itself. The node writes it, HTTP handlers read it.
 #[derive(Debug)]
@@ -66,65 +62,62 @@ impl NodeStatus {
     }
 
     /// The document of `/v1/info`. HTTP is served only once everything else is ready.
-    pub(crate) fn info(&self, now: Instant) -> Value {
-        json!({
-            "nodeId": self.node_id.as_str(),
-            "state": self.state_name(),
-            "nodeVersion": { "version": TRINO_VERSION },
-            "environment": self.environment,
-            "coordinator": false,
-            "starting": false,
-            "uptime": succinct(now.duration_since(self.started)),
-        })
+    pub(crate) fn info(&self, now: Instant) -> client::ServerInfo {
+        client::ServerInfo {
+            node_id: self.node_id.as_str().to_owned(),
+            state: self.state_name().to_owned(),
+            node_version: client::NodeVersion::trino(),
+            environment: self.environment.clone(),
+            coordinator: false,
+            coordinator_id: None,
+            starting: false,
+            uptime: Some(self.uptime(now)),
+        }
     }
 
     /// The document of `/v1/status`.
-    pub(crate) fn status(&self, now: Instant) -> Value {
+    pub(crate) fn status(&self, now: Instant) -> client::NodeStatus {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+        let max_bytes = self.capacity.memory_bytes;
         let reserved_bytes = self.reserved_bytes.load(Ordering::Relaxed);
-        let resident_bytes = self.resident_bytes.load(Ordering::Relaxed);
         let cpu_load = f64::from_bits(self.cpu_load.load(Ordering::Relaxed));
-        json!({
-            "nodeId": self.node_id.as_str(),
-            "nodeVersion": { "version": TRINO_VERSION },
-            "environment": self.environment,
-            "coordinator": false,
-            "uptime": succinct(now.duration_since(self.started)),
-            "externalAddress": self.http_uri,
-            "internalAddress": self.http_uri,
-            "memoryInfo": {
-                "availableProcessors": processors,
-                "pool": {
-                    "maxBytes": self.capacity.memory_bytes,
-                    "reservedBytes": reserved_bytes,
-                    "freeBytes": self.capacity.memory_bytes.saturating_sub(reserved_bytes),
-                    "reservedRevocableBytes": 0,
-                    "queryMemoryReservations": {},
-                    "queryMemoryAllocations": {},
-                    "queryMemoryRevocableReservations": {},
-                },
-            },
-            "processors": processors,
-            "processCpuLoad": cpu_load,
-            "systemCpuLoad": cpu_load,
-            "heapUsed": resident_bytes,
-            "heapAvailable": self.capacity.memory_bytes,
-            "nonHeapUsed": 0,
-        })
+        let pool = client::MemoryPoolInfo {
+            max_bytes,
+            reserved_bytes,
+            free_bytes: max_bytes.saturating_sub(reserved_bytes),
+            ..client::MemoryPoolInfo::default()
+        };
+        client::NodeStatus {
+            node_id: self.node_id.as_str().to_owned(),
+            node_version: client::NodeVersion::trino(),
+            environment: self.environment.clone(),
+            coordinator: false,
+            uptime: self.uptime(now),
+            external_address: self.http_uri.clone(),
+            internal_address: self.http_uri.clone(),
+            memory_info: client::MemoryInfo { available_processors: processors, pool },
+            processors,
+            process_cpu_load: cpu_load,
+            system_cpu_load: cpu_load,
+            heap_used: self.resident_bytes.load(Ordering::Relaxed),
+            heap_available: max_bytes,
+            non_heap_used: 0,
+        }
     }
-}
 
-/// A length of time in its largest unit, with two digits, as in `3.21m`.
-fn succinct(length: Duration) -> String {
-    let seconds = length.as_secs_f64();
-    let units = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0)];
-    let (unit, size) =
-        units.into_iter().find(|(_, size)| seconds >= *size).unwrap_or(("ms", 0.001));
-    format!("{:.2}{unit}", seconds / size)
+    fn uptime(&self, now: Instant) -> String {
+        let nanos = now.duration_since(self.started).as_nanos();
+        client::succinct::succinct_duration(base::Duration(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use serde_json::{json, to_value};
+
     use super::*;
 
     fn status() -> NodeStatus {
@@ -140,9 +133,9 @@ mod tests {
             "nodeId": "one", "state": "ACTIVE", "nodeVersion": {"version": "483"}, "environment": "test",
             "coordinator": false, "starting": false, "uptime": "3.21m",
         });
-        assert_eq!(info, expected);
+        assert_eq!(to_value(info).unwrap(), expected);
         status.shutting_down();
-        assert_eq!(status.info(status.started)["state"], "SHUTTING_DOWN");
+        assert_eq!(status.info(status.started).state, "SHUTTING_DOWN");
     }
 
     #[test]
@@ -150,16 +143,7 @@ mod tests {
         let status = status();
         status.used(1200, ProcessUsage { resident_bytes: 5, cpu_load: 0.25 });
         let document = status.status(status.started);
-        assert_eq!(document["memoryInfo"]["pool"]["freeBytes"], 0);
-        assert_eq!((document["heapUsed"].as_u64(), document["processCpuLoad"].as_f64()), (Some(5), Some(0.25)));
-    }
-
-    #[test]
-    fn times_are_shown_in_their_largest_unit() {
-        for (millis, shown) in
-            [(5, "5.00ms"), (1_000, "1.00s"), (90_000, "1.50m"), (5_400_000, "1.50h"), (129_600_000, "1.50d")]
-        {
-            assert_eq!(succinct(Duration::from_millis(millis)), shown);
-        }
+        assert_eq!(document.memory_info.pool.free_bytes, 0);
+        assert_eq!((document.heap_used, document.process_cpu_load), (5, 0.25));
     }
 }

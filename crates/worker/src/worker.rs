@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base::{Error, ErrorCode, Incarnation, Result};
+use bytes::Bytes;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use protocol::node::wire;
+use protocol::node::{Purpose, wire};
 use scheduler::Runner;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -87,16 +88,18 @@ impl Worker {
         let http_uri = options.http_uri.unwrap_or_else(|| format!("http://{http_address}"));
         let spill = SpillRoot::new(&options.spill_directory, node_id.as_str());
         let incarnation = incarnation(spill.remove_leftovers());
-        let mut announcement = wire::Announcement {
+        let authentication = options.shared_secret.map_or_else(Bytes::new, |secret| {
+            Bytes::copy_from_slice(&secret.prove(Purpose::Attach, &node_id, incarnation))
+        });
+        let announcement = wire::Announcement {
             node_id: node_id.as_str().to_owned(),
             incarnation: incarnation.0,
             build: options.build,
             environment: options.environment.clone(),
             http_uri: http_uri.clone(),
             catalogs: options.catalogs.names().map(ToOwned::to_owned).collect(),
-            authentication: Default::default(),
+            authentication,
         };
-        protocol::node::authenticate(&mut announcement, options.shared_secret.as_deref());
         let status = NodeStatus::new(node_id.clone(), options.environment, http_uri, options.capacity);
         let status = Arc::new(status);
         let environment = AttemptEnvironment {

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use base::{Error, Result};
 use connector::snapshot::SnapshotTables;
 use connector::{Catalogs, TableHandle, TableMetadata};
+use protocol::client::server_info::TRINO_VERSION;
 use scheduler::{AttemptState, NodeState};
 
 use super::information_schema;
 use super::rows::{Cell, Column, ColumnKind, record_batch, table_metadata};
-use crate::NODE_VERSION;
 use crate::dispatch::{DispatchState, Dispatcher};
 use crate::node::NodeDescription;
 use crate::query::{Query, QueryRegistry};
@@ -241,7 +241,7 @@ async fn nodes(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
     let mut rows = vec![vec![
         node.node_id.as_str().into(),
         node.http_uri.clone().into(),
-        NODE_VERSION.into(),
+        TRINO_VERSION.into(),
         Cell::Boolean(true),
         "active".into(),
     ]];
@@ -260,8 +260,8 @@ fn worker_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
         };
         vec![
             node.as_str().into(),
-            connected.announcement.http_uri.clone().into(),
-            NODE_VERSION.into(),
+            connected.description.http_uri.clone().into(),
+            TRINO_VERSION.into(),
             Cell::Boolean(false),
             state.into(),
         ]

@@ -67,9 +67,9 @@ fn exchange_input(
             Edge::Hash | Edge::Single | Edge::Broadcast => Some(0..u32::MAX),
         };
         let Some(sources) = sources else { continue };
-        for (output, record) in producer.outputs.range(sources).map(|(_, selected)| selected) {
-            let handle = SourceHandle::of(record, *output, partitions.clone());
-            source_handles.extend(handle.map(|handle| handle.encode()));
+        for record in producer.outputs.range(sources).map(|(_, record)| record) {
+            let handle = SourceHandle::of(record, partitions.clone());
+            source_handles.extend(handle.map(|handle| handle.encode().into()));
         }
     }
     Ok(wire::ExchangeInput { source_handles })

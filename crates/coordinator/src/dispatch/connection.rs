@@ -2,12 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use base::{AttemptId, Incarnation, QueryId, StageId};
+use base::{AttemptId, Incarnation, NodeId, QueryId, StageId};
 use protocol::node::wire;
 use tokio::sync::mpsc;
 
 /// Where messages to a worker go.
 pub type Outbox = mpsc::Sender<Result<wire::CoordinatorMessage, tonic::Status>>;
+
+/// What a worker told of itself when it attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerDescription {
+    /// `node.id`
+    pub node: NodeId,
+    /// The life of the worker.
+    pub incarnation: Incarnation,
+    /// Where it serves `/v1/info` and `/v1/status`.
+    pub http_uri: String,
+}
 
 /// The stream to one worker.
 #[derive(Debug)]
@@ -17,7 +28,7 @@ pub struct Connection {
     /// The life of the worker at the other end.
     pub incarnation: Incarnation,
     /// What the worker told of itself.
-    pub announcement: protocol::node::Announcement,
+    pub description: WorkerDescription,
     outbox: Outbox,
     sent_attempts: BTreeSet<AttemptId>,
     sent_fragments: BTreeSet<(QueryId, StageId)>,
@@ -25,11 +36,11 @@ pub struct Connection {
 
 impl Connection {
     /// A new stream, on which nothing was sent.
-    pub fn new(id: u64, announcement: protocol::node::Announcement, outbox: Outbox) -> Self {
+    pub fn new(id: u64, description: WorkerDescription, outbox: Outbox) -> Self {
         Connection {
             id,
-            incarnation: announcement.incarnation,
-            announcement,
+            incarnation: description.incarnation,
+            description,
             outbox,
             sent_attempts: BTreeSet::new(),
             sent_fragments: BTreeSet::new(),

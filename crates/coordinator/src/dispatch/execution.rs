@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base::{AttemptId, NodeId, OutputId, QueryId, StageId};
+use base::{AttemptId, NodeId, QueryId, StageId};
 use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
@@ -70,7 +70,7 @@ pub struct ExecutionStage {
     /// Its scans by number.
     pub scans: Vec<ExecutionScan>,
     /// The committed outputs of its tasks that are decided.
-    pub outputs: BTreeMap<u32, (OutputId, Arc<CommitRecord>)>,
+    pub outputs: BTreeMap<u32, Arc<CommitRecord>>,
 }
 
 /// What the event loop keeps of a scan.

@@ -17,11 +17,11 @@ use std::time::Instant;
 use base::{Epoch, Error, Incarnation, Millis, NodeId, QueryId, Result, StageId};
 use connector::Split;
 use exchange::ExchangeManager;
-use protocol::node::{Announcement, NodeReport};
+use protocol::node::NodeReport;
 use scheduler::{Core, CoreOptions, Event};
 use tokio::sync::{mpsc, oneshot};
 
-pub use connection::Outbox;
+pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
 pub use root_output::{NextOutput, RootOutput};
@@ -38,7 +38,7 @@ enum Input {
     Cancel(QueryId, Error),
     Close(QueryId),
     Splits { query: QueryId, stage: StageId, scan: u32, splits: Vec<Split>, last: bool },
-    Attached { announcement: Announcement, connection: u64, outbox: Outbox },
+    Attached { description: WorkerDescription, connection: u64, outbox: Outbox },
     Reported { node: NodeId, report: Box<NodeReport> },
     Detached { node: NodeId, incarnation: Incarnation, connection: u64 },
     Inspect(Box<dyn FnOnce(&DispatchState) + Send>),

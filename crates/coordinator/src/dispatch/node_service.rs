@@ -3,15 +3,15 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use base::{Epoch, Millis};
+use base::{Epoch, Incarnation, Millis, NodeId};
 use futures::Stream;
 use protocol::node::wire::coordinator_server::Coordinator;
-use protocol::node::{self, Announcement, NodeReport, wire};
+use protocol::node::{NodeReport, Purpose, SharedSecret, wire};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Dispatcher, Input};
+use super::{Dispatcher, Input, WorkerDescription};
 
 /// How many messages may wait for a worker. More are lost, and sent again later.
 const OUTBOX_COUNT_MAX: usize = 16;
@@ -30,7 +30,7 @@ pub struct NodeServiceOptions {
     /// How often workers report when nothing changes.
     pub heartbeat_interval: Millis,
     /// `internal-communication.shared-secret`
-    pub shared_secret: Option<String>,
+    pub shared_secret: Option<SharedSecret>,
 }
 
 /// The service that workers attach to.
@@ -46,7 +46,7 @@ impl NodeService {
         NodeService { options, dispatcher, connections: AtomicU64::new(0) }
     }
 
-    fn objection(&self, announcement: &Announcement) -> Option<String> {
+    fn objection(&self, announcement: &wire::Announcement, worker: &WorkerDescription) -> Option<String> {
         let options = &self.options;
         if announcement.build != options.build {
             return Some(format!(
@@ -60,10 +60,10 @@ impl NodeService {
                 announcement.environment, options.environment
             ));
         }
-        if !node::is_authentic(announcement, options.shared_secret.as_deref()) {
-            return Some("internal-communication.shared-secret differs between worker and coordinator".into());
-        }
-        None
+        let secret = options.shared_secret.as_ref()?;
+        let proof = &announcement.authentication;
+        (!secret.verify(Purpose::Attach, &worker.node, worker.incarnation, proof))
+            .then(|| "internal-communication.shared-secret differs between worker and coordinator".into())
     }
 }
 
@@ -80,10 +80,13 @@ impl Coordinator for NodeService {
         let Some(wire::worker_message::Message::Announcement(announcement)) = first else {
             return Err(Status::invalid_argument("the first message must be an announcement"));
         };
-        let announcement = Announcement::try_from(announcement)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let worker = WorkerDescription {
+            node: NodeId::new(announcement.node_id.as_str()),
+            incarnation: Incarnation(announcement.incarnation),
+            http_uri: announcement.http_uri.clone(),
+        };
         let (outbox, outgoing) = mpsc::channel(OUTBOX_COUNT_MAX);
-        let objection = self.objection(&announcement);
+        let objection = self.objection(&announcement, &worker);
         let greeting = match &objection {
             Some(reason) => {
                 tracing::warn!(node = %announcement.node_id, reason, "worker rejected");
@@ -99,7 +102,7 @@ impl Coordinator for NodeService {
         let _ = outbox.try_send(Ok(wire::CoordinatorMessage { message: Some(greeting) }));
         if objection.is_none() {
             let connection = self.connections.fetch_add(1, Ordering::Relaxed);
-            self.listen(announcement, connection, outbox, incoming).await;
+            self.listen(worker, connection, outbox, incoming).await;
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
@@ -108,15 +111,15 @@ impl Coordinator for NodeService {
 impl NodeService {
     async fn listen(
         &self,
-        announcement: Announcement,
+        description: WorkerDescription,
         connection: u64,
         outbox: super::Outbox,
         mut incoming: Streaming<wire::WorkerMessage>,
     ) {
         let dispatcher = self.dispatcher.clone();
-        let node = announcement.node_id.clone();
-        let incarnation = announcement.incarnation;
-        dispatcher.send(Input::Attached { announcement, connection, outbox }).await;
+        let node = description.node.clone();
+        let incarnation = description.incarnation;
+        dispatcher.send(Input::Attached { description, connection, outbox }).await;
         tokio::spawn(async move {
             loop {
                 let message = match incoming.message().await {

@@ -18,7 +18,7 @@ pub struct RootOutput {
 
 #[derive(Debug, Default)]
 struct Progress {
-    outputs: BTreeMap<u32, (OutputId, Arc<CommitRecord>)>,
+    outputs: BTreeMap<u32, Arc<CommitRecord>>,
     tasks: Option<u32>,
     outcome: Option<Result<(), Error>>,
 }
@@ -27,7 +27,7 @@ struct Progress {
 #[derive(Debug)]
 pub enum NextOutput {
     /// The output of the task.
-    Output(OutputId, Arc<CommitRecord>),
+    Output(Arc<CommitRecord>),
     /// There is no such task: all were read.
     End,
 }
@@ -35,7 +35,7 @@ pub enum NextOutput {
 impl RootOutput {
     /// The output of a root task is decided.
     pub fn select(&self, output: OutputId, record: Arc<CommitRecord>) {
-        self.lock().outputs.insert(output.task.partition, (output, record));
+        self.lock().outputs.insert(output.task.partition, record);
         self.changed.notify_waiters();
     }
 
@@ -67,8 +67,8 @@ impl RootOutput {
             if let Some(Err(error)) = &progress.outcome {
                 return Some(Err(error.clone()));
             }
-            if let Some((output, record)) = progress.outputs.get(&partition) {
-                return Some(Ok(NextOutput::Output(*output, Arc::clone(record))));
+            if let Some(record) = progress.outputs.get(&partition) {
+                return Some(Ok(NextOutput::Output(Arc::clone(record))));
             }
             progress.tasks.is_some_and(|tasks| partition >= tasks).then_some(Ok(NextOutput::End))
         })

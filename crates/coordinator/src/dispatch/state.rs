@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId};
-use exchange::ExchangeManager;
+use exchange::{CommitRecord, ExchangeManager};
 use futures::TryFutureExt;
-use protocol::node::{Announcement, NodeReport, wire};
+use protocol::node::{NodeReport, wire};
 use scheduler::{AttemptSpec, AttemptStatus, Command, Core, Event};
 
 use super::assignment::assignment;
-use super::connection::{Connection, Outbox};
+use super::connection::{Connection, Outbox, WorkerDescription};
 use super::execution::{AttemptRecord, Execution, Submission};
 use super::splits::SplitEnumeration;
 use super::{Dispatcher, Input};
@@ -43,7 +43,7 @@ struct PendingDesired {
 /// A connected worker.
 pub struct ConnectedNode<'a> {
     /// What it told of itself.
-    pub announcement: &'a Announcement,
+    pub description: &'a WorkerDescription,
     /// What it uses.
     pub usage: Option<&'a wire::NodeUsage>,
 }
@@ -98,7 +98,7 @@ impl DispatchState {
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeId, ConnectedNode<'_>)> {
         self.connections.iter().map(|(node, connection)| {
             let usage = self.usage.get(node);
-            (node, ConnectedNode { announcement: &connection.announcement, usage })
+            (node, ConnectedNode { description: &connection.description, usage })
         })
     }
 
@@ -119,8 +119,8 @@ impl DispatchState {
                 known.splits.extend(splits);
                 self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
             }
-            Input::Attached { announcement, connection, outbox } => {
-                self.attach(now, announcement, connection, outbox);
+            Input::Attached { description, connection, outbox } => {
+                self.attach(now, description, connection, outbox);
             }
             Input::Reported { node, report } => self.report(now, node, *report),
             Input::Detached { node, incarnation, connection } => self.detach(now, node, incarnation, connection),
@@ -134,16 +134,16 @@ impl DispatchState {
         self.step(now, Event::QuerySubmitted { query, shape, options });
     }
 
-    fn attach(&mut self, now: Millis, announcement: Announcement, connection: u64, outbox: Outbox) {
-        let node = announcement.node_id.clone();
-        tracing::info!(%node, incarnation = announcement.incarnation.0, "worker connected");
+    fn attach(&mut self, now: Millis, description: WorkerDescription, connection: u64, outbox: Outbox) {
+        let node = description.node.clone();
+        tracing::info!(%node, incarnation = description.incarnation.0, "worker connected");
         if let Some(old) = self.connections.get(&node)
-            && old.incarnation != announcement.incarnation
+            && old.incarnation != description.incarnation
         {
             let incarnation = old.incarnation;
             self.lose(now, node.clone(), incarnation);
         }
-        self.connections.insert(node, Connection::new(connection, announcement, outbox));
+        self.connections.insert(node, Connection::new(connection, description, outbox));
     }
 
     fn detach(&mut self, now: Millis, node: NodeId, incarnation: Incarnation, connection: u64) {
@@ -164,35 +164,39 @@ impl DispatchState {
         self.step(now, Event::WorkerDisconnected { node, incarnation });
     }
 
-    fn report(&mut self, now: Millis, node: NodeId, report: NodeReport) {
+    fn report(&mut self, now: Millis, node: NodeId, mut report: NodeReport) {
         let heard = SystemTime::now();
         let mut strangers = BTreeSet::new();
-        for (status, payload) in report.report.attempts.iter().zip(report.payloads) {
+        for status in &report.report.attempts {
             let query = status.attempt.task.query;
             let Some(execution) = self.executions.get_mut(&query) else {
                 strangers.insert(query);
                 continue;
             };
-            if let Some(record) = payload.commit_record {
-                execution.reported_records.insert(record.attempt, record);
+            let details = report.details.remove(&status.attempt).unwrap_or_default();
+            if let AttemptStatus::Committed { winner, .. } = status.status {
+                match CommitRecord::decode(&details.commit_record, winner.output()) {
+                    Ok(record) => {
+                        execution.reported_records.insert(winner, record);
+                    }
+                    Err(error) => tracing::error!(%winner, %error, "a commit record cannot be read"),
+                }
             }
             let record = execution.attempts.entry(status.attempt).or_insert_with(|| AttemptRecord {
-                node: node.clone(),
                 is_running: true,
                 peak_memory_bytes: 0,
+                node: node.clone(),
                 stats: wire::AttemptStats::default(),
                 created: heard,
                 last_heard: heard,
             });
             record.is_running = status.status == AttemptStatus::Running;
             record.peak_memory_bytes = status.peak_memory_bytes;
-            record.stats = payload.stats;
+            record.stats = details.stats;
             record.last_heard = heard;
         }
         self.exorcise(&node, strangers);
-        if let Some(usage) = report.usage {
-            self.usage.insert(node.clone(), usage);
-        }
+        self.usage.insert(node.clone(), report.usage);
         self.step(now, Event::WorkerReported { node, report: report.report });
     }
 
@@ -268,7 +272,7 @@ impl DispatchState {
             execution.root.select(output, Arc::clone(&record));
         }
         if let Some(stage) = execution.stages.get_mut(task.stage.0 as usize) {
-            stage.outputs.insert(task.partition, (output, record));
+            stage.outputs.insert(task.partition, record);
         }
     }
 

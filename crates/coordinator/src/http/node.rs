@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use protocol::client::server_info::TRINO_VERSION;
 use serde_json::{Value, json};
 
 use super::{HttpState, Refusal};
-use crate::NODE_VERSION;
 use crate::services::Services;
 
 /// The resources.
@@ -27,7 +27,7 @@ async fn info(State(state): State<HttpState>) -> Json<Value> {
     Json(json!({
         "nodeId": node.node_id.as_str(),
         "state": "ACTIVE",
-        "nodeVersion": { "version": NODE_VERSION },
+        "nodeVersion": { "version": TRINO_VERSION },
         "environment": node.environment,
         "coordinator": true,
         "coordinatorId": node.coordinator_id,
@@ -53,7 +53,7 @@ async fn status(State(state): State<HttpState>) -> Json<Value> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Json(json!({
         "nodeId": node.node_id.as_str(),
-        "nodeVersion": { "version": NODE_VERSION },
+        "nodeVersion": { "version": TRINO_VERSION },
         "environment": node.environment,
         "coordinator": true,
         "uptime": node.uptime(),

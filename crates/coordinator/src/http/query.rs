@@ -11,12 +11,13 @@ use axum::{Json, Router};
 use base::{Error, ErrorCode};
 use chrono::{DateTime, Utc};
 use protocol::client::QueryError;
+use protocol::client::succinct::succinct_duration;
 use scheduler::AttemptState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{HttpState, Refusal};
-use crate::query::{AttemptProgress, Query, QueryProgress, trino_duration};
+use crate::query::{AttemptProgress, Query, QueryProgress};
 use crate::services::Services;
 
 /// The resources.
@@ -61,7 +62,7 @@ fn summary(query: &Query) -> Value {
     let stats = progress.statement_stats(query);
     let client = &query.client;
     let at = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-    let millis = |count: u64| trino_duration(base::Duration::millis(count));
+    let millis = |count: u64| succinct_duration(base::Duration::millis(count));
     json!({
         "queryId": query.id.to_string(),
         "session": {

@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use protocol::client::{Column, QueryError, QueryResults, headers};
+use protocol::client::{Column, HeaderPrefix, QueryError, QueryResults, SessionUpdate};
 use serde_json::value::RawValue;
 
 use super::base_uri::BaseUri;
-use crate::query::{Page, Query, QueryStatus, SessionChange};
+use crate::query::{Page, Query, QueryStatus};
 
 /// The document of a page, with the headers that tell the client what to change in its session.
 pub fn respond(base: &BaseUri, query: &Query, page: &Page, next_uri: Option<String>) -> Response {
@@ -20,12 +20,12 @@ pub fn respond(base: &BaseUri, query: &Query, page: &Page, next_uri: Option<Stri
         columns: columns(query, &status),
         data: page.data.as_deref().and_then(|data| RawValue::from_string(data.to_string()).ok()),
         stats: query.progress().statement_stats(query),
-        error: status.error.as_ref().map(QueryError::of),
+        error: status.error.as_ref().map(QueryError::from),
         warnings: Vec::new(),
         update_type: status.update_type.map(str::to_string),
         update_count: None,
     };
-    (session_headers(&status.session_changes), Json(results)).into_response()
+    (session_headers(&status.session_update, &query.client.prefix), Json(results)).into_response()
 }
 
 fn columns(query: &Query, status: &QueryStatus) -> Option<Vec<Column>> {
@@ -33,33 +33,17 @@ fn columns(query: &Query, status: &QueryStatus) -> Option<Vec<Column>> {
     Some(
         columns
             .iter()
-            .map(|column| Column::new(&column.name, &column.column_type, &query.client.capabilities))
+            .map(|column| Column::new(&column.name, &column.column_type, query.client.capabilities))
             .collect(),
     )
 }
 
-fn session_headers(changes: &[SessionChange]) -> HeaderMap {
+fn session_headers(update: &SessionUpdate, prefix: &HeaderPrefix) -> HeaderMap {
     let mut map = HeaderMap::new();
-    let mut add = |name: &str, value: String| {
+    for (name, value) in update.to_headers(prefix) {
         // Names are constants, and every value is encoded so that it fits a header.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             map.append(name, value);
-        }
-    };
-    for change in changes {
-        match change {
-            SessionChange::Catalog(catalog) => add(headers::SET_CATALOG, catalog.clone()),
-            SessionChange::Schema(schema) => add(headers::SET_SCHEMA, schema.clone()),
-            SessionChange::Set(name, value) => add(headers::SET_SESSION, headers::set_session(name, value)),
-            SessionChange::Reset(name) => add(headers::CLEAR_SESSION, name.clone()),
-            SessionChange::AddPrepared(name, text) => {
-                add(headers::ADDED_PREPARE, headers::added_prepare(name, text));
-            }
-            SessionChange::DropPrepared(name) => {
-                add(headers::DEALLOCATED_PREPARE, headers::deallocated_prepare(name));
-            }
-            SessionChange::StartTransaction(id) => add(headers::STARTED_TRANSACTION_ID, id.clone()),
-            SessionChange::EndTransaction => add(headers::CLEAR_TRANSACTION_ID, "true".to_string()),
         }
     }
     map

@@ -63,7 +63,7 @@ fn client_context(headers: &HeaderMap) -> Result<ClientContext, Refusal> {
             .map_err(|_| Refusal::bad_request(format!("header {name} is not UTF-8")))?;
         texts.push((name.as_str(), value));
     }
-    ClientContext::from_headers(texts).map_err(|error| Refusal::bad_request(error.to_string()))
+    ClientContext::from_headers(texts, None, None).map_err(|error| Refusal::bad_request(error.to_string()))
 }
 
 async fn queued(

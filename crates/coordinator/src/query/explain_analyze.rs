@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use base::{Error, Result};
+use base::{DataSize, Duration, Error, Result};
+use protocol::client::succinct::{succinct_data_size, succinct_duration};
 
-use super::limits::trino_duration;
 use super::progress::{QueryProgress, StageProgress};
 use super::run::submit;
 use super::{Query, QueryState};
@@ -43,13 +43,13 @@ fn summary(query: &Query, progress: &QueryProgress) -> String {
     let status = query.status();
     let attempts: u32 = progress.stages.iter().map(|stage| stage.attempts).sum();
     let tasks: u32 = progress.stages.iter().map(|stage| stage.tasks).sum();
-    let elapsed = base::Duration(u64::try_from(status.times.created_at.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let elapsed = Duration(u64::try_from(status.times.created_at.elapsed().as_nanos()).unwrap_or(u64::MAX));
     format!(
         "Query {}: {} stages, {tasks} tasks, {attempts} attempts on {} nodes in {}, peak memory {}\n\n",
         query.id,
         progress.stages.len(),
         progress.nodes.len(),
-        trino_duration(elapsed),
+        succinct_duration(elapsed),
         size(progress.peak_memory_bytes),
     )
 }
@@ -68,8 +68,8 @@ fn stage_lines(stage: &StageProgress) -> Vec<String> {
         ),
         format!(
             "CPU: {}, wall: {}, scanned: {} rows ({}), exchange input: {}",
-            trino_duration(base::Duration(work.cpu_nanos)),
-            trino_duration(base::Duration(work.wall_nanos)),
+            succinct_duration(Duration(work.cpu_nanos)),
+            succinct_duration(Duration(work.wall_nanos)),
             work.scanned_rows,
             size(work.scanned_bytes),
             size(work.exchange_input_bytes)
@@ -94,8 +94,8 @@ async fn operator_lines(services: &Services, query: &Query) -> Result<Vec<Vec<St
             let execution = state.execution(&id)?;
             let stages = execution.stages.iter().map(|stage| {
                 let mut totals: Vec<(u64, u64)> = Vec::new();
-                for (_, record) in stage.outputs.values() {
-                    let Some(attempt) = execution.attempts.get(&record.attempt) else { continue };
+                for record in stage.outputs.values() {
+                    let Some(attempt) = execution.attempts.get(&record.attempt()) else { continue };
                     totals.resize(totals.len().max(attempt.stats.operators.len()), (0, 0));
                     for (total, operator) in totals.iter_mut().zip(&attempt.stats.operators) {
                         total.0 += operator.output_rows;
@@ -109,17 +109,11 @@ async fn operator_lines(services: &Services, query: &Query) -> Result<Vec<Vec<St
         .await?
         .ok_or_else(|| Error::internal("the query was forgotten before it was explained"))?;
     let line = |(rows, nanos): (u64, u64)| {
-        format!("Output: {rows} rows, CPU: {}", trino_duration(base::Duration(nanos)))
+        format!("Output: {rows} rows, CPU: {}", succinct_duration(Duration(nanos)))
     };
     Ok(totals.into_iter().map(|stage| stage.into_iter().map(line).collect()).collect())
 }
 
-/// A size with two digits after the point in the largest unit it fills, as Trino writes it.
 fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 5] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)];
-    let (unit, unit_bytes) = UNITS.into_iter().find(|(_, unit)| bytes >= *unit).unwrap_or(("B", 1));
-    match unit_bytes {
-        1 => format!("{bytes}B"),
-        _ => format!("{:.2}{unit}", bytes as f64 / unit_bytes as f64),
-    }
+    succinct_data_size(DataSize(bytes))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base::{Error, ErrorCode};
 use chrono::{DateTime, Utc};
+use protocol::client::succinct::succinct_duration;
 
 use super::Query;
 
@@ -40,17 +41,8 @@ async fn wait(limit: Option<base::Duration>) -> base::Duration {
 }
 
 fn exceeded(which: &str, limit: base::Duration) -> Error {
-    let text = format!("Query exceeded the {which} limit of {}", trino_duration(limit));
+    let text = format!("Query exceeded the {which} limit of {}", succinct_duration(limit));
     Error::new(ErrorCode::EXCEEDED_TIME_LIMIT, text)
-}
-
-/// A duration with two digits after the point in the largest unit it fills, as Trino writes it.
-pub fn trino_duration(length: base::Duration) -> String {
-    const UNITS: [(&str, f64); 7] =
-        [("d", 86400e9), ("h", 3600e9), ("m", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0)];
-    let nanos = length.0 as f64;
-    let (unit, size) = UNITS.into_iter().find(|(_, size)| nanos >= *size).unwrap_or(("ns", 1.0));
-    format!("{:.2}{unit}", nanos / size)
 }
 
 /// The error of a query whose client went away, if it did: it was not heard of for `timeout`.
@@ -68,18 +60,6 @@ pub fn abandoned(query: &Arc<Query>, timeout: Duration) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_as_in_trino() {
-        for (length, text) in [
-            (base::Duration::minutes(5), "5.00m"),
-            (base::Duration::millis(1500), "1.50s"),
-            (base::Duration::millis(20), "20.00ms"),
-            (base::Duration(0), "0.00ns"),
-        ] {
-            assert_eq!(trino_duration(length), text);
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn the_shorter_limit_is_the_one_that_is_told() {

@@ -13,19 +13,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
 use base::{Error, ErrorCode, QueryId};
-use protocol::client::ClientContext;
+use protocol::client::{ClientContext, SessionUpdate};
 use sql::OutputColumn;
 use tokio::sync::watch;
 
 use crate::dispatch::RootOutput;
 use crate::slug::Slug;
 
-pub use limits::{abandoned, trino_duration};
+pub use limits::abandoned;
 pub use pages::{Page, PageError, Pages};
 pub use progress::{AttemptProgress, QueryProgress};
 pub use registry::QueryRegistry;
 pub use run::run;
-pub use state::{QueryState, QueryStatus, SessionChange};
+pub use state::{QueryState, QueryStatus};
 
 /// A query that was accepted.
 pub struct Query {
@@ -130,10 +130,10 @@ impl Query {
     }
 
     /// What kind of statement it is, and what the client is to change in its session.
-    pub fn set_update(&self, update_type: Option<&'static str>, session_changes: Vec<SessionChange>) {
+    pub fn set_update(&self, update_type: Option<&'static str>, session_update: SessionUpdate) {
         let mut status = lock(&self.status);
         status.update_type = update_type;
-        status.session_changes = session_changes;
+        status.session_update = session_update;
     }
 
     /// Where the scheduler tells of it, once it was handed over.

@@ -11,13 +11,8 @@ use arrow::array::RecordBatch;
 use base::{Error, Result};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use types::ClientCapabilities;
-use types::json::RowEncoder;
-
-/// How large the text of a page's rows may grow before the page is full.
-const PAGE_BYTES_TARGET: usize = 1 << 20;
-/// How many rows are encoded between two looks at the size of the page.
-const STRIDE_ROW_COUNT: usize = 256;
+use types::json::PAGE_TARGET_BYTES;
+use types::{BatchRows, JsonRows, RowEncoder};
 
 /// Where rows come from.
 #[derive(Debug)]
@@ -51,7 +46,7 @@ pub enum PageError {
 pub struct Pages {
     source: Option<PageSource>,
     /// A batch of which some rows were delivered, and how many.
-    partial: Option<(RecordBatch, usize)>,
+    partial: Option<(BatchRows, usize)>,
     encoder: Option<RowEncoder>,
     drained: bool,
     /// The token of the page that is kept, and the page.
@@ -107,11 +102,15 @@ impl Pages {
 
     /// Makes the page of that token, with rows that are there before the deadline, and keeps it.
     pub async fn make(&mut self, token: u64, deadline: Instant) -> Result<Page> {
-        let mut rows = String::new();
-        while rows.len() < PAGE_BYTES_TARGET && !self.drained {
+        let mut rows = JsonRows::new();
+        while rows.size_bytes() < PAGE_TARGET_BYTES && !self.drained {
             if self.partial.is_none() {
                 match self.next_batch(rows.is_empty().then_some(deadline)).await? {
-                    ControlFlow::Continue(Some(batch)) => self.partial = Some((batch, 0)),
+                    ControlFlow::Continue(Some(batch)) => {
+                        let encoder = self.encoder.as_ref();
+                        let encoder = encoder.ok_or_else(|| Error::internal("rows without an encoder"))?;
+                        self.partial = Some((encoder.rows(&batch)?, 0));
+                    }
                     ControlFlow::Continue(None) => break,
                     ControlFlow::Break(()) => {
                         self.drained = true;
@@ -119,12 +118,12 @@ impl Pages {
                     }
                 }
             }
-            self.encode_partial(&mut rows)?;
+            if let Some((batch, at)) = self.partial.take() {
+                let next = rows.push(&batch, at, PAGE_TARGET_BYTES);
+                self.partial = (next < batch.count()).then_some((batch, next));
+            }
         }
-        let data = (!rows.is_empty()).then(|| {
-            rows.push(']');
-            Arc::from(rows)
-        });
+        let data = (!rows.is_empty()).then(|| Arc::from(rows.finish()));
         let page = Page { data, is_last: self.drained };
         self.kept = Some((token, page.clone()));
         Ok(page)
@@ -152,28 +151,4 @@ impl Pages {
             None => Ok(ControlFlow::Break(())),
         }
     }
-
-    /// Writes rows of the partial batch until it is used up or the page is full.
-    fn encode_partial(&mut self, rows: &mut String) -> Result<()> {
-        let Some((batch, mut at)) = self.partial.take() else { return Ok(()) };
-        let encoder = self.encoder.as_ref().ok_or_else(|| Error::internal("rows without an encoder"))?;
-        let encoded = encoder.batch(&batch)?;
-        while at < batch.num_rows() && rows.len() < PAGE_BYTES_TARGET {
-            let end = batch.num_rows().min(at + STRIDE_ROW_COUNT);
-            for row in at..end {
-                rows.push(if rows.is_empty() { '[' } else { ',' });
-                encoded.write_row(row, rows);
-            }
-            at = end;
-        }
-        if at < batch.num_rows() {
-            self.partial = Some((batch, at));
-        }
-        Ok(())
-    }
-}
-
-/// What the client that asked can read.
-pub fn capabilities(of: &protocol::client::ClientContext) -> ClientCapabilities {
-    of.capabilities.clone()
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use base::{Error, Result};
-use futures::StreamExt;
 use sql::{AnalyzedQuery, Explain, OutputColumn, Statement};
 use tokio::sync::mpsc;
 use types::json::RowEncoder;
 
 use super::explain_analyze::explain_analyze;
 use super::limits::TimeLimits;
-use super::pages::{PageSource, capabilities};
+use super::pages::PageSource;
 use super::progress::QueryProgress;
 use super::{Query, QueryState};
 use crate::dispatch::{NextOutput, RootOutput};
@@ -122,8 +121,8 @@ async fn read_result(
 ) {
     let mut partition = 0;
     loop {
-        let (output, record) = match root.next(partition).await {
-            Ok(NextOutput::Output(output, record)) => (output, record),
+        let record = match root.next(partition).await {
+            Ok(NextOutput::Output(record)) => record,
             Ok(NextOutput::End) => return,
             Err(error) => {
                 // A client that is gone needs no error.
@@ -131,8 +130,8 @@ async fn read_result(
                 return;
             }
         };
-        let mut rows = services.exchange.read_output(&record, output, Arc::clone(&schema));
-        while let Some(batch) = rows.next().await {
+        let mut rows = services.exchange.open_output(&record, Arc::clone(&schema), &services.exchange.options().read());
+        while let Some(batch) = rows.next_batch().await.transpose() {
             let failed = batch.is_err();
             if batches.send(batch).await.is_err() || failed {
                 return;
@@ -144,7 +143,7 @@ async fn read_result(
 
 /// Gives the client rows that are all here.
 async fn deliver(query: &Arc<Query>, result: StatementResult) -> Result<()> {
-    query.set_update(result.update_type, result.session_changes);
+    query.set_update(result.update_type, result.session_update);
     set_result(query, result.columns, PageSource::Rows(VecDeque::from(result.rows))).await;
     query.advance(QueryState::Finishing);
     Ok(())
@@ -152,7 +151,7 @@ async fn deliver(query: &Arc<Query>, result: StatementResult) -> Result<()> {
 
 async fn set_result(query: &Arc<Query>, columns: Vec<OutputColumn>, source: PageSource) {
     let types = columns.iter().map(|column| column.column_type.clone()).collect();
-    let encoder = RowEncoder::new(types, capabilities(&query.client));
+    let encoder = RowEncoder::new(types, query.client.capabilities);
     query.pages.lock().await.set_source(source, encoder);
     query.set_columns(columns);
 }

@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use base::Error;
+use protocol::client::SessionUpdate;
 use sql::OutputColumn;
 
 /// The states of a query, in their order. The last two are final.
@@ -42,27 +43,6 @@ impl QueryState {
     pub fn is_final(self) -> bool {
         matches!(self, QueryState::Finished | QueryState::Failed)
     }
-}
-
-/// What a client is to change in its session, told in the headers of every later page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionChange {
-    /// `USE`
-    Catalog(String),
-    /// `USE`
-    Schema(String),
-    /// `SET SESSION`
-    Set(String, String),
-    /// `RESET SESSION`
-    Reset(String),
-    /// `PREPARE`
-    AddPrepared(String, String),
-    /// `DEALLOCATE PREPARE`
-    DropPrepared(String),
-    /// `START TRANSACTION`
-    StartTransaction(String),
-    /// `COMMIT`, `ROLLBACK`
-    EndTransaction,
 }
 
 /// When things happened to a query.
@@ -117,7 +97,7 @@ pub struct QueryStatus {
     /// What kind of statement it is, if it is not a query for rows.
     pub update_type: Option<&'static str>,
     /// What the client is to change in its session.
-    pub session_changes: Vec<SessionChange>,
+    pub session_update: SessionUpdate,
 }
 
 impl QueryStatus {
@@ -129,7 +109,7 @@ impl QueryStatus {
             times: QueryTimes::now(),
             columns: None,
             update_type: None,
-            session_changes: Vec::new(),
+            session_update: SessionUpdate::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base::{Error, ErrorCode, Result};
 use connector::{ColumnMetadata, NewTable};
+use protocol::client::SessionUpdate;
 use sql::{Metadata, Property, SchemaName, Statement, TableName};
 
 use super::{StatementContext, StatementResult};
@@ -23,7 +24,7 @@ pub async fn execute(
             let connector = connector.ok_or_else(|| catalog_not_found(&name.catalog).at(*location))?;
             if services.metadata.schema_exists(&name).await? {
                 if *if_not_exists {
-                    return Ok(StatementResult::update(statement, Vec::new()));
+                    return Ok(StatementResult::update(statement, SessionUpdate::default()));
                 }
                 let text = format!("Schema '{name}' already exists");
                 return Err(Error::new(ErrorCode::SCHEMA_ALREADY_EXISTS, text).at(*location));
@@ -37,7 +38,7 @@ pub async fn execute(
             let exists = connector.is_some() && services.metadata.schema_exists(&name).await?;
             let Some(connector) = connector.filter(|_| exists) else {
                 if *if_exists {
-                    return Ok(StatementResult::update(statement, Vec::new()));
+                    return Ok(StatementResult::update(statement, SessionUpdate::default()));
                 }
                 let text = format!("Schema '{name}' does not exist");
                 return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(*location));
@@ -55,7 +56,7 @@ pub async fn execute(
             let connector = connector.ok_or_else(|| catalog_not_found(&name.catalog).at(*location))?;
             if services.metadata.table(&name).await?.is_some() {
                 if *if_not_exists {
-                    return Ok(StatementResult::update(statement, Vec::new()));
+                    return Ok(StatementResult::update(statement, SessionUpdate::default()));
                 }
                 let text = format!("Table '{name}' already exists");
                 return Err(Error::new(ErrorCode::TABLE_ALREADY_EXISTS, text).at(*location));
@@ -96,7 +97,7 @@ pub async fn execute(
             let exists = services.metadata.table(&name).await?.is_some();
             let Some(connector) = services.catalogs.get(&name.catalog).filter(|_| exists) else {
                 if *if_exists {
-                    return Ok(StatementResult::update(statement, Vec::new()));
+                    return Ok(StatementResult::update(statement, SessionUpdate::default()));
                 }
                 let text = format!("Table '{name}' does not exist");
                 return Err(Error::new(ErrorCode::TABLE_NOT_FOUND, text).at(*location));
@@ -105,7 +106,7 @@ pub async fn execute(
         }
         _ => return Err(Error::internal("the statement defines nothing")),
     }
-    Ok(StatementResult::update(statement, Vec::new()))
+    Ok(StatementResult::update(statement, SessionUpdate::default()))
 }
 
 /// The properties of `WITH (…)` as texts; those that are `DEFAULT` or NULL are left out.
@@ -121,7 +122,7 @@ fn evaluate(
             return Err(Error::new(ErrorCode::DUPLICATE_PROPERTY, text).at(property.location));
         }
         let Some(value) = &property.value else { continue };
-        if let Some(value) = services.analyzer.evaluate(value, &context.session)? {
+        if let Some(value) = value.evaluate(services.analyzer.functions(), &context.session)? {
             evaluated.push((property.name.clone(), value));
         }
     }

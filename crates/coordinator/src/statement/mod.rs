@@ -7,17 +7,18 @@ mod prepared;
 mod session;
 mod show;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use base::{Error, Result};
 use config::SessionSettings;
+use protocol::client::server_info::TRINO_VERSION;
+use protocol::client::{ClientContext, SessionUpdate};
 use sql::{OutputColumn, SessionContext, Statement};
 use types::Type;
 
 use crate::catalog::rows::{Cell, Column, ColumnKind, record_batch};
-use crate::query::{Query, SessionChange};
+use crate::query::Query;
 use crate::services::Services;
 
 pub use explain::QUERY_PLAN;
@@ -29,14 +30,8 @@ pub struct StatementContext {
     pub session: SessionContext,
     /// The session properties as they are in force.
     pub settings: SessionSettings,
-    /// The session properties as the client sent them.
-    pub session_properties: BTreeMap<String, String>,
-    /// The prepared statements of the client, by name in lower case.
-    pub prepared: BTreeMap<String, String>,
-    /// The transaction the client says it is in.
-    pub transaction: Option<String>,
-    /// Whether the client knows of transactions.
-    pub knows_transactions: bool,
+    /// What the client told of its session.
+    pub client: ClientContext,
 }
 
 /// What a statement gives.
@@ -49,7 +44,7 @@ pub struct StatementResult {
     /// What kind of statement it was, if it is not one for rows.
     pub update_type: Option<&'static str>,
     /// What the client is to change in its session.
-    pub session_changes: Vec<SessionChange>,
+    pub session_update: SessionUpdate,
 }
 
 impl StatementContext {
@@ -57,7 +52,7 @@ impl StatementContext {
     pub fn of(services: &Services, query: &Query) -> Result<Self> {
         let client = &query.client;
         let status = query.status();
-        let settings = SessionSettings::resolve(&services.config, &client.session_properties)?;
+        let settings = SessionSettings::resolve(&services.config, &client.system_properties)?;
         let since_epoch =
             status.times.created.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(StatementContext {
@@ -67,13 +62,10 @@ impl StatementContext {
                 user: client.user.clone(),
                 time_zone: settings.time_zone_id.clone().or(client.time_zone.clone()).unwrap_or("UTC".into()),
                 start_time_millis: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
-                version: crate::NODE_VERSION.to_string(),
+                version: TRINO_VERSION.to_string(),
             },
             settings,
-            session_properties: client.session_properties.clone(),
-            prepared: client.prepared_statements.clone(),
-            transaction: client.transaction_id.clone(),
-            knows_transactions: client.supports_transactions,
+            client: client.clone(),
         })
     }
 }
@@ -104,10 +96,10 @@ impl StatementResult {
     }
 
     /// No rows, but changes of the session.
-    pub fn update(statement: &Statement, session_changes: Vec<SessionChange>) -> Self {
+    pub fn update(statement: &Statement, session_update: SessionUpdate) -> Self {
         StatementResult {
             update_type: statement.update_type(),
-            session_changes,
+            session_update,
             ..StatementResult::default()
         }
     }

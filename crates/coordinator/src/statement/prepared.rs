@@ -4,7 +4,7 @@ use base::{Error, ErrorCode, ErrorLocation, Result};
 use sql::Statement;
 
 use super::{StatementContext, StatementResult};
-use crate::query::SessionChange;
+use protocol::client::SessionUpdate;
 
 /// The statement of a text, with `EXECUTE` replaced by what it executes.
 pub fn resolve(context: &StatementContext, text: &str) -> Result<Statement> {
@@ -19,20 +19,23 @@ pub fn resolve(context: &StatementContext, text: &str) -> Result<Statement> {
 
 /// The text of a prepared statement.
 pub fn find<'a>(context: &'a StatementContext, name: &str, location: ErrorLocation) -> Result<&'a str> {
-    context.prepared.get(name).map(String::as_str).ok_or_else(|| {
+    context.client.prepared_statements.get(name).map(String::as_str).ok_or_else(|| {
         Error::new(ErrorCode::NOT_FOUND, format!("Prepared statement not found: {name}")).at(location)
     })
 }
 
 /// Tells the client what to keep and what to drop.
 pub fn execute(context: &StatementContext, statement: &Statement) -> Result<StatementResult> {
-    let change = match statement {
-        Statement::Prepare { name, text, .. } => SessionChange::AddPrepared(name.clone(), text.clone()),
+    let mut update = SessionUpdate::default();
+    match statement {
+        Statement::Prepare { name, text, .. } => {
+            update.added_prepare.insert(name.clone(), text.clone());
+        }
         Statement::Deallocate { name, location } => {
             find(context, name, *location)?;
-            SessionChange::DropPrepared(name.clone())
+            update.deallocated_prepare.insert(name.clone());
         }
         _ => return Err(Error::internal("the statement is not about prepared statements")),
-    };
-    Ok(StatementResult::update(statement, vec![change]))
+    }
+    Ok(StatementResult::update(statement, update))
 }

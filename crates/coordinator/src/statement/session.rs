@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use base::{Error, ErrorCode, Result};
 use config::SessionPropertyTable;
+use protocol::client::{ClientTransaction, SessionUpdate};
 use rand::Rng;
 use sql::{Metadata, SchemaName, Statement};
 
 use super::{StatementContext, StatementResult};
 use crate::catalog::catalog_not_found;
-use crate::query::SessionChange;
 use crate::services::Services;
 
 const TIME_ZONE_PROPERTY: &str = "time_zone_id";
@@ -20,7 +20,8 @@ pub async fn execute(
     context: &StatementContext,
     statement: &Statement,
 ) -> Result<StatementResult> {
-    let changes = match statement {
+    let mut update = SessionUpdate::default();
+    match statement {
         Statement::Use { catalog, schema, location } => {
             let name = catalog.clone().or_else(|| context.session.catalog.clone()).ok_or_else(|| {
                 let text = "Catalog must be specified when session catalog is not set";
@@ -34,55 +35,59 @@ pub async fn execute(
                 let text = format!("Schema does not exist: {full}");
                 return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(*location));
             }
-            vec![SessionChange::Catalog(full.catalog), SessionChange::Schema(full.schema)]
+            update.set_catalog = Some(full.catalog);
+            update.set_schema = Some(full.schema);
         }
         Statement::SetSession { name, value } => {
             let property = name.to_string();
-            let value = services.analyzer.evaluate(value, &context.session)?;
+            let value = value.evaluate(services.analyzer.functions(), &context.session)?;
             let value = value.ok_or_else(|| {
                 Error::new(ErrorCode::INVALID_SESSION_PROPERTY, "Session property value must not be null")
             })?;
             let value = SessionPropertyTable::new(&services.config)
                 .validate(&property, &value)
                 .map_err(|error| error.at(name.location))?;
-            vec![SessionChange::Set(property, value)]
+            update.set_session.insert(property, value);
         }
         Statement::ResetSession { name } => {
             let property = name.to_string();
-            if !SessionPropertyTable::new(&services.config).contains(&property) {
+            if SessionPropertyTable::new(&services.config).get(&property).is_none() {
                 let text = format!("Session property '{property}' does not exist");
                 return Err(Error::new(ErrorCode::INVALID_SESSION_PROPERTY, text).at(name.location));
             }
-            vec![SessionChange::Reset(property)]
+            update.clear_session.insert(property);
         }
         Statement::SetTimeZone { zone } => match zone {
-            None => vec![SessionChange::Reset(TIME_ZONE_PROPERTY.into())],
+            None => {
+                update.clear_session.insert(TIME_ZONE_PROPERTY.into());
+            }
             Some(zone) => {
-                let zone = services.analyzer.evaluate(zone, &context.session)?.unwrap_or_default();
+                let zone = zone.evaluate(services.analyzer.functions(), &context.session)?.unwrap_or_default();
                 let zone = SessionPropertyTable::new(&services.config).validate(TIME_ZONE_PROPERTY, &zone)?;
-                vec![SessionChange::Set(TIME_ZONE_PROPERTY.into(), zone)]
+                update.set_session.insert(TIME_ZONE_PROPERTY.into(), zone);
             }
         },
         Statement::StartTransaction { .. } => {
-            if !context.knows_transactions {
-                let text = "Client does not support transactions";
-                return Err(Error::new(ErrorCode::INCOMPATIBLE_CLIENT, text));
+            match context.client.transaction {
+                ClientTransaction::Unsupported => {
+                    let text = "Client does not support transactions";
+                    return Err(Error::new(ErrorCode::INCOMPATIBLE_CLIENT, text));
+                }
+                ClientTransaction::Id(_) => {
+                    return Err(Error::not_supported("Nested transactions not supported"));
+                }
+                ClientTransaction::None => update.started_transaction_id = Some(random_id()),
             }
-            if context.transaction.is_some() {
-                let text = "Nested transactions not supported";
-                return Err(Error::not_supported(text));
-            }
-            vec![SessionChange::StartTransaction(random_id())]
         }
         Statement::Commit | Statement::Rollback => {
-            if context.transaction.is_none() {
+            if !matches!(context.client.transaction, ClientTransaction::Id(_)) {
                 return Err(Error::new(ErrorCode::NOT_IN_TRANSACTION, "No transaction in progress"));
             }
-            vec![SessionChange::EndTransaction]
+            update.clear_transaction_id = true;
         }
         _ => return Err(Error::internal("the statement is not about the session")),
-    };
-    Ok(StatementResult::update(statement, changes))
+    }
+    Ok(StatementResult::update(statement, update))
 }
 
 /// A random id in the form of a UUID.

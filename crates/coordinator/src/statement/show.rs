@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::{Error, ErrorCode, ErrorLocation, Result};
 use config::SessionPropertyTable;
 use connector::TableMetadata;
-use sql::{Functions, Like, LikePattern, Metadata, QualifiedName, SchemaName, TableName};
+use sql::{Like, LikePattern, Metadata, QualifiedName, SchemaName, TableName};
 
 use super::{StatementContext, StatementResult};
 use crate::catalog::catalog_not_found;
@@ -132,14 +132,13 @@ pub fn session(
 ) -> Result<StatementResult> {
     let filter = Filter::new(like)?;
     let rows = SessionPropertyTable::new(&services.config)
-        .rows()
+        .rows(&context.client.system_properties)
         .into_iter()
         .filter(|property| filter.wants(&property.name))
         .map(|property| {
-            let set = context.session_properties.get(&property.name).cloned();
             vec![
                 property.name.into(),
-                set.unwrap_or_else(|| property.default.clone()).into(),
+                property.value.into(),
                 property.default.into(),
                 property.type_name.into(),
                 property.description.into(),
@@ -159,9 +158,11 @@ pub fn session(
 }
 
 /// `SHOW FUNCTIONS`
-pub fn functions(_services: &Services, like: Option<&Like>) -> Result<StatementResult> {
+pub fn functions(services: &Services, like: Option<&Like>) -> Result<StatementResult> {
     let filter = Filter::new(like)?;
-    let rows = Functions::default()
+    let rows = services
+        .analyzer
+        .functions()
         .list()
         .into_iter()
         .filter(|function| filter.wants(&function.name))
@@ -170,7 +171,7 @@ pub fn functions(_services: &Services, like: Option<&Like>) -> Result<StatementR
                 function.name.into(),
                 function.return_type.into(),
                 function.argument_types.into(),
-                function.kind.to_string().into(),
+                function.kind.as_str().into(),
                 Cell::Boolean(function.deterministic),
                 function.description.into(),
             ]

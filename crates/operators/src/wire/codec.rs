@@ -38,7 +38,10 @@ impl PhysicalExtensionCodec for OperatorCodec {
             [input] => Ok(Arc::clone(input)),
             _ => Err(undecodable("a node has the wrong number of inputs")),
         };
-        let decode = Decode { context: &PhysicalPlanDecodeContext::new(context, self), converter };
+        let decode = Decode {
+            context: &PhysicalPlanDecodeContext::new(context, self),
+            converter,
+        };
         match NodeMessage::decode(bytes).map_err(undecodable)?.node {
             Some(Node::Scan(message)) => decode.scan(message),
             Some(Node::Exchange(message)) => decode.exchange(message),
@@ -63,9 +66,14 @@ impl PhysicalExtensionCodec for OperatorCodec {
         } else if let Some(limit) = node.downcast_ref::<WideLimit>() {
             Node::WideLimit(limit.message)
         } else {
-            return Err(DataFusionError::NotImplemented(format!("{} cannot be sent to a worker", node.name())));
+            return Err(DataFusionError::NotImplemented(format!(
+                "{} cannot be sent to a worker",
+                node.name()
+            )));
         };
-        NodeMessage { node: Some(message) }.encode(bytes).map_err(undecodable)
+        NodeMessage { node: Some(message) }
+            .encode(bytes)
+            .map_err(undecodable)
     }
 }
 
@@ -77,7 +85,9 @@ impl OperatorCodec {
     ) -> Result<ScanMessage> {
         let scan = node.scan();
         let Some(number) = node.number() else {
-            return Err(DataFusionError::Internal("a scan travels that is not part of a fragment".into()));
+            return Err(DataFusionError::Internal(
+                "a scan travels that is not part of a fragment".into(),
+            ));
         };
         let predicate = match &scan.predicate {
             Some(predicate) => Some(converter.physical_expr_to_proto(predicate, self)?.encode_to_vec()),
@@ -122,15 +132,28 @@ impl Decode<'_> {
         let predicate: Option<Arc<dyn PhysicalExpr>> = match &message.predicate {
             Some(predicate) => {
                 let node = protobuf::PhysicalExprNode::decode(predicate.as_slice()).map_err(undecodable)?;
-                Some(self.converter.proto_to_physical_expr(&node, &schema, self.context)?)
+                Some(
+                    self.converter
+                        .proto_to_physical_expr(&node, &schema, self.context)?,
+                )
             }
             None => None,
         };
         let statistics = Arc::new(Statistics::new_unknown(&schema));
         let table = TableHandle(Bytes::from(message.table));
-        let scan = Scan { table, schema, predicate, limit: message.limit };
-        let node =
-            SplitScanExec::new(message.catalog, message.table_name, scan, message.parallel, statistics);
+        let scan = Scan {
+            table,
+            schema,
+            predicate,
+            limit: message.limit,
+        };
+        let node = SplitScanExec::new(
+            message.catalog,
+            message.table_name,
+            scan,
+            message.parallel,
+            statistics,
+        );
         Ok(Arc::new(node.in_fragment(message.number)))
     }
 
@@ -141,8 +164,12 @@ impl Decode<'_> {
             .iter()
             .map(|sort| protobuf::PhysicalSortExprNode::decode(sort.as_slice()))
             .collect();
-        let sort_exprs =
-            parse_physical_sort_exprs(&sort_exprs.map_err(undecodable)?, self.context, &schema, self.converter)?;
+        let sort_exprs = parse_physical_sort_exprs(
+            &sort_exprs.map_err(undecodable)?,
+            self.context,
+            &schema,
+            self.converter,
+        )?;
         let source = ExchangeSourceExec::new(message.input, schema).with_rows_max(message.rows_max);
         Ok(Arc::new(match LexOrdering::new(sort_exprs) {
             Some(ordering) => source.with_ordering(ordering),

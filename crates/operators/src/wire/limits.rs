@@ -24,14 +24,15 @@ pub(super) struct WideLimit {
 
 /// The plan with its wide limits replaced by what can travel.
 pub(super) fn replace_wide_limits(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    Arc::clone(plan).transform_up(|node| {
-        let wide = wide_limit(&node)?;
-        Ok(match wide {
-            Some(wide) => Transformed::yes(Arc::new(wide) as Arc<dyn ExecutionPlan>),
-            None => Transformed::no(node),
+    Arc::clone(plan)
+        .transform_up(|node| {
+            let wide = wide_limit(&node)?;
+            Ok(match wide {
+                Some(wide) => Transformed::yes(Arc::new(wide) as Arc<dyn ExecutionPlan>),
+                None => Transformed::no(node),
+            })
         })
-    })
-    .data()
+        .data()
 }
 
 fn wide_limit(node: &Arc<dyn ExecutionPlan>) -> Result<Option<WideLimit>> {
@@ -41,22 +42,43 @@ fn wide_limit(node: &Arc<dyn ExecutionPlan>) -> Result<Option<WideLimit>> {
             return Ok(None);
         }
         let fetch = limit.fetch().map(|fetch| fetch as u64);
-        let message = WideLimitMessage { skip: limit.skip() as u64, fetch, global: true };
-        return Ok(Some(WideLimit { message, input: Arc::clone(limit.input()) }));
+        let message = WideLimitMessage {
+            skip: limit.skip() as u64,
+            fetch,
+            global: true,
+        };
+        return Ok(Some(WideLimit {
+            message,
+            input: Arc::clone(limit.input()),
+        }));
     }
     if let Some(limit) = node.downcast_ref::<LocalLimitExec>() {
         if !is_wide(limit.fetch()) {
             return Ok(None);
         }
-        let message = WideLimitMessage { skip: 0, fetch: Some(limit.fetch() as u64), global: false };
-        return Ok(Some(WideLimit { message, input: Arc::clone(limit.input()) }));
+        let message = WideLimitMessage {
+            skip: 0,
+            fetch: Some(limit.fetch() as u64),
+            global: false,
+        };
+        return Ok(Some(WideLimit {
+            message,
+            input: Arc::clone(limit.input()),
+        }));
     }
     if let Some(filter) = node.downcast_ref::<FilterExec>()
         && let Some(fetch) = filter.fetch().filter(|fetch| is_wide(*fetch))
         && let Some(unlimited) = filter.with_fetch(None)
     {
-        let message = WideLimitMessage { skip: 0, fetch: Some(fetch as u64), global: false };
-        return Ok(Some(WideLimit { message, input: unlimited }));
+        let message = WideLimitMessage {
+            skip: 0,
+            fetch: Some(fetch as u64),
+            global: false,
+        };
+        return Ok(Some(WideLimit {
+            message,
+            input: unlimited,
+        }));
     }
     Ok(None)
 }
@@ -100,14 +122,20 @@ impl ExecutionPlan for WideLimit {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(WideLimit { message: self.message, input: children.swap_remove(0) }))
+        Ok(Arc::new(WideLimit {
+            message: self.message,
+            input: children.swap_remove(0),
+        }))
     }
 
     fn with_new_children(
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(WideLimit { message: self.message, input: children.swap_remove(0) }))
+        Ok(Arc::new(WideLimit {
+            message: self.message,
+            input: children.swap_remove(0),
+        }))
     }
 
     fn apply_expressions(
@@ -118,6 +146,8 @@ impl ExecutionPlan for WideLimit {
     }
 
     fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        Err(DataFusionError::Internal("a limit ran in the form in which it travels".into()))
+        Err(DataFusionError::Internal(
+            "a limit ran in the form in which it travels".into(),
+        ))
     }
 }

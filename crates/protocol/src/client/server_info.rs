@@ -43,7 +43,9 @@ pub struct NodeVersion {
 impl NodeVersion {
     /// The version that the server speaks as.
     pub fn trino() -> Self {
-        NodeVersion { version: TRINO_VERSION.into() }
+        NodeVersion {
+            version: TRINO_VERSION.into(),
+        }
     }
 }
 

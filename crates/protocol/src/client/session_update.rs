@@ -98,7 +98,9 @@ impl SessionUpdate {
     ) -> SessionUpdate {
         let mut update = SessionUpdate::default();
         for (header, value) in headers {
-            let Some(header) = prefix.strip(header) else { continue };
+            let Some(header) = prefix.strip(header) else {
+                continue;
+            };
             let is = |name: &str| header.eq_ignore_ascii_case(name);
             let pair = || {
                 let (key, value) = value.split_once('=')?;
@@ -131,7 +133,8 @@ impl SessionUpdate {
             } else if is(name::SET_ORIGINAL_ROLES) {
                 update.set_original_roles.extend(role());
             } else if is(name::ADDED_PREPARE) {
-                let statement = pair().and_then(|(name, sql)| Some((url::decode(&name)?, decode_statement(sql)?)));
+                let statement =
+                    pair().and_then(|(name, sql)| Some((url::decode(&name)?, decode_statement(sql)?)));
                 update.added_prepare.extend(statement);
             } else if is(name::DEALLOCATED_PREPARE) {
                 update.deallocated_prepare.extend(url::decode(value));
@@ -187,9 +190,10 @@ impl ClientContext {
     fn properties_of(&mut self, property: &str) -> (&mut BTreeMap<String, String>, String) {
         match property.rsplit_once('.') {
             None => (&mut self.system_properties, property.to_owned()),
-            Some((catalog, property)) => {
-                (self.catalog_properties.entry(catalog.to_owned()).or_default(), property.to_owned())
-            }
+            Some((catalog, property)) => (
+                self.catalog_properties.entry(catalog.to_owned()).or_default(),
+                property.to_owned(),
+            ),
         }
     }
 }
@@ -199,7 +203,9 @@ mod tests {
     use super::*;
 
     fn read(headers: &[(String, String)]) -> SessionUpdate {
-        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         SessionUpdate::from_headers(pairs, &HeaderPrefix::default())
     }
 
@@ -213,7 +219,10 @@ mod tests {
             clear_session: BTreeSet::from(["c".into(), "hive.d".into()]),
             set_roles: BTreeMap::from([("system".into(), SelectedRole::Role("admin".into()))]),
             set_original_roles: BTreeMap::from([("system".into(), SelectedRole::None)]),
-            added_prepare: BTreeMap::from([("s 1".into(), "SELECT 1".into()), ("s2".into(), "y".repeat(4000))]),
+            added_prepare: BTreeMap::from([
+                ("s 1".into(), "SELECT 1".into()),
+                ("s2".into(), "y".repeat(4000)),
+            ]),
             deallocated_prepare: BTreeSet::from(["old one".into()]),
             started_transaction_id: Some("id".into()),
             clear_transaction_id: true,
@@ -243,13 +252,23 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_left_out() {
-        let headers = [("X-Trino-Set-Session", "no pair"), ("X-Trino-Set-Role", "a=b"), ("Set-Catalog", "c")];
-        assert_eq!(SessionUpdate::from_headers(headers, &HeaderPrefix::default()), SessionUpdate::default());
+        let headers = [
+            ("X-Trino-Set-Session", "no pair"),
+            ("X-Trino-Set-Role", "a=b"),
+            ("Set-Catalog", "c"),
+        ];
+        assert_eq!(
+            SessionUpdate::from_headers(headers, &HeaderPrefix::default()),
+            SessionUpdate::default()
+        );
     }
 
     #[test]
     fn a_client_takes_updates_over() {
-        let mut context = ClientContext { user: "alice".into(), ..Default::default() };
+        let mut context = ClientContext {
+            user: "alice".into(),
+            ..Default::default()
+        };
         context.apply(&SessionUpdate {
             set_catalog: Some("hive".into()),
             set_session: BTreeMap::from([("a".into(), "1".into()), ("hive.b".into(), "2".into())]),
@@ -257,7 +276,10 @@ mod tests {
             set_authorization_user: Some("bob".into()),
             ..Default::default()
         });
-        assert_eq!((context.user.as_str(), context.original_user.as_deref()), ("bob", Some("alice")));
+        assert_eq!(
+            (context.user.as_str(), context.original_user.as_deref()),
+            ("bob", Some("alice"))
+        );
         assert_eq!(context.catalog_properties["hive"]["b"], "2");
         context.apply(&SessionUpdate {
             clear_session: BTreeSet::from(["a".into(), "hive.b".into()]),

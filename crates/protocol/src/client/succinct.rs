@@ -4,11 +4,21 @@ use base::{DataSize, Duration};
 
 /// A length of time, in the largest unit that does not make it less than one.
 pub fn succinct_duration(length: Duration) -> String {
-    const UNITS: [(&str, f64); 7] =
-        [("d", 86_400e9), ("h", 3_600e9), ("m", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0)];
+    const UNITS: [(&str, f64); 7] = [
+        ("d", 86_400e9),
+        ("h", 3_600e9),
+        ("m", 60e9),
+        ("s", 1e9),
+        ("ms", 1e6),
+        ("us", 1e3),
+        ("ns", 1.0),
+    ];
     let nanos = length.0 as f64;
     // What would be rounded up to a whole unit counts as one.
-    let (unit, size) = UNITS.into_iter().find(|(_, size)| nanos / size > 0.9999).unwrap_or(("ns", 1.0));
+    let (unit, size) = UNITS
+        .into_iter()
+        .find(|(_, size)| nanos / size > 0.9999)
+        .unwrap_or(("ns", 1.0));
     format!("{:.2}{unit}", nanos / size)
 }
 
@@ -39,9 +49,14 @@ mod tests {
         ] {
             assert_eq!(succinct_duration(Duration(nanos)), expected);
         }
-        for (bytes, expected) in
-            [(0, "0B"), (1023, "1023B"), (1024, "1kB"), (1536, "1.50kB"), (12_897_484, "12.30MB"), (1 << 50, "1PB")]
-        {
+        for (bytes, expected) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1kB"),
+            (1536, "1.50kB"),
+            (12_897_484, "12.30MB"),
+            (1 << 50, "1PB"),
+        ] {
             assert_eq!(succinct_data_size(DataSize(bytes)), expected);
         }
     }

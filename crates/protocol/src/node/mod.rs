@@ -12,7 +12,11 @@ pub use authentication::{Proof, Purpose, SharedSecret};
 pub use report::{AttemptDetails, NodeReport};
 
 /// The generated messages, the client of the worker and the server of the coordinator.
-#[allow(missing_docs, clippy::all, reason = "generated from node.proto, where the comments are")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    reason = "generated from node.proto, where the comments are"
+)]
 pub mod wire {
     tonic::include_proto!("steadfast.node.v1");
 }
@@ -58,3 +62,6 @@ pub fn coordinator_server<T: wire::coordinator_server::Coordinator>(
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
+
+#[cfg(test)]
+mod stream_tests;

@@ -80,11 +80,12 @@ pub(super) fn typed(typed: &mut TypedString) -> Result<Option<Expr>> {
     }
 }
 
-/// Timestamps have milliseconds, microseconds or nanoseconds below.
+/// Timestamps have seconds, milliseconds, microseconds or nanoseconds below.
 fn timestamp_precision(text: &str) -> u64 {
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     match fraction.bytes().take_while(u8::is_ascii_digit).count() {
-        0..=3 => 3,
+        0 => 0,
+        1..=3 => 3,
         4..=6 => 6,
         _ => 9,
     }
@@ -115,7 +116,8 @@ pub(super) fn cast_type(data_type: &mut DataType) {
         DataType::Varbinary(None) => *data_type = DataType::Bytea,
         DataType::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             *precision = Some(match precision {
-                None | Some(0..=3) => 3,
+                Some(0) => 0,
+                None | Some(1..=3) => 3,
                 Some(4..=6) => 6,
                 Some(_) => 9,
             });

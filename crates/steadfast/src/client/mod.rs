@@ -1,14 +1,14 @@
 //! A client of the statement protocol, for Steadfast and Trino alike.
 
-mod session;
-
 use std::time::Duration;
 
-use protocol::client::{Column, QueryError, QueryResults, StatementStats};
+use protocol::client::{
+    ClientCapabilities, ClientContext, ClientTransaction, Column, QueryError, QueryResults, SessionUpdate,
+    StatementStats,
+};
+use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-
-pub use session::ClientSession;
 
 /// How often a request that a server could not answer is tried again.
 const ATTEMPT_COUNT_MAX: u32 = 20;
@@ -55,7 +55,7 @@ pub struct Client {
     http: reqwest::Client,
     server: String,
     /// The session, which statements change.
-    pub session: ClientSession,
+    pub session: ClientContext,
 }
 
 /// A page of a result.
@@ -96,7 +96,7 @@ pub struct QueryResult {
 
 impl Client {
     /// A client of the server at that address.
-    pub fn new(server: impl Into<String>, session: ClientSession) -> Self {
+    pub fn new(server: impl Into<String>, session: ClientContext) -> Self {
         let server = server.into().trim_end_matches('/').to_string();
         Client { http: reqwest::Client::new(), server, session }
     }
@@ -104,7 +104,7 @@ impl Client {
     /// Sends a statement.
     pub async fn start(&mut self, text: &str) -> Result<Statement<'_>, ClientError> {
         let request = self.http.post(format!("{}/v1/statement", self.server)).body(text.to_string());
-        let request = request.headers(self.session.headers());
+        let request = self.session.to_headers().into_iter().fold(request, |request, (name, value)| request.header(name, value));
         let first = self.page(request).await?;
         Ok(Statement { next_uri: first.next_uri.clone(), first: Some(first), client: self })
     }
@@ -131,7 +131,7 @@ impl Client {
 
     async fn page(&mut self, request: RequestBuilder) -> Result<QueryResults, ClientError> {
         let response = self.send(request).await?;
-        self.session.apply(response.headers());
+        self.session.apply(&session_update(&self.session, response.headers()));
         let body = self.body(response).await?;
         Ok(serde_json::from_slice(&body)?)
     }
@@ -181,6 +181,22 @@ impl Client {
     fn broken(&self, source: reqwest::Error) -> ClientError {
         ClientError::Connection { server: self.server.clone(), source }
     }
+}
+
+/// The session of a user who has set nothing.
+pub fn session(user: &str, source: &str) -> ClientContext {
+    ClientContext {
+        user: user.to_string(),
+        source: Some(source.to_string()),
+        capabilities: ClientCapabilities::ALL,
+        transaction: ClientTransaction::None,
+        ..ClientContext::default()
+    }
+}
+
+fn session_update(session: &ClientContext, headers: &HeaderMap) -> SessionUpdate {
+    let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    SessionUpdate::from_headers(headers, &session.prefix)
 }
 
 impl Statement<'_> {

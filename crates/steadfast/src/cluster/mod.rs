@@ -8,7 +8,7 @@ use std::time::Duration;
 use base::DataSize;
 
 use crate::Failure;
-use crate::client::{Client, ClientSession};
+use crate::client::{Client, session};
 pub use node_process::NodeProcess;
 
 /// How long a cluster may take until all its workers are there.
@@ -126,12 +126,7 @@ impl LocalCluster {
 
     /// A client of the coordinator.
     pub fn client(&self) -> Client {
-        let session = ClientSession {
-            user: "steadfast".into(),
-            source: "steadfast-local".into(),
-            ..ClientSession::default()
-        };
-        Client::new(self.address(), session)
+        Client::new(self.address(), session("steadfast", "steadfast-local"))
     }
 
     /// Kills a worker at once, by SIGKILL, and waits until it is dead.

@@ -5,19 +5,14 @@ use std::process::ExitCode;
 
 use crate::Failure;
 use crate::cli::{OutputFormat, RunOptions, SqlArguments, prompt, run, statements};
-use crate::client::{Client, ClientSession};
+use crate::client::{Client, session};
 
 /// Sends statements to a server.
 pub async fn sql(arguments: SqlArguments) -> Result<ExitCode, Failure> {
-    let session = ClientSession {
-        user: arguments.user,
-        source: arguments.source,
-        catalog: arguments.catalog,
-        schema: arguments.schema,
-        properties: arguments.session.into_iter().collect(),
-        ..ClientSession::default()
-    };
-    let mut client = Client::new(arguments.server, session);
+    let mut client = Client::new(arguments.server, session(&arguments.user, &arguments.source));
+    client.session.catalog = arguments.catalog;
+    client.session.schema = arguments.schema;
+    client.session.system_properties = arguments.session.into_iter().collect();
     let progress = arguments.progress || stderr().is_terminal();
     let text = match (arguments.execute, arguments.file) {
         (Some(text), _) => Some(text),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, LargeStringArray, StringArray, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, LargeStringArray, StringArray,
+    StringViewArray,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -45,18 +46,40 @@ enum Values {
     Bigint(ScalarBuffer<i64>),
     Real(ScalarBuffer<f32>),
     Double(ScalarBuffer<f64>),
-    Decimal { unscaled: ScalarBuffer<i128>, scale: u8 },
+    Decimal {
+        unscaled: ScalarBuffer<i128>,
+        scale: u8,
+    },
     Varchar(Strings),
-    Char { strings: Strings, length: usize },
+    Char {
+        strings: Strings,
+        length: usize,
+    },
     Varbinary(BinaryArray),
     Uuid(FixedSizeBinaryArray),
     Date(ScalarBuffer<i32>),
-    Time { values: ScalarBuffer<i64>, unit: TimeUnit, fraction: Fraction },
-    Timestamp { values: ScalarBuffer<i64>, unit: TimeUnit, fraction: Fraction, zone: Option<Zone> },
+    Time {
+        values: ScalarBuffer<i64>,
+        unit: TimeUnit,
+        fraction: Fraction,
+    },
+    Timestamp {
+        values: ScalarBuffer<i64>,
+        unit: TimeUnit,
+        fraction: Fraction,
+        zone: Option<Zone>,
+    },
     DayToSecond(ScalarBuffer<i64>),
     YearToMonth(ScalarBuffer<i32>),
-    Array { offsets: OffsetBuffer<i32>, elements: Box<Cells> },
-    Map { offsets: OffsetBuffer<i32>, keys: Box<Cells>, values: Box<Cells> },
+    Array {
+        offsets: OffsetBuffer<i32>,
+        elements: Box<Cells>,
+    },
+    Map {
+        offsets: OffsetBuffer<i32>,
+        keys: Box<Cells>,
+        values: Box<Cells>,
+    },
     Row(Vec<Cells>),
 }
 
@@ -89,7 +112,11 @@ impl Strings {
 
 impl Cells {
     /// Takes an Arrow array as a column of a type.
-    pub(super) fn new(column_type: &Type, array: &ArrayRef, capabilities: ClientCapabilities) -> Result<Cells> {
+    pub(super) fn new(
+        column_type: &Type,
+        array: &ArrayRef,
+        capabilities: ClientCapabilities,
+    ) -> Result<Cells> {
         let nested = |inner: &Type, array: &ArrayRef| Cells::new(inner, array, capabilities).map(Box::new);
         let fraction = |precision: &u8| Fraction::new(*precision, capabilities.parametric_datetime);
         let values = match (column_type, array.data_type()) {
@@ -101,28 +128,43 @@ impl Cells {
                 return Cells::new(column_type, &cast(array, plain.data_type())?, capabilities);
             }
             (Type::Boolean, DataType::Boolean) => Values::Boolean(array.as_boolean().values().clone()),
-            (Type::Tinyint, DataType::Int8) => Values::Tinyint(array.as_primitive::<Int8Type>().values().clone()),
+            (Type::Tinyint, DataType::Int8) => {
+                Values::Tinyint(array.as_primitive::<Int8Type>().values().clone())
+            }
             (Type::Smallint, DataType::Int16) => {
                 Values::Smallint(array.as_primitive::<Int16Type>().values().clone())
             }
             (Type::Integer, DataType::Int32) => {
                 Values::Integer(array.as_primitive::<Int32Type>().values().clone())
             }
-            (Type::Bigint, DataType::Int64) => Values::Bigint(array.as_primitive::<Int64Type>().values().clone()),
-            (Type::Real, DataType::Float32) => Values::Real(array.as_primitive::<Float32Type>().values().clone()),
+            (Type::Bigint, DataType::Int64) => {
+                Values::Bigint(array.as_primitive::<Int64Type>().values().clone())
+            }
+            (Type::Real, DataType::Float32) => {
+                Values::Real(array.as_primitive::<Float32Type>().values().clone())
+            }
             (Type::Double, DataType::Float64) => {
                 Values::Double(array.as_primitive::<Float64Type>().values().clone())
             }
-            (Type::Decimal { scale, .. }, DataType::Decimal128(_, stored)) if u8::try_from(*stored) == Ok(*scale) => {
+            (Type::Decimal { scale, .. }, DataType::Decimal128(_, stored))
+                if u8::try_from(*stored) == Ok(*scale) =>
+            {
                 let unscaled = array.as_primitive::<Decimal128Type>().values().clone();
-                Values::Decimal { unscaled, scale: *scale }
+                Values::Decimal {
+                    unscaled,
+                    scale: *scale,
+                }
             }
             (Type::Uuid, DataType::FixedSizeBinary(16)) => Values::Uuid(array.as_fixed_size_binary().clone()),
             (Type::Varbinary, DataType::Binary) => Values::Varbinary(array.as_binary::<i32>().clone()),
-            (Type::Date, DataType::Date32) => Values::Date(array.as_primitive::<Date32Type>().values().clone()),
-            (Type::Time { precision }, DataType::Time32(unit) | DataType::Time64(unit)) => {
-                Values::Time { values: time_ticks(array, *unit), unit: *unit, fraction: fraction(precision) }
+            (Type::Date, DataType::Date32) => {
+                Values::Date(array.as_primitive::<Date32Type>().values().clone())
             }
+            (Type::Time { precision }, DataType::Time32(unit) | DataType::Time64(unit)) => Values::Time {
+                values: time_ticks(array, *unit),
+                unit: *unit,
+                fraction: fraction(precision),
+            },
             (Type::Timestamp { precision }, DataType::Timestamp(unit, None)) => Values::Timestamp {
                 values: timestamp_ticks(array, *unit),
                 unit: *unit,
@@ -145,7 +187,10 @@ impl Cells {
             }
             (Type::Array(element), DataType::List(_)) => {
                 let list = array.as_list::<i32>();
-                Values::Array { offsets: list.offsets().clone(), elements: nested(element, list.values())? }
+                Values::Array {
+                    offsets: list.offsets().clone(),
+                    elements: nested(element, list.values())?,
+                }
             }
             (
                 Type::Array(_),
@@ -167,13 +212,17 @@ impl Cells {
             }
             (Type::Row(fields), DataType::Struct(stored)) if fields.len() == stored.len() => {
                 let columns = fields.iter().zip(array.as_struct().columns());
-                let columns = columns.map(|(field, array)| Cells::new(&field.field_type, array, capabilities));
+                let columns =
+                    columns.map(|(field, array)| Cells::new(&field.field_type, array, capabilities));
                 Values::Row(columns.collect::<Result<_>>()?)
             }
             (Type::Varchar { .. } | Type::Json | Type::Char { .. }, stored) => {
                 let strings = Strings::new(array).ok_or_else(|| not_carried(column_type, stored))?;
                 match column_type {
-                    Type::Char { length } => Values::Char { strings, length: *length as usize },
+                    Type::Char { length } => Values::Char {
+                        strings,
+                        length: *length as usize,
+                    },
                     _ => Values::Varchar(strings),
                 }
             }
@@ -182,7 +231,10 @@ impl Cells {
             }
             (_, stored) => return Err(not_carried(column_type, stored)),
         };
-        Ok(Cells { nulls: array.logical_nulls(), values })
+        Ok(Cells {
+            nulls: array.logical_nulls(),
+            values,
+        })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -210,8 +262,17 @@ impl Cells {
             Values::Varbinary(values) => write_base64(values.value(row), out),
             Values::Uuid(values) => write_uuid(values.value(row), out),
             Values::Date(values) => write_date(i64::from(values[row]), out),
-            Values::Time { values, unit, fraction } => write_time(values[row], *unit, *fraction, out),
-            Values::Timestamp { values, unit, fraction, zone } => {
+            Values::Time {
+                values,
+                unit,
+                fraction,
+            } => write_time(values[row], *unit, *fraction, out),
+            Values::Timestamp {
+                values,
+                unit,
+                fraction,
+                zone,
+            } => {
                 write_timestamp(values[row], *unit, *fraction, zone.as_ref(), out);
             }
             Values::DayToSecond(values) => write_day_to_second(values[row], out),
@@ -226,7 +287,11 @@ impl Cells {
                 }
                 out.push(']');
             }
-            Values::Map { offsets, keys, values } => {
+            Values::Map {
+                offsets,
+                keys,
+                values,
+            } => {
                 out.push('{');
                 for (at, entry) in range(offsets, row).enumerate() {
                     if at > 0 {
@@ -277,7 +342,10 @@ fn may_be_cast(column_type: &Type, stored: &DataType) -> bool {
         Type::Real | Type::Double => stored.is_floating(),
         Type::Decimal { .. } => stored.is_decimal(),
         Type::Varbinary => {
-            matches!(stored, DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
+            matches!(
+                stored,
+                DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+            )
         }
         Type::Date => *stored == DataType::Date64,
         _ => false,
@@ -285,7 +353,10 @@ fn may_be_cast(column_type: &Type, stored: &DataType) -> bool {
 }
 
 fn cast(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     cast_with_options(array, target, &options).map_err(|error| {
         let message = format!("Cannot return a value of {} as {target}", array.data_type());
         Error::new(ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE, message).caused_by(error)
@@ -293,7 +364,9 @@ fn cast(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
 }
 
 fn not_carried(column_type: &Type, stored: &DataType) -> Error {
-    Error::internal(format!("a column of type {column_type} cannot be carried by Arrow's {stored}"))
+    Error::internal(format!(
+        "a column of type {column_type} cannot be carried by Arrow's {stored}"
+    ))
 }
 
 fn time_ticks(array: &ArrayRef, unit: TimeUnit) -> ScalarBuffer<i64> {
@@ -320,14 +393,20 @@ fn interval_millis(array: &ArrayRef) -> Result<ScalarBuffer<i64>> {
     Ok(match array.data_type() {
         DataType::Duration(TimeUnit::Second) => {
             let values = array.as_primitive::<DurationSecondType>().values();
-            values.iter().map(|seconds| seconds.saturating_mul(1000)).collect()
+            values
+                .iter()
+                .map(|seconds| seconds.saturating_mul(1000))
+                .collect()
         }
         DataType::Duration(TimeUnit::Millisecond) => {
             array.as_primitive::<DurationMillisecondType>().values().clone()
         }
-        DataType::Duration(TimeUnit::Microsecond) => {
-            array.as_primitive::<DurationMicrosecondType>().values().iter().map(|micros| micros / 1000).collect()
-        }
+        DataType::Duration(TimeUnit::Microsecond) => array
+            .as_primitive::<DurationMicrosecondType>()
+            .values()
+            .iter()
+            .map(|micros| micros / 1000)
+            .collect(),
         DataType::Duration(TimeUnit::Nanosecond) => {
             let values = array.as_primitive::<DurationNanosecondType>().values();
             values.iter().map(|nanos| nanos / NANOS_PER_MILLI).collect()
@@ -335,15 +414,24 @@ fn interval_millis(array: &ArrayRef) -> Result<ScalarBuffer<i64>> {
         DataType::Interval(IntervalUnit::DayTime) => {
             let values = array.as_primitive::<IntervalDayTimeType>().values();
             let millis = |days: i32, millis: i32| i64::from(days) * MILLIS_PER_DAY + i64::from(millis);
-            values.iter().map(|value| millis(value.days, value.milliseconds)).collect()
+            values
+                .iter()
+                .map(|value| millis(value.days, value.milliseconds))
+                .collect()
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let array = array.as_primitive::<IntervalMonthDayNanoType>();
             if array.iter().flatten().any(|value| value.months != 0) {
-                return Err(Error::not_supported("An interval cannot have months together with days or seconds"));
+                return Err(Error::not_supported(
+                    "An interval cannot have months together with days or seconds",
+                ));
             }
             let millis = |days: i32, nanos: i64| i64::from(days) * MILLIS_PER_DAY + nanos / NANOS_PER_MILLI;
-            array.values().iter().map(|value| millis(value.days, value.nanoseconds)).collect()
+            array
+                .values()
+                .iter()
+                .map(|value| millis(value.days, value.nanoseconds))
+                .collect()
         }
         stored => return Err(not_carried(&Type::IntervalDayToSecond, stored)),
     })

@@ -23,7 +23,12 @@ pub(super) fn write_padded(value: u64, width: usize, out: &mut String) {
         digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    out.extend(digits[at..].iter().copied().map(char::from));
+    push_ascii(&digits[at..], out);
+}
+
+/// Appends ASCII text.
+fn push_ascii(text: &[u8], out: &mut String) {
+    out.push_str(std::str::from_utf8(text).expect("ASCII is UTF-8"));
 }
 
 /// Writes a `double` as a JSON token that is never an integer; a string if it is no number.
@@ -101,30 +106,29 @@ fn write_java_form(scientific: &[u8], out: &mut String) {
         count -= 1;
     }
     let digits = &digits[..count];
-    let push = |digits: &[u8], out: &mut String| out.extend(digits.iter().copied().map(char::from));
     let zeros = |count: i32, out: &mut String| (0..count).for_each(|_| out.push('0'));
     match exponent {
         PLAIN_EXPONENT_MIN..0 => {
             out.push_str("0.");
             zeros(-exponent - 1, out);
-            push(digits, out);
+            push_ascii(digits, out);
         }
         0..=PLAIN_EXPONENT_MAX => {
             let whole = exponent as usize + 1;
             if digits.len() <= whole {
-                push(digits, out);
+                push_ascii(digits, out);
                 zeros((whole - digits.len()) as i32, out);
                 out.push_str(".0");
             } else {
-                push(&digits[..whole], out);
+                push_ascii(&digits[..whole], out);
                 out.push('.');
-                push(&digits[whole..], out);
+                push_ascii(&digits[whole..], out);
             }
         }
         _ => {
-            push(&digits[..1], out);
+            push_ascii(&digits[..1], out);
             out.push('.');
-            push(if digits.len() > 1 { &digits[1..] } else { b"0" }, out);
+            push_ascii(if digits.len() > 1 { &digits[1..] } else { b"0" }, out);
             out.push('E');
             write_display(exponent, out);
         }
@@ -217,7 +221,9 @@ mod tests {
     fn doubles_read_back_as_themselves() {
         let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..200_000 {
-            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            bits = bits
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let value = f64::from_bits(bits);
             if value.is_finite() {
                 let text = double(value);
@@ -235,7 +241,11 @@ mod tests {
             (-5, 2, "\"-0.05\""),
             (0, 3, "\"0.000\""),
             (-7, 0, "\"-7\""),
-            (99_999_999_999_999_999_999_999_999_999_999_999_999, 38, "\"0.99999999999999999999999999999999999999\""),
+            (
+                99_999_999_999_999_999_999_999_999_999_999_999_999,
+                38,
+                "\"0.99999999999999999999999999999999999999\"",
+            ),
         ] {
             let mut out = String::new();
             write_decimal(unscaled, scale, &mut out);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::connector::Catalogs;
 use base::{DataSize, NodeId};
 use exchange::{ExchangeManager, ExchangeOptions};
+use protocol::node::SharedSecret;
 use scheduler::Capacity;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -100,7 +101,7 @@ pub fn options(
         spill_bytes_max: DataSize::gigabytes(1),
         no_progress_timeout: Duration::from_secs(600),
         shutdown_grace_period: Duration::ZERO,
-        shared_secret: Some("secret".to_owned()),
+        shared_secret: Some(SharedSecret::new("secret")),
         failure_injections: Vec::new(),
     }
 }

@@ -1,0 +1,11 @@
+//! Plans are cut, serialised and run in this process, with random numbers of tasks, and must give the rows that
+//! DataFusion gives in one piece.
+
+#![allow(missing_docs)]
+
+mod harness;
+mod oracle;
+mod plans;
+mod rows;
+mod tpch;
+mod traps;
