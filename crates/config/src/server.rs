@@ -84,6 +84,8 @@ pub struct NodeConfig {
     pub include_coordinator: bool,
     /// `http-server.http.port`: the port to listen on. 0: any free one.
     pub http_port: u16,
+    /// `http-server.process-forwarded`: whether `X-Forwarded-…` headers say how a client reached the server.
+    pub process_forwarded: bool,
     /// `discovery.uri`: the address of the coordinator. Set on every worker.
     pub discovery_uri: Option<String>,
     /// `internal-communication.shared-secret`: what nodes prove to each other to know.
@@ -358,6 +360,7 @@ impl NodeConfig {
             coordinator,
             include_coordinator: coordinator && values.boolean("node-scheduler.include-coordinator"),
             http_port,
+            process_forwarded: values.boolean("http-server.process-forwarded"),
             discovery_uri: values.text("discovery.uri"),
             shared_secret: values.secret("internal-communication.shared-secret"),
             heartbeat_timeout: values.duration("failure-detector.heartbeat-timeout"),

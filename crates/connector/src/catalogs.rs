@@ -25,7 +25,10 @@ impl Catalogs {
     /// The catalog of that name, or the error of a worker that does not have it.
     pub fn require(&self, name: &str) -> Result<&Arc<dyn Connector>> {
         self.get(name).ok_or_else(|| {
-            Error::new(ErrorCode::CATALOG_NOT_AVAILABLE, format!("Catalog '{name}' is not available on this node"))
+            Error::new(
+                ErrorCode::CATALOG_NOT_AVAILABLE,
+                format!("Catalog '{name}' is not available on this node"),
+            )
         })
     }
 

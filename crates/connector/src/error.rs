@@ -33,7 +33,10 @@ fn location_of(error: &DataFusionError) -> Option<ErrorLocation> {
                 if let Some(span) = diagnostic.span {
                     let line = u32::try_from(span.start.line).ok()?;
                     let column = u32::try_from(span.start.column).ok()?;
-                    return Some(ErrorLocation { line: line.max(1), column: column.max(1) });
+                    return Some(ErrorLocation {
+                        line: line.max(1),
+                        column: column.max(1),
+                    });
                 }
                 current = below;
             }
@@ -49,9 +52,9 @@ fn classify(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::Diagnostic(_, below) | DataFusionError::Context(_, below) => classify(below),
         DataFusionError::Shared(below) => classify(below),
-        DataFusionError::Collection(errors) => {
-            errors.first().map_or_else(|| Error::internal("no error in a collection of errors"), classify)
-        }
+        DataFusionError::Collection(errors) => errors
+            .first()
+            .map_or_else(|| Error::internal("no error in a collection of errors"), classify),
         DataFusionError::External(below) => classify_any(below.as_ref()),
         DataFusionError::ArrowError(below, _) => classify_arrow(below),
         DataFusionError::ParquetError(below) => match StdError::source(below.as_ref()) {
@@ -120,9 +123,10 @@ fn classify_schema(error: &SchemaError) -> Error {
             ErrorCode::COLUMN_NOT_FOUND,
             format!("Column '{}' cannot be resolved", field.flat_name()),
         ),
-        SchemaError::AmbiguousReference { field } => {
-            Error::new(ErrorCode::AMBIGUOUS_NAME, format!("Column '{}' is ambiguous", field.flat_name()))
-        }
+        SchemaError::AmbiguousReference { field } => Error::new(
+            ErrorCode::AMBIGUOUS_NAME,
+            format!("Column '{}' is ambiguous", field.flat_name()),
+        ),
         other => Error::new(ErrorCode::DUPLICATE_COLUMN_NAME, other.to_string()),
     }
 }
@@ -149,8 +153,8 @@ fn classify_io(error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::FailureClass;
     use base::Failure;
+    use base::FailureClass;
 
     #[test]
     fn our_error_survives_every_wrapping() {
@@ -166,7 +170,10 @@ mod tests {
     #[test]
     fn memory_exhaustion_is_retried_with_more_memory() {
         let error = DataFusionError::ResourcesExhausted("no more".into()).context("in a join");
-        assert_eq!(Failure::of(from_datafusion(&error)).class, FailureClass::InsufficientResources);
+        assert_eq!(
+            Failure::of(from_datafusion(&error)).class,
+            FailureClass::InsufficientResources
+        );
     }
 
     #[test]

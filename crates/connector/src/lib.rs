@@ -11,7 +11,6 @@ mod metadata;
 mod property;
 mod scan;
 pub mod snapshot;
-mod stream;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -25,7 +24,6 @@ pub use catalogs::Catalogs;
 pub use metadata::{ColumnMetadata, ColumnStatistics, NewTable, TableHandle, TableMetadata, TableStatistics};
 pub use property::{CONNECTOR_NAME, Properties, PropertyDefinition, nearest_name};
 pub use scan::{Scan, Split, SplitOptions};
-pub use stream::{from_stream_error, to_stream_error};
 
 /// A catalog's data source. One instance per catalog and process; coordinator and workers each have one.
 #[async_trait]
@@ -55,12 +53,21 @@ pub trait Connector: Debug + Send + Sync {
     }
 
     /// The splits of a scan, in batches. Called once per scan and query; a retry reads the same splits again.
-    async fn splits(&self, scan: &Scan, options: &SplitOptions) -> Result<BoxStream<'static, Result<Vec<Split>>>>;
+    async fn splits(
+        &self,
+        scan: &Scan,
+        options: &SplitOptions,
+    ) -> Result<BoxStream<'static, Result<Vec<Split>>>>;
 
     /// Reads a split: the columns of the scan, in its order, every batch with exactly the scan's schema. May leave
     /// out rows that the scan's predicate rejects, and rows beyond its limit; need not. Errors inside the stream
-    /// keep their code: see [`to_stream_error`].
-    fn open(&self, scan: &Scan, split: &Split, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
+    /// keep their code: see [`error::into_datafusion`].
+    fn open(
+        &self,
+        scan: &Scan,
+        split: &Split,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream>;
 
     /// Creates a schema.
     async fn create_schema(&self, _schema: &str, _properties: &[(String, String)]) -> Result<()> {
@@ -84,5 +91,8 @@ pub trait Connector: Debug + Send + Sync {
 }
 
 fn not_supported(what: &str) -> Error {
-    Error::new(ErrorCode::NOT_SUPPORTED, format!("This connector does not support {what}"))
+    Error::new(
+        ErrorCode::NOT_SUPPORTED,
+        format!("This connector does not support {what}"),
+    )
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use config::{RetryPolicy, SessionSettings};
 use connector::SplitOptions;
 use operators::encode_fragment;
-use planner::{FragmentedPlan, PlannerOptions};
+use planner::{FragmentedPlan, Planner, PlannerOptions};
 use scheduler::{QueryOptions, QueryShape};
 use sql::AnalyzedQuery;
 
@@ -31,7 +31,7 @@ pub struct PlannedQuery {
 impl PlannedQuery {
     /// The plan as `EXPLAIN` shows it.
     pub fn explain(&self) -> String {
-        self.plan.explain()
+        planner::explain::distributed(&self.plan)
     }
 
     /// What is handed to the scheduler.
@@ -57,7 +57,7 @@ pub async fn plan(
     if settings.retry_policy == RetryPolicy::Task {
         services.config.require_exchange_manager()?;
     }
-    let plan = planner::plan(&analyzed.plan, &planner_options(context)).await?;
+    let plan = Planner::new(&planner_options(context)).plan(&analyzed.plan).await?;
     let count_max = services.config.query.max_stage_count as usize;
     if plan.fragments.len() > count_max {
         let text = format!(
@@ -106,17 +106,14 @@ pub async fn plan(
 }
 
 /// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it.
-pub async fn explain_logical(
-    _services: &Arc<Services>,
-    context: &StatementContext,
-    analyzed: AnalyzedQuery,
-) -> Result<String> {
-    planner::explain_logical(&analyzed.plan, &planner_options(context)).await
+pub fn explain_logical(context: &StatementContext, analyzed: &AnalyzedQuery) -> Result<String> {
+    let optimized = Planner::new(&planner_options(context)).optimize(&analyzed.plan)?;
+    Ok(planner::explain::logical(&optimized))
 }
 
 fn planner_options(context: &StatementContext) -> PlannerOptions {
     PlannerOptions {
-        partition_count: context.settings.max_partition_count,
+        partitions: context.settings.max_partition_count,
         time_zone: context.session.time_zone.clone(),
         ..PlannerOptions::default()
     }

@@ -62,7 +62,8 @@ impl PartitionBuffer {
         self.pending_bytes >= frame_bytes_target || self.pending_rows >= FRAME_ROWS_MAX
     }
 
-    /// Adds rows. Small batches are merged as they come, so that a thousand partitions do not hold a million tiny arrays.
+    /// Adds rows. Small batches are merged as they come, so that a thousand partitions do not hold a million
+    /// tiny arrays.
     pub(crate) fn push(&mut self, schema: &SchemaRef, batch: RecordBatch) -> Result<(), ArrowError> {
         self.pending_rows += batch.num_rows();
         self.push_pending(batch, 0);

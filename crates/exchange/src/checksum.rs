@@ -1,7 +1,8 @@
 //! An order-independent checksum of rows.
 //!
-//! Every row is hashed over its columns, and the hashes are added up. The sum does not depend on the order of rows, on how they were
-//! cut into batches, or on their encoding, so that it tells whether a task that ran again made the same rows.
+//! Every row is hashed over its columns, and the hashes are added up. The sum does not depend on the order
+//! of rows, on how they were cut into batches, or on their encoding, so that it tells whether a task that
+//! ran again made the same rows.
 
 use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch};
 use arrow::datatypes::DataType;

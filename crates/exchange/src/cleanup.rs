@@ -1,6 +1,7 @@
 //! Finding and deleting what queries left.
 //!
-//! What to delete is found by listing, never from memory: a restarted coordinator, or another one, cleans up as well as the first.
+//! What to delete is found by listing, never from memory: a restarted coordinator, or another one, cleans up
+//! as well as the first.
 
 use base::{QueryId, Result};
 
@@ -10,7 +11,8 @@ use crate::manager::ExchangeManager;
 impl ExchangeManager {
     /// Removes everything that belongs to a query, the temporary files of dead processes too. Safe to repeat.
     ///
-    /// An attempt that still runs may write after that; such leftovers are found by [`ExchangeManager::queries`].
+    /// An attempt that still runs may write after that; such leftovers are found by
+    /// [`ExchangeManager::queries`].
     pub async fn remove_query(&self, query: QueryId) -> Result<()> {
         Ok(self.store().remove_prefix(&query_prefix(query)).await?)
     }

@@ -89,7 +89,8 @@ impl Compressor {
         Compressor { codec, zstd }
     }
 
-    /// Appends the compressed bytes to `output` and tells by which codec; appends the bytes as they are where that saves nothing.
+    /// Appends the compressed bytes to `output` and tells by which codec; appends the bytes as they are
+    /// where that saves nothing.
     pub(crate) fn compress(&mut self, raw: &[u8], output: &mut Vec<u8>) -> ExchangeCompression {
         let start = output.len();
         let written = match (self.codec, &mut self.zstd) {

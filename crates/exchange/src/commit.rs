@@ -1,13 +1,15 @@
 //! The commit of a task, and the rules of order that make it safe.
 //!
-//! 1. **The data object is complete before its record is created.** Who can read a record can read what it names.
-//! 2. **A task is committed by the conditional create of one record**, whose key is that of the output. The first writer wins, and
-//!    nobody ever changes or replaces a record.
-//! 3. **Every doubt is settled by reading back.** An answer may be lost, and a store may say "already exists" for our own
-//!    earlier try. The record names its author, so whoever reads it knows who won.
-//! 4. **An attempt removes its own data object only when it has read a record that names another author.** In doubt the object
-//!    stays: our record may be there, or come late.
-//! 5. **Workers never delete what is committed.** Only cleanup of the whole query does, when nobody wants its data any more.
+//! 1. **The data object is complete before its record is created.** Who can read a record can read what it
+//!    names.
+//! 2. **A task is committed by the conditional create of one record**, whose key is that of the output. The
+//!    first writer wins, and nobody ever changes or replaces a record.
+//! 3. **Every doubt is settled by reading back.** An answer may be lost, and a store may say "already
+//!    exists" for our own earlier try. The record names its author, so whoever reads it knows who won.
+//! 4. **An attempt removes its own data object only when it has read a record that names another author.**
+//!    In doubt the object stays: our record may be there, or come late.
+//! 5. **Workers never delete what is committed.** Only cleanup of the whole query does, when nobody wants
+//!    its data any more.
 
 use base::{AttemptId, Error, OutputId, Result};
 

@@ -4,7 +4,8 @@
 //! offset  bytes
 //!      0      4  magic "SFFR"
 //!      4      1  version, 1
-//!      5      1  flags: bits 0–1 the codec (0 none, 1 LZ4, 2 zstd); bit 7 is reserved for sealed payloads; the others are zero
+//!      5      1  flags: bits 0–1 the codec (0 none, 1 LZ4, 2 zstd); bit 7 is reserved for sealed payloads;
+//!                the others are zero
 //!      6      2  zero, reserved
 //!      8      4  partition
 //!     12      4  rows
@@ -16,8 +17,9 @@
 //!     36      …  payload
 //! ```
 //!
-//! Frames carry no schema: the reader knows it, and the fingerprint tells when it is another one. A sealed payload will be the
-//! ciphertext of the compressed one with the 32 bytes as associated data, so the layout needs no change for it.
+//! Frames carry no schema: the reader knows it, and the fingerprint tells when it is another one. A sealed
+//! payload will be the ciphertext of the compressed one with the 32 bytes as associated data, so the layout
+//! needs no change for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -152,7 +154,8 @@ impl FrameEncoder {
 
     /// Encodes a batch that is in the stored types.
     pub(crate) fn encode(&mut self, partition: u32, batch: &RecordBatch) -> Result<Frame, EncodeError> {
-        // The stored types have no dictionaries, so that the tracker stays empty and one message is all there is.
+        // The stored types have no dictionaries, so that the tracker stays empty and one message is all
+        // there is.
         let mut tracker = DictionaryTracker::new(false);
         let generator = IpcDataGenerator::default();
         let (_, encoded) = generator.encode(batch, &mut tracker, &self.options, &mut self.context)?;

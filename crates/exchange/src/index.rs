@@ -1,6 +1,7 @@
 //! Where each partition is in an object, and what is in it.
 //!
-//! The index is in the commit record, where readers take it from, and again at the end of every data object, so that an object explains itself.
+//! The index is in the commit record, where readers take it from, and again at the end of every data object,
+//! so that an object explains itself.
 //!
 //! ```text
 //! varint  number of partitions
@@ -31,7 +32,8 @@ pub struct PartitionEntry {
     pub checksum: u64,
 }
 
-/// Writes the index. The offsets follow from the lengths, because partitions are written in order without gaps.
+/// Writes the index. The offsets follow from the lengths, because partitions are written in order without
+/// gaps.
 pub(crate) fn encode(index: &[PartitionEntry], writer: &mut Writer) {
     writer.varint(index.len() as u64);
     for entry in index {

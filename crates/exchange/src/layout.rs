@@ -1,4 +1,5 @@
-//! Every object key there is. All keys of a query start with its id, so that cleanup is the removal of one prefix.
+//! Every object key there is. All keys of a query start with its id, so that cleanup is the removal of one
+//! prefix.
 //!
 //! ```text
 //! {query}/query                                             the statement, by which another coordinator goes on

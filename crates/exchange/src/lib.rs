@@ -1,14 +1,15 @@
-//! The durable exchange: what carries the output of a stage to its consumers, and outlives the worker that wrote it.
+//! The durable exchange: what carries the output of a stage to its consumers, and outlives the worker that
+//! wrote it.
 //!
-//! An attempt writes one object at most: frames grouped by partition ([`frame`]), then an index. A task is committed by
-//! creating one small record ([`record`]) that names the attempt and carries the index; a small output travels inside the
-//! record. The rules of order are in [`commit`], every object key is in [`layout`], and the seam to the storage is
-//! [`store::ExchangeStore`].
+//! An attempt writes one object at most: frames grouped by partition ([`frame`]), then an index. A task is
+//! committed by creating one small record ([`record`]) that names the attempt and carries the index; a small
+//! output travels inside the record. The rules of order are in [`commit`], every object key is in
+//! [`layout`], and the seam to the storage is [`store::ExchangeStore`].
 //!
 //! | to | use |
 //! |---|---|
 //! | write the output of an attempt | [`ExchangeManager::sink`], [`ExchangeSink`] |
-//! | read the outputs of producers | [`SourceHandle::of`], [`ExchangeManager::open`], [`ExchangeManager::open_one`] |
+//! | read the outputs of producers | [`SourceHandle::of`], [`ExchangeManager::open`], or `open_one` |
 //! | page through a result | [`ExchangeManager::open_output`], [`BatchReader`] |
 //! | find and delete what a query left | [`ExchangeManager::queries`], [`ExchangeManager::remove_query`] |
 

@@ -1,9 +1,9 @@
 //! The store on a local or shared directory.
 //!
-//! Everything is written to a temporary name first. An object of an attempt is renamed to its final name; a conditional create
-//! is a hard link, which fails when the name is taken. A process may die at any point and leaves a temporary file at
-//! worst, which [`ExchangeStore::remove_prefix`] removes with the rest of the query. Surviving a power cut costs an fsync of
-//! file and directories, which is an option.
+//! Everything is written to a temporary name first. An object of an attempt is renamed to its final name; a
+//! conditional create is a hard link, which fails when the name is taken. A process may die at any point and
+//! leaves a temporary file at worst, which [`ExchangeStore::remove_prefix`] removes with the rest of the
+//! query. Surviving a power cut costs an fsync of file and directories, which is an option.
 
 mod directory;
 mod upload;

@@ -24,7 +24,8 @@ pub struct ExchangeManager {
 impl ExchangeManager {
     /// The exchange that the options describe. Does no I/O; see [`ExchangeManager::probe`].
     ///
-    /// Fails with `CONFIGURATION_INVALID`, by the name of the property, where the base directories are not supported.
+    /// Fails with `CONFIGURATION_INVALID`, by the name of the property, where the base directories are not
+    /// supported.
     pub fn new(options: ExchangeOptions) -> Result<Self> {
         let store = LocalStore::new(options.base_directory()?, options.fsync);
         Ok(ExchangeManager::with_store(Arc::new(store), options))

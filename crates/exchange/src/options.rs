@@ -18,7 +18,8 @@ pub struct ExchangeOptions {
     pub base_directories: Vec<String>,
     /// `exchange.compression-codec`: how frames are compressed.
     pub compression: ExchangeCompression,
-    /// `exchange.fsync`: whether what is committed survives a power cut, at the cost of an fsync of each object.
+    /// `exchange.fsync`: whether what is committed survives a power cut, at the cost of an fsync of each
+    /// object.
     pub fsync: bool,
     /// How many bytes of values are collected into one frame.
     pub frame_bytes_target: u64,

@@ -19,7 +19,8 @@ const SECOND: &[u8] = b"second";
 impl ExchangeManager {
     /// Writes, reads, creates twice and deletes, as the exchange will do.
     ///
-    /// Fails with `CONFIGURATION_UNAVAILABLE`, by the name of the property, where the store cannot be relied on.
+    /// Fails with `CONFIGURATION_UNAVAILABLE`, by the name of the property, where the store cannot be relied
+    /// on.
     pub async fn probe(&self) -> Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);

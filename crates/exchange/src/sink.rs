@@ -42,8 +42,9 @@ pub struct SinkMetrics {
 
 /// Collects the output of an attempt by partition, and commits it.
 ///
-/// Rows of one partition are read in the order in which they were pushed. Memory is bounded whatever the number of
-/// partitions is: beyond the bound, runs go to the spill directory. Dropping a sink gives up what it wrote.
+/// Rows of one partition are read in the order in which they were pushed. Memory is bounded whatever the
+/// number of partitions is: beyond the bound, runs go to the spill directory. Dropping a sink gives up what
+/// it wrote.
 #[derive(Debug)]
 pub struct ExchangeSink {
     store: Arc<dyn ExchangeStore>,
@@ -107,8 +108,8 @@ impl ExchangeSink {
 
     /// Adds rows to a partition. The types of the columns must be those of the schema.
     ///
-    /// Fails with `NOT_SUPPORTED` when a single row is larger than a frame may be, and with the error of the memory pool when it
-    /// refuses even after a spill. After an error the sink can only be aborted.
+    /// Fails with `NOT_SUPPORTED` when a single row is larger than a frame may be, and with the error of the
+    /// memory pool when it refuses even after a spill. After an error the sink can only be aborted.
     pub async fn push(&mut self, partition: u32, batch: RecordBatch) -> Result<()> {
         if partition as usize >= self.partitions.len() {
             let count = self.partitions.len();
@@ -361,7 +362,8 @@ impl ExchangeSink {
         }
     }
 
-    /// Opens the runs to be merged, and charges what that reads ahead. It may take one more spill, and so one more run.
+    /// Opens the runs to be merged, and charges what that reads ahead. It may take one more spill, and so
+    /// one more run.
     async fn open_runs(&mut self) -> Result<Vec<RunReader>> {
         let bytes_max = self.options.sink_memory_bytes_max / MERGE_SHARE;
         let Some(spill) = &self.spill else {

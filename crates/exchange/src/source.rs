@@ -25,10 +25,12 @@ const READ_BYTES_MAX: u64 = 4 << 20;
 /// However small the prefetch is, a request is not smaller than this, in bytes.
 const READ_BYTES_MIN: u64 = 64 << 10;
 
-/// The rows of some handles, batch by batch: handle after handle, partition after partition, in the order written.
+/// The rows of some handles, batch by batch: handle after handle, partition after partition, in the order
+/// written.
 ///
-/// It is a [`Stream`], and ends after the first error. What cannot be read although it was committed is reported as
-/// [`Error::lost`] with the id of the output; a store that does not answer, as `EXCHANGE_STORE_ERROR`.
+/// It is a [`Stream`], and ends after the first error. What cannot be read although it was committed is
+/// reported as [`Error::lost`] with the id of the output; a store that does not answer, as
+/// `EXCHANGE_STORE_ERROR`.
 pub struct BatchReader {
     storage: StorageSchema,
     frame_bytes_max: u64,
@@ -87,10 +89,11 @@ impl BatchReader {
         }
     }
 
-    /// Which handle the last batch is from, and how far that handle has been read. [`SourceHandle::after`] goes on from there.
+    /// Which handle the last batch is from, and how far that handle has been read. [`SourceHandle::after`]
+    /// goes on from there.
     ///
-    /// The position moves by whole frames, which are one batch each, except that a frame whose dictionary keys do not
-    /// suffice comes as several.
+    /// The position moves by whole frames, which are one batch each, except that a frame whose dictionary
+    /// keys do not suffice comes as several.
     pub fn position(&self) -> (usize, ReadPosition) {
         (self.current, self.position)
     }

@@ -1,8 +1,9 @@
 //! Runs of frames that did not fit in a sink's memory.
 //!
-//! A run holds frames of all partitions in ascending order, so that merging runs is copying: of each partition, the part of
-//! the first run, then of the second, and so on. All runs of a sink are in one file, whose name is removed as soon as it
-//! is open: whatever happens to the process, the space is free when it ends.
+//! A run holds frames of all partitions in ascending order, so that merging runs is copying: of each
+//! partition, the part of the first run, then of the second, and so on. All runs of a sink are in one file,
+//! whose name is removed as soon as it is open: whatever happens to the process, the space is free when it
+//! ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

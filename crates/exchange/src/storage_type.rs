@@ -1,7 +1,8 @@
 //! The Arrow forms in which columns are written.
 //!
-//! Encodings that refer to data shared between batches are resolved before writing: dictionaries and runs become plain
-//! values, views become offsets, so that a frame is compact and self-contained. The reader restores the types of its schema.
+//! Encodings that refer to data shared between batches are resolved before writing: dictionaries and runs
+//! become plain values, views become offsets, so that a frame is compact and self-contained. The reader
+//! restores the types of its schema.
 
 use std::sync::Arc;
 
@@ -75,7 +76,8 @@ impl StorageSchema {
         with_rows(&self.stored, columns.collect::<Result<_, _>>()?, batch.num_rows())
     }
 
-    /// The rows of a batch as the operator's types. Several batches, where the keys of a dictionary would not suffice for one.
+    /// The rows of a batch as the operator's types. Several batches, where the keys of a dictionary would
+    /// not suffice for one.
     pub(crate) fn to_logical(&self, batch: &RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
         let mut done = Vec::with_capacity(1);
         let mut open = vec![batch.clone()];

@@ -12,7 +12,8 @@ use bytes::Bytes;
 pub enum StoreErrorKind {
     /// There is no object of that key. Of committed data this means that it is lost.
     NotFound,
-    /// The store does not answer as it should now. Worth trying again; the request may or may not have been applied.
+    /// The store does not answer as it should now. Worth trying again; the request may or may not have been
+    /// applied.
     Unavailable,
     /// The store refuses us. Trying again does not help.
     Denied,
@@ -89,7 +90,8 @@ pub type StoreResult<T> = Result<T, StoreError>;
 pub enum CreateOutcome {
     /// The object is there now, with our content.
     Created,
-    /// An object of that key was there before, unchanged. It may be our own: an earlier try whose answer was lost.
+    /// An object of that key was there before, unchanged. It may be our own: an earlier try whose answer was
+    /// lost.
     AlreadyExists,
 }
 
@@ -104,11 +106,12 @@ pub struct ObjectMeta {
 
 /// A store of immutable objects. Keys are `/`-separated paths; see [`crate::layout`] for all there are.
 ///
-/// Every method may be called concurrently. An error of kind [`StoreErrorKind::Unavailable`] leaves open whether the
-/// request was applied.
+/// Every method may be called concurrently. An error of kind [`StoreErrorKind::Unavailable`] leaves open
+/// whether the request was applied.
 #[async_trait]
 pub trait ExchangeStore: fmt::Debug + Send + Sync {
-    /// Begins to write an object piece by piece. It appears whole at [`Upload::finish`], replacing one of that key.
+    /// Begins to write an object piece by piece. It appears whole at [`Upload::finish`], replacing one of
+    /// that key.
     async fn upload(&self, key: &str) -> StoreResult<Box<dyn Upload>>;
 
     /// Creates a small object, if there is none of that key. It appears whole or not at all.
@@ -133,7 +136,8 @@ pub trait ExchangeStore: fmt::Debug + Send + Sync {
     async fn remove_prefix(&self, prefix: &str) -> StoreResult<()>;
 }
 
-/// An object being written. Dropping it without [`Upload::finish`] leaves no object, and nothing else that the process can reach.
+/// An object being written. Dropping it without [`Upload::finish`] leaves no object, and nothing else that
+/// the process can reach.
 #[async_trait]
 pub trait Upload: fmt::Debug + Send {
     /// Appends bytes. May keep a bounded part of them back until the next call.

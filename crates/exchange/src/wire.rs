@@ -1,4 +1,5 @@
-//! Reading and writing of the small binary forms: records, indexes, handles. Little-endian, bounds always checked.
+//! Reading and writing of the small binary forms: records, indexes, handles. Little-endian, bounds always
+//! checked.
 
 use base::{AttemptId, Epoch, QueryId, StageId, TaskId};
 

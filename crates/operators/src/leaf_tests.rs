@@ -6,7 +6,7 @@ use connector::error::from_datafusion;
 use datafusion::common::Statistics;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect};
+use datafusion::physical_plan::{ExecutionPlan, collect};
 
 use crate::test_inputs::{TestInputs, batch, context_of, numbers, scan, schema};
 use crate::{AtMostOneRowExec, ExchangeSourceExec, SplitScanExec};
@@ -41,12 +41,12 @@ async fn a_limit_ends_a_scan_and_the_splits_left_count_as_read() {
 
 #[test]
 fn a_shared_scan_claims_more_than_one_partition_until_it_is_cut() {
-    assert!(planned(None, true).output_partitioning().partition_count() >= 2);
-    assert_eq!(planned(None, false).output_partitioning().partition_count(), 1);
+    assert!(planned(None, true).properties().output_partitioning().partition_count() >= 2);
+    assert_eq!(planned(None, false).properties().output_partitioning().partition_count(), 1);
     assert_eq!(
         planned(None, true)
             .in_fragment(0)
-            .output_partitioning()
+            .properties().output_partitioning()
             .partition_count(),
         1
     );
@@ -69,7 +69,7 @@ async fn an_ordered_source_merges_its_producers() {
     });
     let order = LexOrdering::new([PhysicalSortExpr::new_default(Arc::new(Column::new("n", 0)))]).unwrap();
     let source = ExchangeSourceExec::new(0, schema()).with_ordering(order);
-    assert!(source.output_ordering().is_some());
+    assert!(source.properties().output_ordering().is_some());
     let rows = collect(Arc::new(source.clone()), context_of(&inputs))
         .await
         .unwrap();

@@ -1,7 +1,5 @@
 //! What the planner makes.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
 use base::StageId;
 use connector::Scan;
@@ -85,6 +83,6 @@ impl PlannedFragment {
 
     /// The columns of its rows.
     pub fn schema(&self) -> SchemaRef {
-        Arc::clone(self.fragment.plan.properties().schema())
+        self.fragment.plan.schema()
     }
 }

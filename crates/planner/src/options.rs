@@ -43,10 +43,6 @@ pub fn session_config(options: &PlannerOptions) -> SessionConfig {
     config.sql_parser.default_null_ordering = "nulls_last".into();
     config.sql_parser.map_string_types_to_utf8view = false;
 
-    config.execution.batch_size = options
-        .batch_rows
-        .try_into()
-        .unwrap_or(config.execution.batch_size);
     config.execution.time_zone = Some(options.time_zone.clone());
     config.execution.target_partitions = options.partitions.max(1) as usize;
     // Views would drag whole buffers through the exchange.
@@ -71,7 +67,7 @@ pub fn session_config(options: &PlannerOptions) -> SessionConfig {
     optimizer.hash_join_single_partition_threshold_rows = options.broadcast_rows_max;
     config.explain.show_sizes = false;
 
-    let mut config = SessionConfig::from(config);
+    let mut config = SessionConfig::from(config).with_batch_size(options.batch_rows.max(1));
     // Set by name and last: this way it also turns off the filters of joins, aggregates and top-n.
     config
         .options_mut()

@@ -13,6 +13,7 @@ use operators::{on_large_stack, session_state_builder};
 
 use crate::FragmentedPlan;
 use crate::cut::cut_plan;
+use crate::subquery::with_nullable_subqueries;
 use crate::joins::SpreadableJoins;
 use crate::options::{PlannerOptions, fragment_options, session_config};
 use crate::validate::validate;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::Result;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::functions::core;
 use datafusion::logical_expr::physical_planning_context::{ScalarSubqueryResults, SubqueryIndex};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::scalar_subquery::{ScalarSubqueryExec, ScalarSubqueryLink};
@@ -56,6 +58,7 @@ fn used_in_expr(expr: &Arc<dyn PhysicalExpr>) -> Result<BTreeSet<usize>> {
     let mut used = BTreeSet::new();
     expr.apply(|part| {
         if let Some(subquery) = part.downcast_ref::<ScalarSubqueryExpr>() {
+            #[expect(deprecated, reason = "nothing else tells the slot")]
             used.insert(subquery.index().as_usize());
         }
         Ok(TreeNodeRecursion::Continue)
@@ -77,4 +80,29 @@ fn used_in_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<BTreeSet<usize>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(used)
+}
+
+/// The plan with every uncorrelated scalar subquery made nullable: without rows its value is NULL, but DataFusion
+/// takes it to be as nullable as the column it selects.
+pub(crate) fn with_nullable_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        let node = node.map_expressions(|expr| expr.transform_up(nullable_subquery))?;
+        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+    });
+    rewritten.data()
+}
+
+fn nullable_subquery(expr: Expr) -> Result<Transformed<Expr>> {
+    let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
+    let schema = subquery.subquery.schema();
+    let is_fine = schema.fields().len() != 1 || schema.field(0).is_nullable();
+    if is_fine || !subquery.outer_ref_columns.is_empty() {
+        return Ok(Transformed::no(expr));
+    }
+    let (qualifier, field) = schema.qualified_field(0);
+    let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let nothing = Expr::Literal(ScalarValue::try_from(field.data_type())?, None);
+    let nullable = core::expr_fn::nullif(column, nothing).alias_qualified(qualifier.cloned(), field.name());
+    let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).project([nullable])?.build()?;
+    Ok(Transformed::yes(Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)))))
 }

@@ -39,7 +39,12 @@ impl<'a> PlanningContext<'a> {
         session: &'a SessionContext,
         tables: HashMap<TableName, Arc<dyn TableSource>>,
     ) -> Self {
-        PlanningContext { functions, session, tables, options: config_options() }
+        PlanningContext {
+            functions,
+            session,
+            tables,
+            options: config_options(),
+        }
     }
 
     pub(crate) fn without_tables(functions: &'a Functions, session: &'a SessionContext) -> Self {
@@ -59,11 +64,21 @@ pub(crate) fn config_options() -> ConfigOptions {
 
 impl ContextProvider for PlanningContext<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
-        let parts: Vec<String> =
-            [name.catalog(), name.schema(), Some(name.table())].into_iter().flatten().map(str::to_owned).collect();
+        let parts: Vec<String> = [name.catalog(), name.schema(), Some(name.table())]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect();
         let start = crate::lexer::START;
-        let full_name = TableName::resolve(&QualifiedName { parts, location: start }, self.session, start)
-            .map_err(into_datafusion)?;
+        let full_name = TableName::resolve(
+            &QualifiedName {
+                parts,
+                location: start,
+            },
+            self.session,
+            start,
+        )
+        .map_err(into_datafusion)?;
         self.tables.get(&full_name).cloned().ok_or_else(|| {
             let text = format!("Table '{full_name}' does not exist");
             into_datafusion(Error::new(ErrorCode::TABLE_NOT_FOUND, text))

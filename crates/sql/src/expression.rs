@@ -12,7 +12,7 @@ use sqlparser::ast::{self, Visit, Visitor};
 use crate::context::{PlanningContext, parser_options};
 use crate::lexer::{START, Token, TokenKind};
 use crate::query::parse_expression;
-use crate::{Functions, SessionContext};
+use crate::{Functions, SessionContext, on_large_stack, rewrite};
 
 /// A constant expression as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,25 +26,33 @@ impl Expression {
     ///
     /// # Errors
     /// `SYNTAX_ERROR`; `EXPRESSION_NOT_CONSTANT` if it refers to columns or holds a query.
-    pub(crate) fn new(tokens: &[Token], statement: &str) -> Result<Self> {
+    pub(crate) fn new(tokens: &[Token]) -> Result<Self> {
         let ast = parse_expression(tokens)?;
         if let ControlFlow::Break(location) = ast.visit(&mut ColumnFinder) {
             let text = "Constant expression cannot contain column references";
             let location = location.unwrap_or_else(|| tokens.first().map_or(START, |token| token.location));
             return Err(Error::new(ErrorCode::EXPRESSION_NOT_CONSTANT, text).at(location));
         }
-        let text = match (tokens.first(), tokens.last()) {
-            (Some(first), Some(last)) => statement.get(first.start..last.end).unwrap_or_default().to_owned(),
-            _ => String::new(),
-        };
-        Ok(Expression { tokens: tokens.to_vec(), text })
+        Ok(Expression {
+            tokens: tokens.to_vec(),
+            text: text_of(tokens),
+        })
     }
 
     /// `NULL`: what stands for a parameter whose value is not known.
     pub fn null() -> Self {
         let text = String::from("NULL");
-        let token = Token { kind: TokenKind::Word, text: text.clone(), location: START, start: 0, end: text.len() };
-        Expression { tokens: vec![token], text }
+        let token = Token {
+            kind: TokenKind::Word,
+            text: text.clone(),
+            location: START,
+            start: 0,
+            end: text.len(),
+        };
+        Expression {
+            tokens: vec![token],
+            text,
+        }
     }
 
     /// The expression as written.
@@ -62,26 +70,33 @@ impl Expression {
     /// # Errors
     /// Those of analysis, and of evaluation: `DIVISION_BY_ZERO` and the like.
     pub fn evaluate(&self, functions: &Functions, session: &SessionContext) -> Result<Option<String>> {
-        if let [Token { kind: TokenKind::String(text), .. }] = self.tokens.as_slice() {
+        if let [
+            Token {
+                kind: TokenKind::String(text),
+                ..
+            },
+        ] = self.tokens.as_slice()
+        {
             return Ok(Some(text.clone()));
         }
-        let value = self.scalar(functions, session).map_err(|error| match error.location() {
-            Some(_) => error,
-            None => error.at(self.location()),
-        })?;
+        let value =
+            on_large_stack(|| self.scalar(functions, session)).map_err(|error| match error.location() {
+                Some(_) => error,
+                None => error.at(self.location()),
+            })?;
         if value.is_null() {
             return Ok(None);
         }
         Ok(Some(match value {
-            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
-                text
-            }
+            ScalarValue::Utf8(Some(text))
+            | ScalarValue::Utf8View(Some(text))
+            | ScalarValue::LargeUtf8(Some(text)) => text,
             other => other.to_string(),
         }))
     }
 
     fn scalar(&self, functions: &Functions, session: &SessionContext) -> Result<ScalarValue> {
-        let ast = crate::rewrite::session_functions(parse_expression(&self.tokens)?, session)?;
+        let ast = rewrite::session_functions(parse_expression(&self.tokens)?, session)?;
         functions.check_expression(&ast)?;
         let context = PlanningContext::without_tables(functions, session);
         let planner = SqlToRel::new_with_options(&context, parser_options());
@@ -102,6 +117,21 @@ impl Expression {
     pub(crate) fn tokens(&self) -> &[Token] {
         &self.tokens
     }
+}
+
+/// Tokens as they were written, with one blank where there was space.
+fn text_of(tokens: &[Token]) -> String {
+    let is_wordy = |token: &Token| !matches!(token.kind, TokenKind::Symbol(_));
+    let mut text = String::new();
+    let mut before: Option<&Token> = None;
+    for token in tokens {
+        if before.is_some_and(|before| before.end < token.start || (is_wordy(before) && is_wordy(token))) {
+            text.push(' ');
+        }
+        text.push_str(&token.text);
+        before = Some(token);
+    }
+    text
 }
 
 fn evaluate_now(expression: &datafusion::logical_expr::Expr) -> Result<ScalarValue> {
@@ -131,6 +161,9 @@ impl Visitor for ColumnFinder {
 
     fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<Self::Break> {
         let name = match expression {
+            ast::Expr::Identifier(name) if rewrite::is_session_value(name) => {
+                return ControlFlow::Continue(());
+            }
             ast::Expr::Identifier(name) => name,
             ast::Expr::CompoundIdentifier(names) if !names.is_empty() => &names[0],
             _ => return ControlFlow::Continue(()),

@@ -57,8 +57,8 @@ pub(crate) const START: ErrorLocation = ErrorLocation { line: 1, column: 1 };
 
 /// Symbols, the longer ones first.
 const SYMBOLS: [&str; 29] = [
-    "->", "=>", "<>", "!=", "<=", ">=", "||", "::", "==", "=", "<", ">", "+", "-", "*", "/", "%", "(", ")", "[", "]",
-    ",", ".", ":", ";", "{", "}", "|", "^",
+    "->", "=>", "<>", "!=", "<=", ">=", "||", "::", "==", "=", "<", ">", "+", "-", "*", "/", "%", "(", ")",
+    "[", "]", ",", ".", ":", ";", "{", "}", "|", "^",
 ];
 
 /// The tokens of a text that starts at `origin`, with [`TokenKind::End`] last.
@@ -66,7 +66,11 @@ const SYMBOLS: [&str; 29] = [
 /// # Errors
 /// `SYNTAX_ERROR` for a comment, string or quoted identifier without an end, and for malformed literals.
 pub(crate) fn tokenize(text: &str, origin: ErrorLocation) -> Result<Vec<Token>> {
-    let mut lexer = Lexer { text, position: 0, location: origin };
+    let mut lexer = Lexer {
+        text,
+        position: 0,
+        location: origin,
+    };
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blanks();
@@ -111,8 +115,8 @@ impl<'a> Lexer<'a> {
                 blanks
             } else if rest.starts_with("--") {
                 rest.find('\n').unwrap_or(rest.len())
-            } else if rest.starts_with("/*") {
-                match rest[2..].find("*/") {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                match comment.find("*/") {
                     Some(end) => end + 4,
                     None => return,
                 }
@@ -188,7 +192,9 @@ impl<'a> Lexer<'a> {
 
     fn number(&self, rest: &str) -> Result<(TokenKind, usize)> {
         for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
-            let has_prefix = rest.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+            let has_prefix = rest
+                .get(..2)
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix));
             if has_prefix && let length @ 1.. = digits_length(&rest[2..], radix) {
                 let digits = rest[2..2 + length].replace('_', "");
                 let value = u128::from_str_radix(&digits, radix)
@@ -223,8 +229,11 @@ impl<'a> Lexer<'a> {
     }
 
     fn hex_digits(&self, text: &str) -> Result<String> {
-        let digits: String = text.chars().filter(|character| !character.is_whitespace()).collect();
-        if digits.len() % 2 != 0 {
+        let digits: String = text
+            .chars()
+            .filter(|character| !character.is_whitespace())
+            .collect();
+        if !digits.len().is_multiple_of(2) {
             return Err(self.error("Binary literal must contain an even number of digits"));
         }
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -255,7 +264,8 @@ impl<'a> Lexer<'a> {
             let character = u32::from_str_radix(digits, 16)
                 .map_err(|_| self.error("Invalid hexadecimal digit"))
                 .and_then(|code| {
-                    char::from_u32(code).ok_or_else(|| self.error(&format!("Invalid escaped character: {digits}")))
+                    char::from_u32(code)
+                        .ok_or_else(|| self.error(&format!("Invalid escaped character: {digits}")))
                 })?;
             decoded.push(character);
             rest = after;
@@ -265,7 +275,11 @@ impl<'a> Lexer<'a> {
     }
 
     fn literal_error(&self, text: &str) -> Error {
-        Error::new(ErrorCode::INVALID_LITERAL, format!("Invalid numeric literal: {text}")).at(self.location)
+        Error::new(
+            ErrorCode::INVALID_LITERAL,
+            format!("Invalid numeric literal: {text}"),
+        )
+        .at(self.location)
     }
 
     fn error(&self, message: &str) -> Error {
@@ -290,13 +304,19 @@ fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
 }
 
 fn word_length(rest: &str) -> usize {
-    rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count()
+    rest.bytes()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        .count()
 }
 
 /// The length of digits with single underscores between them.
 fn digits_length(rest: &str, radix: u32) -> usize {
     let bytes = rest.as_bytes();
-    let is_digit = |at: usize| bytes.get(at).is_some_and(|byte| char::from(*byte).is_digit(radix));
+    let is_digit = |at: usize| {
+        bytes
+            .get(at)
+            .is_some_and(|byte| char::from(*byte).is_digit(radix))
+    };
     let mut length = 0;
     while is_digit(length) || (bytes.get(length) == Some(&b'_') && length > 0 && is_digit(length + 1)) {
         length += 1;
@@ -353,18 +373,37 @@ mod tests {
 
     #[test]
     fn locations_count_lines_and_characters() {
-        let tokens = tokenize("select -- é\n  'ü', /* \n */ x", ErrorLocation { line: 3, column: 5 }).unwrap();
-        let places: Vec<_> = tokens.iter().map(|token| (token.location.line, token.location.column)).collect();
+        let tokens = tokenize(
+            "select -- é\n  'ü', /* \n */ x",
+            ErrorLocation { line: 3, column: 5 },
+        )
+        .unwrap();
+        let places: Vec<_> = tokens
+            .iter()
+            .map(|token| (token.location.line, token.location.column))
+            .collect();
         assert_eq!(places, [(3, 5), (4, 3), (4, 6), (5, 5), (5, 6)]);
     }
 
     #[test]
     fn malformed_tokens_are_syntax_errors() {
         for (text, message) in [
-            ("select `a`", "line 1:8: backquoted identifiers are not supported; use double quotes to quote identifiers"),
-            ("select \"\"", "line 1:8: Zero-length delimited identifier not allowed"),
-            ("select X'1'", "line 1:8: Binary literal must contain an even number of digits"),
-            ("select 1x", "line 1:8: identifiers must not start with a digit; surround the identifier with double quotes"),
+            (
+                "select `a`",
+                "line 1:8: backquoted identifiers are not supported; use double quotes to quote identifiers",
+            ),
+            (
+                "select \"\"",
+                "line 1:8: Zero-length delimited identifier not allowed",
+            ),
+            (
+                "select X'1'",
+                "line 1:8: Binary literal must contain an even number of digits",
+            ),
+            (
+                "select 1x",
+                "line 1:8: identifiers must not start with a digit; surround the identifier with double quotes",
+            ),
         ] {
             assert_eq!(tokenize(text, START).unwrap_err().to_string(), message);
         }

@@ -21,6 +21,7 @@ mod query;
 mod reserved;
 mod rewrite;
 mod session;
+mod stack;
 mod statement;
 mod syntax;
 mod tables;
@@ -36,6 +37,7 @@ pub use name::{QualifiedName, SchemaName, TableName};
 pub use parser::{parse, parse_embedded, parse_with_parameters};
 pub use query::Query;
 pub use session::SessionContext;
+pub use stack::on_large_stack;
 pub use statement::{
     ColumnDefinition, Explain, ExplainFormat, ExplainType, IsolationLevel, Like, Property, Statement,
 };

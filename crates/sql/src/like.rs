@@ -36,7 +36,9 @@ impl LikePattern {
         while let Some(character) = characters.next() {
             elements.push(if Some(character) == escape {
                 match characters.next() {
-                    Some(next) if next == '%' || next == '_' || Some(next) == escape => Element::Literal(next),
+                    Some(next) if next == '%' || next == '_' || Some(next) == escape => {
+                        Element::Literal(next)
+                    }
                     _ => {
                         return Err(invalid(
                             "Escape character must be followed by '%', '_' or the escape character itself",

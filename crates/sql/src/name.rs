@@ -50,7 +50,10 @@ pub struct TableName {
 impl TableName {
     /// The schema of the table.
     pub fn schema_name(&self) -> SchemaName {
-        SchemaName { catalog: self.catalog.clone(), schema: self.schema.clone() }
+        SchemaName {
+            catalog: self.catalog.clone(),
+            schema: self.schema.clone(),
+        }
     }
 }
 
@@ -91,7 +94,11 @@ impl TableName {
     ///
     /// # Errors
     /// `MISSING_SCHEMA_NAME`, `MISSING_CATALOG_NAME`; `SYNTAX_ERROR` for more than three parts.
-    pub fn resolve(name: &QualifiedName, session: &SessionContext, location: ErrorLocation) -> Result<TableName> {
+    pub fn resolve(
+        name: &QualifiedName,
+        session: &SessionContext,
+        location: ErrorLocation,
+    ) -> Result<TableName> {
         let (catalog, schema, table) = match name.parts.as_slice() {
             [table] => (session.catalog.as_ref(), session.schema.as_ref(), table),
             [schema, table] => (session.catalog.as_ref(), Some(schema), table),
@@ -103,7 +110,11 @@ impl TableName {
         };
         let schema = schema.ok_or_else(|| missing_schema(location))?.clone();
         let catalog = catalog.ok_or_else(|| missing_catalog(location))?.clone();
-        Ok(TableName { catalog, schema, table: table.clone() })
+        Ok(TableName {
+            catalog,
+            schema,
+            table: table.clone(),
+        })
     }
 }
 

@@ -11,7 +11,8 @@ use base::{Error, ErrorCode, Result};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     self, Expr, GroupByExpr, Ident, OrderByKind, Select, SelectFlavor, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, TableWithJoins, Values, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Values, VisitMut, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 use crate::query::location;
@@ -31,13 +32,30 @@ pub(crate) fn label(internal: &str, index: usize) -> String {
     }
 }
 
-/// Gives the columns of a query's select lists the names they need.
+/// The label without the `:n` that a subquery's alias gives to the second of two columns of the same name.
+pub(crate) fn without_counter(label: &str) -> &str {
+    match label.rsplit_once(':') {
+        Some((name, counter)) if !counter.is_empty() && counter.bytes().all(|byte| byte.is_ascii_digit()) => {
+            name
+        }
+        _ => label,
+    }
+}
+
+/// Gives the columns of a query's select lists the names they need. Labels are taken from the text of `query`.
 ///
 /// # Errors
 /// `AMBIGUOUS_NAME` for an `ORDER BY` that names two output columns.
-pub(crate) fn assign(query: &Query, functions: &Functions) -> Result<Box<ast::Query>> {
-    let mut ast = query.ast.clone();
-    let mut namer = Namer { query, functions, count: 0 };
+pub(crate) fn assign(
+    mut ast: Box<ast::Query>,
+    query: &Query,
+    functions: &Functions,
+) -> Result<Box<ast::Query>> {
+    let mut namer = Namer {
+        query,
+        functions,
+        count: 0,
+    };
     if let ControlFlow::Break(error) = ast.visit(&mut namer) {
         return Err(error);
     }
@@ -107,17 +125,26 @@ impl Namer<'_> {
         Ok(())
     }
 
+    /// The outputs are those of the leftmost query. Chains of set operations may be long: they are not recursed into.
     fn name_body(&mut self, body: &mut SetExpr, level: Level) -> Result<Vec<Output>> {
+        let mut current = body;
+        loop {
+            match current {
+                SetExpr::SetOperation { left, right, .. } => {
+                    self.name_body(right, level)?;
+                    current = left;
+                }
+                leaf => return self.name_leaf(leaf, level),
+            }
+        }
+    }
+
+    fn name_leaf(&mut self, body: &mut SetExpr, level: Level) -> Result<Vec<Output>> {
         match body {
             SetExpr::Select(select) => Ok(self.name_items(&mut select.projection, level)),
             SetExpr::Query(query) => {
                 self.name_query(query, level)?;
                 Ok(Vec::new())
-            }
-            SetExpr::SetOperation { left, right, .. } => {
-                let outputs = self.name_body(left, level)?;
-                self.name_body(right, level)?;
-                Ok(outputs)
             }
             SetExpr::Values(values) => {
                 let width = values.rows.first().map_or(0, |row| row.content.len());
@@ -126,9 +153,12 @@ impl Namer<'_> {
                 *body = select_from_values(values, columns);
                 Ok(Vec::new())
             }
-            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) | SetExpr::Table(_) => {
-                Ok(Vec::new())
-            }
+            SetExpr::SetOperation { .. }
+            | SetExpr::Insert(_)
+            | SetExpr::Update(_)
+            | SetExpr::Delete(_)
+            | SetExpr::Merge(_)
+            | SetExpr::Table(_) => Ok(Vec::new()),
         }
     }
 
@@ -144,12 +174,15 @@ impl Namer<'_> {
 
     fn name_items(&mut self, items: &mut [SelectItem], level: Level) -> Vec<Output> {
         let mut taken = HashSet::new();
-        let has_wildcard =
-            items.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+        let has_wildcard = items
+            .iter()
+            .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
         let mut outputs = Vec::new();
         for item in items {
             let (expression, name, has_alias) = match item {
-                SelectItem::UnnamedExpr(expression) => (expression.clone(), own_name(expression).cloned(), false),
+                SelectItem::UnnamedExpr(expression) => {
+                    (expression.clone(), own_name(expression).cloned(), false)
+                }
                 SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), Some(alias.clone()), true),
                 _ => continue,
             };
@@ -162,9 +195,17 @@ impl Namer<'_> {
                 (None, _) => self.fresh(None),
             };
             if !keeps_name {
-                *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: alias.clone() };
+                *item = SelectItem::ExprWithAlias {
+                    expr: expression.clone(),
+                    alias: alias.clone(),
+                };
             }
-            outputs.push(Output { expression, name: lower, has_alias, alias });
+            outputs.push(Output {
+                expression,
+                name: lower,
+                has_alias,
+                alias,
+            });
         }
         outputs
     }
@@ -187,7 +228,12 @@ impl Namer<'_> {
                 self.point_to_outputs(left, outputs)?;
                 self.point_to_outputs(right, outputs)
             }
-            Expr::Case { operand, conditions, else_result, .. } => {
+            Expr::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => {
                 for inner in operand.iter_mut().chain(else_result) {
                     self.point_to_outputs(inner, outputs)?;
                 }
@@ -218,10 +264,15 @@ impl Namer<'_> {
 
 fn find_output<'a>(expression: &Expr, outputs: &'a [Output]) -> Result<Option<&'a Output>> {
     if let Expr::Identifier(name) = expression {
-        let mut named = outputs.iter().filter(|output| output.name.as_ref() == Some(&name.value));
+        let mut named = outputs
+            .iter()
+            .filter(|output| output.name.as_ref() == Some(&name.value));
         return match (named.next(), named.next()) {
             (Some(_), Some(_)) => {
-                let error = Error::new(ErrorCode::AMBIGUOUS_NAME, format!("Column '{}' is ambiguous", name.value));
+                let error = Error::new(
+                    ErrorCode::AMBIGUOUS_NAME,
+                    format!("Column '{}' is ambiguous", name.value),
+                );
                 Err(match location(name.span) {
                     Some(place) => error.at(place),
                     None => error,
@@ -260,7 +311,11 @@ fn own_name(expression: &Expr) -> Option<&Ident> {
 }
 
 fn empty_values() -> Values {
-    Values { explicit_row: false, value_keyword: false, rows: Vec::new() }
+    Values {
+        explicit_row: false,
+        value_keyword: false,
+        rows: Vec::new(),
+    }
 }
 
 /// `SELECT * FROM (VALUES …) AS "#"(columns)`
@@ -280,11 +335,21 @@ fn select_from_values(values: Values, columns: Vec<Ident>) -> SetExpr {
     let alias = TableAlias {
         explicit: true,
         name: Ident::with_quote('"', "#"),
-        columns: columns.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect(),
+        columns: columns
+            .into_iter()
+            .map(|name| TableAliasColumnDef {
+                name,
+                data_type: None,
+            })
+            .collect(),
         at: None,
     };
-    let relation =
-        TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias: Some(alias), sample: None };
+    let relation = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(subquery),
+        alias: Some(alias),
+        sample: None,
+    };
     SetExpr::Select(Box::new(Select {
         select_token: AttachedToken::empty(),
         optimizer_hints: Vec::new(),
@@ -295,7 +360,10 @@ fn select_from_values(values: Values, columns: Vec<Ident>) -> SetExpr {
         projection: vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())],
         exclude: None,
         into: None,
-        from: vec![TableWithJoins { relation, joins: Vec::new() }],
+        from: vec![TableWithJoins {
+            relation,
+            joins: Vec::new(),
+        }],
         lateral_views: Vec::new(),
         prewhere: None,
         selection: None,

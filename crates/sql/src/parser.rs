@@ -6,7 +6,7 @@ use crate::lexer::{START, Token, TokenKind, tokenize};
 use crate::query::starts_query;
 use crate::statement::{ExplainFormat, ExplainType};
 use crate::syntax::{Cursor, mismatched};
-use crate::{Explain, Expression, Like, QualifiedName, Query, Statement};
+use crate::{Explain, Expression, Like, QualifiedName, Query, Statement, on_large_stack};
 
 mod definition;
 mod transaction;
@@ -28,8 +28,16 @@ pub fn parse(text: &str) -> Result<Statement> {
 /// # Errors
 /// See [`parse`].
 pub fn parse_embedded(text: &str, origin: ErrorLocation) -> Result<Statement> {
+    on_large_stack(|| parse_open(text, origin))
+}
+
+fn parse_open(text: &str, origin: ErrorLocation) -> Result<Statement> {
     let tokens = tokenize(text, origin)?;
-    let parser = &mut StatementParser { text, cursor: Cursor::new(&tokens), depth: 0 };
+    let parser = &mut StatementParser {
+        text,
+        cursor: Cursor::new(&tokens),
+        depth: 0,
+    };
     let statement = parser.whole()?;
     if !matches!(statement, Statement::Prepare { .. }) {
         check_parameters(&tokens, 0)?;
@@ -42,13 +50,23 @@ pub fn parse_embedded(text: &str, origin: ErrorLocation) -> Result<Statement> {
 /// # Errors
 /// `INVALID_PARAMETER_USAGE` if their number is wrong; see [`parse`].
 pub fn parse_with_parameters(text: &str, parameters: &[Expression]) -> Result<Statement> {
-    parse_bound(text, START, parameters, 0)
+    on_large_stack(|| parse_bound(text, START, parameters, 0))
 }
 
-fn parse_bound(text: &str, origin: ErrorLocation, parameters: &[Expression], depth: usize) -> Result<Statement> {
+fn parse_bound(
+    text: &str,
+    origin: ErrorLocation,
+    parameters: &[Expression],
+    depth: usize,
+) -> Result<Statement> {
     let tokens = tokenize(text, origin)?;
     // What is wrong with the statement itself is told before what is wrong with its parameters.
-    let open = StatementParser { text, cursor: Cursor::new(&tokens), depth }.whole()?;
+    let open = StatementParser {
+        text,
+        cursor: Cursor::new(&tokens),
+        depth,
+    }
+    .whole()?;
     if matches!(open, Statement::Prepare { .. }) {
         return Ok(open);
     }
@@ -57,7 +75,12 @@ fn parse_bound(text: &str, origin: ErrorLocation, parameters: &[Expression], dep
         return Ok(open);
     }
     let tokens = bind(&tokens, parameters);
-    StatementParser { text, cursor: Cursor::new(&tokens), depth }.whole()
+    StatementParser {
+        text,
+        cursor: Cursor::new(&tokens),
+        depth,
+    }
+    .whole()
 }
 
 fn is_parameter(token: &Token) -> bool {
@@ -79,7 +102,11 @@ fn bind(tokens: &[Token], parameters: &[Expression]) -> Vec<Token> {
     let mut parameters = parameters.iter();
     let mut bound = Vec::with_capacity(tokens.len());
     for token in tokens {
-        let parameter = if is_parameter(token) { parameters.next() } else { None };
+        let parameter = if is_parameter(token) {
+            parameters.next()
+        } else {
+            None
+        };
         let Some(parameter) = parameter else {
             bound.push(token.clone());
             continue;
@@ -147,7 +174,10 @@ impl StatementParser<'_> {
             "DEALLOCATE" => {
                 self.cursor.skip(1);
                 self.cursor.expect("PREPARE")?;
-                Ok(Statement::Deallocate { name: self.cursor.identifier()?, location })
+                Ok(Statement::Deallocate {
+                    name: self.cursor.identifier()?,
+                    location,
+                })
             }
             "CREATE" => self.create(location),
             "DROP" => self.drop(location),
@@ -160,7 +190,10 @@ impl StatementParser<'_> {
     }
 
     fn no_statement(&self) -> Error {
-        let expected = NOT_SUPPORTED.iter().chain(&SUPPORTED).map(|word| format!("'{word}'"));
+        let expected = NOT_SUPPORTED
+            .iter()
+            .chain(&SUPPORTED)
+            .map(|word| format!("'{word}'"));
         mismatched(self.cursor.token(), expected.chain([String::from("<query>")]))
     }
 
@@ -184,11 +217,16 @@ impl StatementParser<'_> {
         let mut format = ExplainFormat::default();
         let analyze = self.cursor.accept("ANALYZE");
         let verbose = analyze && self.cursor.accept("VERBOSE");
-        let has_options = ["TYPE", "FORMAT"].iter().any(|word| self.cursor.ahead(1).is_word(word));
+        let has_options = ["TYPE", "FORMAT"]
+            .iter()
+            .any(|word| self.cursor.ahead(1).is_word(word));
         if !analyze && has_options && self.cursor.accept_symbol("(") {
             loop {
                 if self.cursor.accept("TYPE") {
-                    explain_type = match self.cursor.accept_any(&["LOGICAL", "DISTRIBUTED", "VALIDATE", "IO"]) {
+                    explain_type = match self
+                        .cursor
+                        .accept_any(&["LOGICAL", "DISTRIBUTED", "VALIDATE", "IO"])
+                    {
                         Some("LOGICAL") => ExplainType::Logical,
                         Some("DISTRIBUTED") => ExplainType::Distributed,
                         Some("VALIDATE") => ExplainType::Validate,
@@ -212,7 +250,13 @@ impl StatementParser<'_> {
             self.cursor.expect_symbol(")")?;
         }
         let statement = self.inner()?;
-        Ok(Statement::Explain(Explain { analyze, verbose, explain_type, format, statement }))
+        Ok(Statement::Explain(Explain {
+            analyze,
+            verbose,
+            explain_type,
+            format,
+            statement,
+        }))
     }
 
     fn use_schema(&mut self, location: ErrorLocation) -> Result<Statement> {
@@ -220,9 +264,17 @@ impl StatementParser<'_> {
         let first = self.cursor.identifier()?;
         if self.cursor.accept_symbol(".") {
             let schema = self.cursor.identifier()?;
-            return Ok(Statement::Use { catalog: Some(first), schema, location });
+            return Ok(Statement::Use {
+                catalog: Some(first),
+                schema,
+                location,
+            });
         }
-        Ok(Statement::Use { catalog: None, schema: first, location })
+        Ok(Statement::Use {
+            catalog: None,
+            schema: first,
+            location,
+        })
     }
 
     fn like(&mut self) -> Result<Option<Like>> {
@@ -230,11 +282,15 @@ impl StatementParser<'_> {
             return Ok(None);
         }
         let pattern = self.cursor.string()?;
-        let escape = if self.cursor.accept("ESCAPE") { Some(self.cursor.string()?) } else { None };
+        let escape = if self.cursor.accept("ESCAPE") {
+            Some(self.cursor.string()?)
+        } else {
+            None
+        };
         Ok(Some(Like { pattern, escape }))
     }
 
-    fn from_name(&mut self) -> Result<Option<QualifiedName>> {
+    fn schema_or_table(&mut self) -> Result<Option<QualifiedName>> {
         match self.cursor.accept_any(&["FROM", "IN"]) {
             Some(_) => Ok(Some(self.cursor.qualified_name()?)),
             None => Ok(None),
@@ -243,7 +299,15 @@ impl StatementParser<'_> {
 
     fn show(&mut self, location: ErrorLocation) -> Result<Statement> {
         self.cursor.skip(1);
-        let subjects = ["CATALOGS", "SCHEMAS", "TABLES", "COLUMNS", "SESSION", "FUNCTIONS", "CREATE"];
+        let subjects = [
+            "CATALOGS",
+            "SCHEMAS",
+            "TABLES",
+            "COLUMNS",
+            "SESSION",
+            "FUNCTIONS",
+            "CREATE",
+        ];
         match self.cursor.accept_any(&subjects) {
             Some("CATALOGS") => Ok(Statement::ShowCatalogs { like: self.like()? }),
             Some("SCHEMAS") => {
@@ -251,30 +315,53 @@ impl StatementParser<'_> {
                     Some(_) => Some(self.cursor.identifier()?),
                     None => None,
                 };
-                Ok(Statement::ShowSchemas { catalog, like: self.like()?, location })
+                Ok(Statement::ShowSchemas {
+                    catalog,
+                    like: self.like()?,
+                    location,
+                })
             }
-            Some("TABLES") => {
-                Ok(Statement::ShowTables { schema: self.from_name()?, like: self.like()?, location })
-            }
-            Some("COLUMNS") => match self.from_name()? {
-                Some(table) => Ok(Statement::ShowColumns { table, like: self.like()?, location }),
+            Some("TABLES") => Ok(Statement::ShowTables {
+                schema: self.schema_or_table()?,
+                like: self.like()?,
+                location,
+            }),
+            Some("COLUMNS") => match self.schema_or_table()? {
+                Some(table) => Ok(Statement::ShowColumns {
+                    table,
+                    like: self.like()?,
+                    location,
+                }),
                 None => Err(self.cursor.mismatch()),
             },
             Some("SESSION") => Ok(Statement::ShowSession { like: self.like()? }),
-            Some("FUNCTIONS") => Ok(Statement::ShowFunctions { schema: self.from_name()?, like: self.like()? }),
+            Some("FUNCTIONS") => Ok(Statement::ShowFunctions {
+                schema: self.schema_or_table()?,
+                like: self.like()?,
+            }),
             Some(_) => match self.cursor.accept_any(&["TABLE", "SCHEMA"]) {
-                Some("TABLE") => {
-                    Ok(Statement::ShowCreateTable { table: self.cursor.qualified_name()?, location })
-                }
-                Some(_) => Ok(Statement::ShowCreateSchema { schema: self.cursor.qualified_name()?, location }),
+                Some("TABLE") => Ok(Statement::ShowCreateTable {
+                    table: self.cursor.qualified_name()?,
+                    location,
+                }),
+                Some(_) => Ok(Statement::ShowCreateSchema {
+                    schema: self.cursor.qualified_name()?,
+                    location,
+                }),
                 None => {
-                    match self.cursor.accept_any(&["VIEW", "MATERIALIZED", "FUNCTION", "BRANCH"]) {
+                    match self
+                        .cursor
+                        .accept_any(&["VIEW", "MATERIALIZED", "FUNCTION", "BRANCH"])
+                    {
                         Some(what) => Err(not_supported(&format!("SHOW CREATE {what}"), location)),
                         None => Err(self.cursor.mismatch()),
                     }
                 }
             },
-            None => match self.cursor.accept_any(&["STATS", "GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"]) {
+            None => match self
+                .cursor
+                .accept_any(&["STATS", "GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"])
+            {
                 Some(what) => Err(not_supported(&format!("SHOW {what}"), location)),
                 None => Err(self.cursor.mismatch()),
             },
@@ -288,13 +375,23 @@ impl StatementParser<'_> {
         let named = !matches!(self.cursor.ahead(1).kind, TokenKind::End | TokenKind::Symbol(_));
         if long && named {
             if self.cursor.accept("INPUT") {
-                return Ok(Statement::DescribeInput { name: self.cursor.identifier()?, location });
+                return Ok(Statement::DescribeInput {
+                    name: self.cursor.identifier()?,
+                    location,
+                });
             }
             if self.cursor.accept("OUTPUT") {
-                return Ok(Statement::DescribeOutput { name: self.cursor.identifier()?, location });
+                return Ok(Statement::DescribeOutput {
+                    name: self.cursor.identifier()?,
+                    location,
+                });
             }
         }
-        Ok(Statement::ShowColumns { table: self.cursor.qualified_name()?, like: None, location })
+        Ok(Statement::ShowColumns {
+            table: self.cursor.qualified_name()?,
+            like: None,
+            location,
+        })
     }
 
     fn set(&mut self) -> Result<Statement> {
@@ -306,11 +403,18 @@ impl StatementParser<'_> {
             }
             let name = self.cursor.qualified_name()?;
             self.cursor.expect_symbol("=")?;
-            return Ok(Statement::SetSession { name, value: self.expression()? });
+            return Ok(Statement::SetSession {
+                name,
+                value: self.expression()?,
+            });
         }
         if self.cursor.accept("TIME") {
             self.cursor.expect("ZONE")?;
-            let zone = if self.cursor.accept("LOCAL") { None } else { Some(self.expression()?) };
+            let zone = if self.cursor.accept("LOCAL") {
+                None
+            } else {
+                Some(self.expression()?)
+            };
             return Ok(Statement::SetTimeZone { zone });
         }
         match self.cursor.accept_any(&["ROLE", "PATH"]) {
@@ -326,7 +430,9 @@ impl StatementParser<'_> {
         if self.cursor.accept("AUTHORIZATION") {
             return Err(not_supported("RESET SESSION AUTHORIZATION", location));
         }
-        Ok(Statement::ResetSession { name: self.cursor.qualified_name()? })
+        Ok(Statement::ResetSession {
+            name: self.cursor.qualified_name()?,
+        })
     }
 
     fn prepare(&mut self) -> Result<Statement> {
@@ -335,24 +441,42 @@ impl StatementParser<'_> {
         self.cursor.expect("FROM")?;
         let start = self.cursor.token().start;
         let statement = self.inner()?;
-        let text = self.text.get(start..self.cursor.token().start).unwrap_or_default().trim_end().to_owned();
-        Ok(Statement::Prepare { name, text, statement })
+        let text = self
+            .text
+            .get(start..self.cursor.token().start)
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned();
+        Ok(Statement::Prepare {
+            name,
+            text,
+            statement,
+        })
     }
 
     fn execute(&mut self, location: ErrorLocation) -> Result<Statement> {
         self.cursor.skip(1);
-        if self.cursor.token().is_word("IMMEDIATE") && matches!(self.cursor.ahead(1).kind, TokenKind::String(_)) {
+        if self.cursor.token().is_word("IMMEDIATE")
+            && matches!(self.cursor.ahead(1).kind, TokenKind::String(_))
+        {
             self.cursor.skip(1);
             let ErrorLocation { line, column } = self.cursor.location();
             let text = self.cursor.string()?;
             let parameters = self.using()?;
             self.cursor.expect_end()?;
-            let origin = ErrorLocation { line, column: column + 1 };
+            let origin = ErrorLocation {
+                line,
+                column: column + 1,
+            };
             let statement = Box::new(parse_bound(&text, origin, &parameters, self.depth + 1)?);
             return Ok(Statement::ExecuteImmediate { statement });
         }
         let name = self.cursor.identifier()?;
-        Ok(Statement::Execute { name, parameters: self.using()?, location })
+        Ok(Statement::Execute {
+            name,
+            parameters: self.using()?,
+            location,
+        })
     }
 
     fn using(&mut self) -> Result<Vec<Expression>> {
@@ -367,14 +491,27 @@ impl StatementParser<'_> {
     }
 
     fn expression(&mut self) -> Result<Expression> {
-        Expression::new(self.cursor.expression_tokens()?, self.text)
+        Expression::new(self.cursor.expression_tokens()?)
     }
 }
 
 /// The words that start the statements of ours, beside queries.
 const SUPPORTED: [&str; 15] = [
-    "COMMIT", "CREATE", "DEALLOCATE", "DESC", "DESCRIBE", "DROP", "EXECUTE", "EXPLAIN", "PREPARE", "RESET",
-    "ROLLBACK", "SET", "SHOW", "START", "USE",
+    "COMMIT",
+    "CREATE",
+    "DEALLOCATE",
+    "DESC",
+    "DESCRIBE",
+    "DROP",
+    "EXECUTE",
+    "EXPLAIN",
+    "PREPARE",
+    "RESET",
+    "ROLLBACK",
+    "SET",
+    "SHOW",
+    "START",
+    "USE",
 ];
 
 /// The words that start the statements that are Trino's but not ours.

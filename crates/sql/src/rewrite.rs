@@ -5,29 +5,30 @@ use std::ops::ControlFlow;
 use base::{Error, ErrorCode, Result};
 use sqlparser::ast::{
     self, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    LimitClause, ObjectName, SelectItem, SetExpr, TimezoneInfo, TypedString, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    LimitClause, ObjectName, SelectItem, SetExpr, TableFactor, TimezoneInfo, TypedString, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
 use crate::SessionContext;
 use crate::query::location;
+use crate::stack::{MAX_EXPRESSION_DEPTH, MAX_SET_OPERATIONS};
 
 mod forbidden;
 mod literal;
 mod session_function;
 
-pub(crate) use session_function::session_functions;
+pub(crate) use session_function::{is_session_value, session_functions};
 
 /// Rewrites what does not depend on the session, and refuses what Trino's grammar does not have.
 pub(crate) fn syntax(mut query: Box<ast::Query>) -> Result<Box<ast::Query>> {
-    finish(query.visit(&mut SyntaxRewriter))?;
+    finish(query.visit(&mut SyntaxRewriter::default()))?;
     Ok(query)
 }
 
 /// As [`syntax`], for an expression that stands alone.
 pub(crate) fn syntax_of_expression(mut expression: Expr) -> Result<Expr> {
-    finish(expression.visit(&mut SyntaxRewriter))?;
+    finish(expression.visit(&mut SyntaxRewriter::default()))?;
     Ok(expression)
 }
 
@@ -38,7 +39,11 @@ fn finish(flow: ControlFlow<Error>) -> Result<()> {
     }
 }
 
-struct SyntaxRewriter;
+#[derive(Default)]
+struct SyntaxRewriter {
+    /// How many expressions are around the one that is visited.
+    depth: usize,
+}
 
 impl SyntaxRewriter {
     fn query(query: &mut ast::Query) -> Result<()> {
@@ -49,41 +54,60 @@ impl SyntaxRewriter {
             }
             let count = fetch.quantity.unwrap_or_else(|| literal::number("1"));
             query.limit_clause = Some(match query.limit_clause.take() {
-                Some(LimitClause::LimitOffset { offset, .. }) => {
-                    LimitClause::LimitOffset { limit: Some(count), offset, limit_by: Vec::new() }
-                }
-                _ => LimitClause::LimitOffset { limit: Some(count), offset: None, limit_by: Vec::new() },
+                Some(LimitClause::LimitOffset { offset, .. }) => LimitClause::LimitOffset {
+                    limit: Some(count),
+                    offset,
+                    limit_by: Vec::new(),
+                },
+                _ => LimitClause::LimitOffset {
+                    limit: Some(count),
+                    offset: None,
+                    limit_by: Vec::new(),
+                },
             });
         }
         Self::set_expression(&mut query.body)
     }
 
+    /// Chains of set operations may be long: they are not recursed into.
     fn set_expression(body: &mut SetExpr) -> Result<()> {
-        match body {
-            SetExpr::Select(select) => {
-                forbidden::check_select(select)?;
-                for item in &mut select.projection {
-                    if let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } =
-                        item
-                    {
+        let mut current = body;
+        let mut count = 0;
+        loop {
+            match current {
+                SetExpr::SetOperation { left, right, .. } => {
+                    count += 1;
+                    if count > MAX_SET_OPERATIONS {
+                        return Err(too_large());
+                    }
+                    Self::set_expression(right)?;
+                    current = left;
+                }
+                SetExpr::Select(select) => {
+                    forbidden::check_select(select)?;
+                    for item in &mut select.projection {
+                        if let SelectItem::UnnamedExpr(expression)
+                        | SelectItem::ExprWithAlias { expr: expression, .. } = item
+                        {
+                            literal::type_integer(expression);
+                        }
+                    }
+                    return Ok(());
+                }
+                SetExpr::Values(values) => {
+                    for expression in values.rows.iter_mut().flat_map(|row| row.content.iter_mut()) {
                         literal::type_integer(expression);
                     }
+                    return Ok(());
                 }
-                Ok(())
-            }
-            SetExpr::SetOperation { left, right, .. } => {
-                Self::set_expression(left)?;
-                Self::set_expression(right)
-            }
-            SetExpr::Values(values) => {
-                for expression in values.rows.iter_mut().flat_map(|row| row.content.iter_mut()) {
-                    literal::type_integer(expression);
+                SetExpr::Query(_) => return Ok(()),
+                SetExpr::Insert(_)
+                | SetExpr::Update(_)
+                | SetExpr::Delete(_)
+                | SetExpr::Merge(_)
+                | SetExpr::Table(_) => {
+                    return Err(Error::not_supported("This form of query is not supported"));
                 }
-                Ok(())
-            }
-            SetExpr::Query(_) => Ok(()),
-            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) | SetExpr::Table(_) => {
-                Err(Error::not_supported("This form of query is not supported"))
             }
         }
     }
@@ -101,7 +125,12 @@ impl SyntaxRewriter {
                     *expression = replacement;
                 }
             }
-            Expr::Cast { data_type, .. } => literal::cast_type(data_type),
+            Expr::Cast { expr, data_type, .. } => {
+                literal::cast_type(data_type);
+                if let Some(shortened) = literal::shortened(expr, data_type) {
+                    *expression = shortened;
+                }
+            }
             Expr::Function(function) => {
                 if let Some(replacement) = rewrite_function(function)? {
                     *expression = replacement;
@@ -120,9 +149,65 @@ impl VisitorMut for SyntaxRewriter {
         into_flow(Self::query(query))
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        if let Some(unnest) = unnest(factor) {
+            *factor = unnest;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, _expression: &mut Expr) -> ControlFlow<Error> {
+        self.depth += 1;
+        if self.depth > MAX_EXPRESSION_DEPTH {
+            return ControlFlow::Break(too_large());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        self.depth -= 1;
         into_flow(Self::expression(expression))
     }
+}
+
+/// `UNNEST(…)` after `FROM`, which the parser takes for the call of a table function.
+fn unnest(factor: &TableFactor) -> Option<TableFactor> {
+    let TableFactor::Table {
+        name,
+        args: Some(arguments),
+        alias,
+        with_ordinality,
+        ..
+    } = factor
+    else {
+        return None;
+    };
+    let is_unnest = matches!(
+        name.0.as_slice(),
+        [part] if part.as_ident().is_some_and(|name| name.value == "unnest")
+    );
+    let array_exprs = arguments
+        .args
+        .iter()
+        .map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+            _ => None,
+        })
+        .collect::<Option<Vec<Expr>>>()?;
+    is_unnest.then(|| TableFactor::UNNEST {
+        alias: alias.clone(),
+        array_exprs,
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: *with_ordinality,
+    })
+}
+
+fn too_large() -> Error {
+    Error::new(
+        ErrorCode::STACK_OVERFLOW,
+        "statement is too large (stack overflow during analysis)",
+    )
 }
 
 fn into_flow(result: Result<()>) -> ControlFlow<Error> {
@@ -156,7 +241,12 @@ pub(crate) fn function_name(function: &Function) -> Option<&str> {
 
 /// Functions that are other forms there, or have other names.
 fn rewrite_function(function: &mut Function) -> Result<Option<Expr>> {
-    let place = function.name.0.first().and_then(|part| part.as_ident()).map(|name| name.span);
+    let place = function
+        .name
+        .0
+        .first()
+        .and_then(|part| part.as_ident())
+        .map(|name| name.span);
     let (Some(name), Some(arguments)) = (function_name(function), plain_arguments(function)) else {
         return Ok(None);
     };
@@ -166,7 +256,10 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>> {
             return Ok(Some(literal::case(condition, then, Some(otherwise))));
         }
         ("if", _) => {
-            let error = Error::new(ErrorCode::SYNTAX_ERROR, "Invalid number of arguments for 'if' function");
+            let error = Error::new(
+                ErrorCode::SYNTAX_ERROR,
+                "Invalid number of arguments for 'if' function",
+            );
             return Err(match place.and_then(location) {
                 Some(place) => error.at(place),
                 None => error,

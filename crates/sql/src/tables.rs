@@ -9,11 +9,11 @@ use datafusion::logical_expr::TableSource;
 use sqlparser::ast::{self, ObjectName, Visit, Visitor};
 
 use crate::query::location;
-use crate::{Metadata, QualifiedName, Query, SessionContext, TableName, TableSources};
+use crate::{Metadata, QualifiedName, SessionContext, TableName, TableSources};
 
 /// A name after `FROM`.
 #[derive(Debug, PartialEq, Eq)]
-struct Reference {
+pub(crate) struct Reference {
     name: QualifiedName,
     /// Whether the query defines that name by `WITH` somewhere: then there need be no such table.
     may_be_defined: bool,
@@ -31,7 +31,8 @@ impl Visitor for ReferenceFinder {
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
         if let Some(with) = &query.with {
-            self.defined.extend(with.cte_tables.iter().map(|table| table.alias.name.value.clone()));
+            self.defined
+                .extend(with.cte_tables.iter().map(|table| table.alias.name.value.clone()));
         }
         ControlFlow::Continue(())
     }
@@ -52,11 +53,21 @@ impl Visitor for ReferenceFinder {
 fn qualified_name(name: &ObjectName) -> Option<QualifiedName> {
     let identifiers: Vec<&ast::Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
     let place = identifiers.first().and_then(|first| location(first.span))?;
-    let parts = identifiers.iter().map(|identifier| identifier.value.clone()).collect();
-    Some(QualifiedName { parts, location: place })
+    let parts = identifiers
+        .iter()
+        .map(|identifier| identifier.value.clone())
+        .collect();
+    Some(QualifiedName {
+        parts,
+        location: place,
+    })
 }
 
-fn references(query: &ast::Query) -> Result<Vec<Reference>> {
+/// The tables that a query names.
+///
+/// # Errors
+/// `FUNCTION_NOT_FOUND` for a table function.
+pub(crate) fn references(query: &ast::Query) -> Result<Vec<Reference>> {
     let mut finder = ReferenceFinder::default();
     // The finder never stops early.
     let _ = query.visit(&mut finder);
@@ -69,23 +80,26 @@ fn references(query: &ast::Query) -> Result<Vec<Reference>> {
     Ok(finder
         .found
         .into_iter()
-        .map(|name| Reference { may_be_defined: is_defined(&name), name })
+        .map(|name| Reference {
+            may_be_defined: is_defined(&name),
+            name,
+        })
         .collect())
 }
 
-/// Finds all tables that a query names.
+/// Finds the tables of a query.
 ///
 /// # Errors
 /// `MISSING_SCHEMA_NAME`, `MISSING_CATALOG_NAME`, `CATALOG_NOT_FOUND`, `SCHEMA_NOT_FOUND`, `TABLE_NOT_FOUND`, where
 /// the name stands; those of the connector.
 pub(crate) async fn resolve(
-    query: &Query,
+    references: Vec<Reference>,
     session: &SessionContext,
     metadata: &dyn Metadata,
     sources: &dyn TableSources,
 ) -> Result<HashMap<TableName, Arc<dyn TableSource>>> {
     let mut tables: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
-    for Reference { name, may_be_defined } in references(&query.ast)? {
+    for Reference { name, may_be_defined } in references {
         let full_name = match TableName::resolve(&name, session, name.location) {
             Ok(full_name) => full_name,
             Err(_) if may_be_defined => continue,
@@ -114,5 +128,9 @@ async fn not_found(name: &TableName, metadata: &dyn Metadata, place: ErrorLocati
         let text = format!("Schema '{}' does not exist", name.schema);
         return Ok(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(place));
     }
-    Ok(Error::new(ErrorCode::TABLE_NOT_FOUND, format!("Table '{name}' does not exist")).at(place))
+    Ok(Error::new(
+        ErrorCode::TABLE_NOT_FOUND,
+        format!("Table '{name}' does not exist"),
+    )
+    .at(place))
 }

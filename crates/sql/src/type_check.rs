@@ -23,7 +23,11 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
                 if found.is_none() {
                     found = mismatch(part, &schema);
                 }
-                Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+                Ok(if found.is_some() {
+                    TreeNodeRecursion::Stop
+                } else {
+                    TreeNodeRecursion::Continue
+                })
             })
         })
     });
@@ -44,12 +48,18 @@ fn input_schema(node: &LogicalPlan) -> DFSchemaRef {
 
 fn mismatch(expression: &Expr, schema: &DFSchema) -> Option<Error> {
     let pairs: Vec<(&Expr, &str, &Expr)> = match expression {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => vec![(left.as_ref(), symbol(*op)?, right.as_ref())],
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            vec![(left.as_ref(), symbol(*op)?, right.as_ref())]
+        }
         Expr::Between(between) => vec![
             (between.expr.as_ref(), "<=", between.low.as_ref()),
             (between.expr.as_ref(), "<=", between.high.as_ref()),
         ],
-        Expr::InList(list) => list.list.iter().map(|item| (list.expr.as_ref(), "=", item)).collect(),
+        Expr::InList(list) => list
+            .list
+            .iter()
+            .map(|item| (list.expr.as_ref(), "=", item))
+            .collect(),
         _ => return None,
     };
     pairs.into_iter().find_map(|(left, operator, right)| {
@@ -67,13 +77,17 @@ fn mismatch(expression: &Expr, schema: &DFSchema) -> Option<Error> {
 
 fn is_compatible(left: &DataType, right: &DataType) -> bool {
     let is_text = |data_type: &DataType| {
-        matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+        matches!(
+            data_type,
+            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8
+        )
     };
-    let is_other = |data_type: &DataType| data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean;
+    let is_other = |data_type: &DataType| {
+        data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean
+    };
     let mixes_text = (is_text(left) && is_other(right)) || (is_other(left) && is_text(right));
     let is_boolean = |data_type: &DataType| *data_type == DataType::Boolean;
-    let mixes_boolean =
-        (is_boolean(left) && right.is_numeric()) || (left.is_numeric() && is_boolean(right));
+    let mixes_boolean = (is_boolean(left) && right.is_numeric()) || (left.is_numeric() && is_boolean(right));
     !mixes_text && !mixes_boolean
 }
 

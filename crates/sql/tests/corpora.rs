@@ -13,20 +13,25 @@ use types::Type;
 
 /// The `.sql` files of a folder, by name. None, with a note, if the folder is not there.
 fn queries(folder: &str) -> Option<Vec<(String, String)>> {
-    let shared = std::env::var_os("STEADFAST_SHARED_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
+    let shared = std::env::var_os("STEADFAST_SHARED_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
+        PathBuf::from,
+    );
     let path = shared.join(folder);
     let Ok(entries) = std::fs::read_dir(&path) else {
         eprintln!("SKIPPED: {} is not there", path.display());
         return None;
     };
     let mut queries: Vec<(String, String)> = entries
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
         .map(|path| {
-            let text = std::fs::read_to_string(&path).unwrap();
+            let text = std::fs::read_to_string(&path).expect("a readable file");
             let text = text.trim().trim_end_matches(';').to_owned();
-            (path.file_stem().unwrap().to_string_lossy().into_owned(), text)
+            (
+                path.file_stem().expect("a name").to_string_lossy().into_owned(),
+                text,
+            )
         })
         .collect();
     queries.sort();
@@ -37,7 +42,9 @@ struct EmptyTables;
 
 impl TableSources for EmptyTables {
     fn table_source(&self, table: &ResolvedTable) -> Arc<dyn TableSource> {
-        Arc::new(DefaultTableSource::new(Arc::new(EmptyTable::new(table.metadata.arrow_schema()))))
+        Arc::new(DefaultTableSource::new(Arc::new(EmptyTable::new(
+            table.metadata.arrow_schema(),
+        ))))
     }
 }
 
@@ -60,9 +67,14 @@ async fn tpch_is_valid_over_the_tpch_catalog() {
     let Some(queries) = queries("tpch/queries") else {
         return;
     };
-    let properties = [("tpch.column-naming", "STANDARD"), ("tpch.double-type-mapping", "DECIMAL")];
-    let properties: BTreeMap<String, String> =
-        properties.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let properties = [
+        ("tpch.column-naming", "STANDARD"),
+        ("tpch.double-type-mapping", "DECIMAL"),
+    ];
+    let properties: BTreeMap<String, String> = properties
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     let mut catalogs = Catalogs::default();
     catalogs.insert("tpch", connector_tpch::create("tpch", &properties).unwrap());
     let metadata = Arc::new(CatalogMetadata(Arc::new(catalogs)));
@@ -76,10 +88,19 @@ async fn tpch_is_valid_over_the_tpch_catalog() {
         let Statement::Query(query) = sql::parse(&text).unwrap() else {
             panic!("{name} is no query");
         };
-        let analyzed =
-            analyzer.analyze(&query, &session).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(analyzed.output.len(), analyzed.plan.schema().fields().len(), "{name}");
-        assert!(analyzed.output.iter().all(|column| !column.name.starts_with('#')), "{name}");
+        let analyzed = analyzer
+            .analyze(&query, &session)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            analyzed.output.len(),
+            analyzed.plan.schema().fields().len(),
+            "{name}"
+        );
+        assert!(
+            analyzed.output.iter().all(|column| !column.name.starts_with('#')),
+            "{name}"
+        );
         if name == "q01" {
             assert_eq!(analyzed.output[0].column_type, Type::Varchar { length: Some(1) });
             assert_eq!(analyzed.output[9].name, "count_order");

@@ -71,8 +71,8 @@ impl WorkerHandle {
     }
 
     /// Waits until the worker has gone.
-    pub async fn wait(self) -> Result<()> {
-        self.life.await.map_err(|error| Error::internal("The worker failed").caused_by(error))
+    pub async fn wait(&mut self) -> Result<()> {
+        (&mut self.life).await.map_err(|error| Error::internal("The worker failed").caused_by(error))
     }
 }
 

@@ -77,8 +77,8 @@ async fn an_aggregation_in_two_stages_counts_every_row_once() {
     let consumers: Vec<Task> = (0..PARTITIONS)
         .map(|partition| {
             let handle = |output| SourceHandle::of(output, partition..partition + 1);
-            let handles = outputs.iter().filter_map(handle).map(|handle| handle.encode().to_vec());
-            let sources = vec![handles.collect()];
+            let handles = outputs.iter().filter_map(handle).map(|handle| handle.encode());
+            let sources = handles.collect();
             Task { sources, ..Task::new(attempt(0, partition, 0), &consumer, Vec::new()) }
         })
         .collect();
@@ -135,7 +135,7 @@ async fn a_sort_that_does_not_fit_spills_and_leaves_nothing() {
     let record = record(committed(&report), &sorted);
     let sorted = numbers(&rows(&fixture.exchange, &record, schema()).await, 0);
     assert!(sorted.iter().rev().copied().eq(0..ROWS));
-    let stats = report.stats.unwrap();
+    let stats = report.stats.as_ref().unwrap();
     assert!(stats.spilled_bytes > 1 << 20, "{stats:?}");
     assert!(report.peak_memory_bytes > 1 << 20 && report.peak_memory_bytes <= 30 << 20, "{report:?}");
     assert!(std::fs::read_dir(fixture.directories.spill()).is_ok(), "it did spill here");
@@ -175,7 +175,7 @@ async fn an_attempt_that_is_cancelled_while_it_computes_leaves_nothing() {
     assert_ne!(fixture.directories.files(), Vec::<std::path::PathBuf>::new(), "its output has begun");
     fixture.attached.desire(&[]).await;
     fixture.attached.empties().await;
-    fixture.splits_dropped(1).await;
+    fixture.connector.splits_dropped(1).await;
     assert_eq!(fixture.directories.files(), Vec::<std::path::PathBuf>::new());
 }
 
@@ -184,9 +184,9 @@ async fn an_attempt_that_is_cancelled_while_it_waits_ends_at_once() {
     let mut fixture = Fixture::start().await;
     let task = Task::new(attempt(0, 0, 0), &sort(), vec![Behaviour::Wait.split()]);
     fixture.attached.desire(&[task]).await;
-    fixture.splits_started(1).await;
+    fixture.connector.splits_started(1).await;
     fixture.attached.desire(&[]).await;
-    fixture.splits_dropped(1).await;
+    fixture.connector.splits_dropped(1).await;
     fixture.attached.empties().await;
 }
 
@@ -250,7 +250,7 @@ async fn lost_input_names_the_output_that_is_lost() {
     }
     let source: Arc<dyn ExecutionPlan> = Arc::new(ExchangeSourceExec::new(0, schema()));
     let consumer = Task::new(attempt(0, 0, 0), &fragment(source, Sink::Single), Vec::new());
-    let sources = vec![vec![handle.encode().to_vec()]];
+    let sources = vec![handle.encode()];
     fixture.attached.desire(&[Task { sources, ..consumer }]).await;
     let report = fixture.attached.ends(&[attempt(0, 0, 0)]).await.remove(0);
     assert_eq!(failed(&report).lost_output(), Some(producer.output()));
@@ -266,5 +266,5 @@ async fn an_attempt_that_does_nothing_is_failed_by_the_watchdog() {
     let error = failed(&report);
     assert_eq!(error.code(), ErrorCode::ABANDONED_TASK);
     assert!(error.message().starts_with("No progress for"), "{error}");
-    fixture.splits_dropped(1).await;
+    fixture.connector.splits_dropped(1).await;
 }

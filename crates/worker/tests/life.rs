@@ -19,7 +19,7 @@ async fn attempts_run_on_while_the_coordinator_is_away() {
     let held = attempt(0, 0, 0);
     let task = Task::new(held, &pass_on(), vec![Behaviour::Wait.split()]);
     fixture.attached.desire(&[task]).await;
-    fixture.splits_started(1).await;
+    fixture.connector.splits_started(1).await;
     let incarnation = fixture.attached.announcement.incarnation;
     let sequence = fixture.attached.sequence();
     drop(fixture.attached);
@@ -33,7 +33,7 @@ async fn attempts_run_on_while_the_coordinator_is_away() {
 
     // It ends and commits with nobody there to tell.
     fixture.connector.release();
-    fixture.splits_dropped(1).await;
+    fixture.connector.splits_dropped(1).await;
     let mut attached = fixture.coordinator.attached().await;
     assert_eq!(committed(&attached.ends(&[held]).await[0]).rows, 1);
     attached.continues(sequence);
@@ -47,7 +47,7 @@ async fn a_stale_desire_changes_nothing() {
     let task = Task::new(attempt(0, 0, 0), &pass_on(), vec![Behaviour::Wait.split()]);
     fixture.attached.continues(10);
     fixture.attached.desire(&[task]).await;
-    fixture.splits_started(1).await;
+    fixture.connector.splits_started(1).await;
     fixture.attached.continues(4);
     fixture.attached.desire(&[]).await;
     fixture.attached.continues(11);
@@ -65,7 +65,7 @@ async fn a_busy_worker_answers() {
     let mut fixture = Fixture::start().await;
     let spin = |partition| Task::new(attempt(0, partition, 0), &pass_on(), vec![Behaviour::Spin.split()]);
     fixture.attached.desire(&[spin(0), spin(1)]).await;
-    fixture.splits_started(2).await;
+    fixture.connector.splits_started(2).await;
     let request = async { reqwest::get(fixture.url("/v1/info")).await.unwrap().json::<Value>().await.unwrap() };
     let info = timeout(Duration::from_secs(1), request).await.expect("a busy worker must answer");
     assert_eq!((info["nodeId"].as_str(), info["starting"].as_bool()), (Some("worker-1"), Some(false)));
@@ -80,7 +80,7 @@ async fn a_worker_that_shuts_down_ends_what_it_runs_first() {
     let held = attempt(0, 0, 0);
     let task = Task::new(held, &pass_on(), vec![Behaviour::Wait.split()]);
     fixture.attached.desire(&[task]).await;
-    fixture.splits_started(1).await;
+    fixture.connector.splits_started(1).await;
     let client = reqwest::Client::new();
     let url = fixture.url("/v1/info/state");
     let put = async |body: &'static str| client.put(&url).body(body).send().await.unwrap().status().as_u16();
@@ -126,7 +126,7 @@ async fn a_worker_that_is_stopped_goes_at_once_even_if_its_threads_are_stuck() {
     let mut fixture = Fixture::start().await;
     let spin = Task::new(attempt(0, 0, 0), &pass_on(), vec![Behaviour::Spin.split()]);
     fixture.attached.desire(&[spin]).await;
-    fixture.splits_started(1).await;
+    fixture.connector.splits_started(1).await;
     fixture.worker.stop();
     timeout(PATIENCE, fixture.worker.wait()).await.expect("the worker must go").unwrap();
     fixture.connector.release();

@@ -163,7 +163,6 @@ pub(crate) const SERVER: &[&str] = &[
     "http-server.net.max-idle-time",
     "http-server.notify-remote-async-errors",
     "http-server.output-buffer-size",
-    "http-server.process-forwarded",
     "http-server.show-stack-trace",
     "http-server.stop-timeout",
     "http-server.threads.max",

@@ -54,6 +54,14 @@ pub(super) const PROPERTIES: &[Property] = &[
     )
     .coordinator_only(),
     Property::new(Topic::Node, "http-server.http.port", PORT, "8080", "The port to listen on. 0: any free port."),
+    Property::new(
+        Topic::Node,
+        "http-server.process-forwarded",
+        BOOLEAN,
+        "false",
+        "Whether `X-Forwarded-…` headers say under which address a client reached the server. Set it behind a proxy.",
+    )
+    .coordinator_only(),
     Property::unset(
         Topic::Node,
         "discovery.uri",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use base::{Error, Result};
-use connector::to_stream_error;
+use connector::error::into_datafusion;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result as DataFusionResult;
@@ -24,49 +24,99 @@ pub(crate) fn find_column(file: &Schema, name: &str) -> Option<usize> {
     exact.or_else(|| file.fields().iter().position(same))
 }
 
-/// Makes adapters for the files of one scan.
+/// The columns of one scan, to be found in each of its files.
+///
+/// DataFusion is given them under names that no file has, made of their numbers: columns that it recognises, it
+/// would read as the table's type without looking whether the values are of it.
 #[derive(Debug)]
 pub(crate) struct TableColumns {
     /// The table's fields as the scan has them, whose metadata name the Trino types.
     pub(crate) table: SchemaRef,
 }
 
+/// The name that DataFusion is given of a column.
+fn numbered_name(index: usize) -> String {
+    format!("\0{index}")
+}
+
+impl TableColumns {
+    /// The schema of the scan under the other names, with nothing that only Trino's types need, and with every
+    /// column nullable: what files can promise.
+    pub(crate) fn numbered_schema(&self) -> SchemaRef {
+        let fields = self.table.fields().iter().enumerate();
+        let fields =
+            fields.map(|(index, field)| Field::new(numbered_name(index), field.data_type().clone(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// An expression over the columns under the other names.
+    pub(crate) fn numbered(
+        &self,
+        expression: Arc<dyn PhysicalExpr>,
+    ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
+        replace_columns(expression, |column| {
+            Ok(Arc::new(Column::new(
+                &numbered_name(column.index()),
+                column.index(),
+            )))
+        })
+    }
+}
+
+fn replace_columns(
+    expression: Arc<dyn PhysicalExpr>,
+    replace: impl Fn(&Column) -> DataFusionResult<Arc<dyn PhysicalExpr>>,
+) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
+    let replace = |node: Arc<dyn PhysicalExpr>| match node.downcast_ref::<Column>() {
+        Some(column) => Ok(Transformed::yes(replace(column)?)),
+        None => Ok(Transformed::no(node)),
+    };
+    expression.transform_up(replace).data()
+}
+
 impl PhysicalExprAdapterFactory for TableColumns {
-    fn create(&self, _: SchemaRef, file: SchemaRef) -> DataFusionResult<Arc<dyn PhysicalExprAdapter>> {
-        Ok(Arc::new(FileColumns { table: Arc::clone(&self.table), file }))
+    fn create(&self, numbered: SchemaRef, file: SchemaRef) -> DataFusionResult<Arc<dyn PhysicalExprAdapter>> {
+        Ok(Arc::new(FileColumns {
+            table: Arc::clone(&self.table),
+            numbered,
+            file,
+        }))
     }
 }
 
 #[derive(Debug)]
 struct FileColumns {
     table: SchemaRef,
+    numbered: SchemaRef,
     file: SchemaRef,
 }
 
 impl PhysicalExprAdapter for FileColumns {
     fn rewrite(&self, expression: Arc<dyn PhysicalExpr>) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
-        let rewrite = |node: Arc<dyn PhysicalExpr>| match node.downcast_ref::<Column>() {
-            Some(column) => Ok(Transformed::yes(self.column(column)?)),
-            None => Ok(Transformed::no(node)),
-        };
-        expression.transform_up(rewrite).data()
+        replace_columns(expression, |column| self.column(column))
     }
 }
 
 impl FileColumns {
     fn column(&self, column: &Column) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
-        let wanted = self.table.field_with_name(column.name())?;
-        let Some(index) = find_column(&self.file, column.name()) else {
-            return Ok(Arc::new(Literal::new(ScalarValue::try_new_null(wanted.data_type())?)));
+        let wanted = self.table.field(self.numbered.index_of(column.name())?);
+        let Some(index) = find_column(&self.file, wanted.name()) else {
+            return Ok(Arc::new(Literal::new(ScalarValue::try_new_null(
+                wanted.data_type(),
+            )?)));
         };
         let found = self.file.field(index);
-        check_readable(found, wanted).map_err(to_stream_error)?;
-        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(found.name(), index));
+        check_readable(found, wanted).map_err(into_datafusion)?;
+        let file_column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(found.name(), index));
         if found.data_type() == wanted.data_type() {
-            return Ok(column);
+            return Ok(file_column);
         }
-        let target = Field::new(wanted.name(), wanted.data_type().clone(), true);
-        Ok(Arc::new(CastExpr::new_with_target_field(column, Arc::new(target), None)))
+        let target = Field::new(column.name(), wanted.data_type().clone(), true);
+        Ok(Arc::new(CastExpr::new_with_target_field(
+            file_column,
+            Arc::new(target),
+            None,
+        )))
     }
 }
 
@@ -87,8 +137,8 @@ fn check_readable(found: &Field, wanted: &Field) -> Result<()> {
 pub(crate) fn is_readable_as(found: &DataType, wanted: &DataType) -> bool {
     use DataType::{
         Binary, BinaryView, Date32, Date64, Decimal32, Decimal64, Decimal128, Decimal256, Dictionary,
-        FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, LargeBinary, LargeList, LargeUtf8, List, Map,
-        Null, Struct, Time32, Time64, Timestamp, Utf8, Utf8View,
+        FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, LargeBinary, LargeList, LargeUtf8, List,
+        Map, Null, Struct, Time32, Time64, Timestamp, Utf8, Utf8View,
     };
     if found == wanted {
         return true;
@@ -118,9 +168,14 @@ pub(crate) fn is_readable_as(found: &DataType, wanted: &DataType) -> bool {
 
 /// Keys and values go by their place: files do not agree on their names.
 fn entries_are_readable(found: &DataType, wanted: &DataType) -> bool {
-    let (DataType::Struct(found), DataType::Struct(wanted)) = (found, wanted) else { return false };
+    let (DataType::Struct(found), DataType::Struct(wanted)) = (found, wanted) else {
+        return false;
+    };
     found.len() == wanted.len()
-        && found.iter().zip(wanted).all(|(found, wanted)| is_readable_as(found.data_type(), wanted.data_type()))
+        && found
+            .iter()
+            .zip(wanted)
+            .all(|(found, wanted)| is_readable_as(found.data_type(), wanted.data_type()))
 }
 
 /// Fields of rows go by name. One at least must be there.
@@ -146,7 +201,12 @@ mod tests {
     fn columns_are_found_in_any_case_but_exactly_first() {
         let field = |name: &str| Field::new(name, DataType::Int64, true);
         let file = Schema::new(vec![field("ID"), field("Name"), field("name"), field("ÄGE")]);
-        for (name, index) in [("id", Some(0)), ("name", Some(2)), ("äge", Some(3)), ("other", None)] {
+        for (name, index) in [
+            ("id", Some(0)),
+            ("name", Some(2)),
+            ("äge", Some(3)),
+            ("other", None),
+        ] {
             assert_eq!(find_column(&file, name), index, "{name}");
         }
     }

@@ -63,7 +63,11 @@ pub(crate) fn schema_record(catalog: &str, properties: &[(String, String)]) -> R
 }
 
 /// The record of a table to be created, and where its data lies.
-pub(crate) fn table_record(catalog: &str, config: &HiveConfig, table: &NewTable) -> Result<(TableRecord, Location)> {
+pub(crate) fn table_record(
+    catalog: &str,
+    config: &HiveConfig,
+    table: &NewTable,
+) -> Result<(TableRecord, Location)> {
     let mut external_location = None;
     let mut format = config.storage_format;
     for (name, value) in &table.properties {
@@ -71,7 +75,9 @@ pub(crate) fn table_record(catalog: &str, config: &HiveConfig, table: &NewTable)
             EXTERNAL_LOCATION => external_location = Some(value.as_str()),
             FORMAT => format = storage_format(catalog, value)?,
             unsupported if UNSUPPORTED_TABLE_PROPERTIES.contains(&unsupported) => {
-                return Err(Error::not_supported(format!("Table property '{name}' is not supported")));
+                return Err(Error::not_supported(format!(
+                    "Table property '{name}' is not supported"
+                )));
             }
             _ => {
                 let text = format!("Catalog '{catalog}' table property '{name}' does not exist");
@@ -80,7 +86,10 @@ pub(crate) fn table_record(catalog: &str, config: &HiveConfig, table: &NewTable)
         }
     }
     if format != StorageFormat::Parquet {
-        let text = format!("Table format {} is not supported: use format = 'PARQUET'", format.name());
+        let text = format!(
+            "Table format {} is not supported: use format = 'PARQUET'",
+            format.name()
+        );
         return Err(Error::not_supported(text));
     }
     let Some(external_location) = external_location else {
@@ -109,7 +118,10 @@ fn storage_format(catalog: &str, value: &str) -> Result<StorageFormat> {
 
 fn column_records(catalog: &str, columns: &[ColumnMetadata]) -> Result<Vec<ColumnRecord>> {
     if columns.is_empty() {
-        return Err(Error::new(ErrorCode::TABLE_HAS_NO_COLUMNS, "Table must have at least one column"));
+        return Err(Error::new(
+            ErrorCode::TABLE_HAS_NO_COLUMNS,
+            "Table must have at least one column",
+        ));
     }
     let mut names = BTreeSet::new();
     let record = |column: &ColumnMetadata| {
@@ -120,12 +132,17 @@ fn column_records(catalog: &str, columns: &[ColumnMetadata]) -> Result<Vec<Colum
         }
         // Data that others write cannot be relied upon to have no NULL.
         if !column.nullable {
-            let text = format!("Catalog '{catalog}' does not support non-null column for column name '{name}'");
+            let text =
+                format!("Catalog '{catalog}' does not support non-null column for column name '{name}'");
             return Err(Error::not_supported(text));
         }
         check_type(&column.column_type)?;
         let column_type = column.column_type.to_string();
-        Ok(ColumnRecord { name, column_type, comment: column.comment.clone() })
+        Ok(ColumnRecord {
+            name,
+            column_type,
+            comment: column.comment.clone(),
+        })
     };
     columns.iter().map(record).collect()
 }
@@ -154,6 +171,8 @@ fn check_type(column_type: &Type) -> Result<()> {
         Type::Row(_) => Err(Error::not_supported(format!(
             "Anonymous row type is not supported in Hive. Please give each field a name: {column_type}"
         ))),
-        _ => Err(Error::not_supported(format!("Unsupported Hive type: {column_type}"))),
+        _ => Err(Error::not_supported(format!(
+            "Unsupported Hive type: {column_type}"
+        ))),
     }
 }

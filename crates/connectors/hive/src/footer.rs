@@ -3,12 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base::Result;
+use base::{Error, Result};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use object_store::path::Path as StorePath;
-use object_store::{ObjectMeta, ObjectStore};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader};
 
 use crate::error;
 
@@ -19,12 +20,21 @@ pub(crate) const FOOTER_CONCURRENCY: usize = 16;
 const CACHE_MAX_BYTES: usize = 64 << 20;
 
 /// So many bytes are read from the end of a file, in the hope that the footer is in them.
-const FOOTER_PREFETCH_BYTES: usize = 64 << 10;
+const FOOTER_PREFETCH_BYTES: u64 = 64 << 10;
+
+/// A file ends with the length of its footer in four bytes, and four that say that it is a Parquet file.
+const TAIL_BYTES: u64 = 8;
+
+/// What the last four bytes of a file are.
+const MAGIC: &[u8] = b"PAR1";
+
+/// What they are if the footer is encrypted.
+const ENCRYPTED_MAGIC: &[u8] = b"PARE";
 
 /// What makes a file the one whose footer is cached.
 type FileVersion = (StorePath, u64, DateTime<Utc>);
 
-/// Reads footers, and keeps those read last while they are few enough.
+/// Reads files and their footers, and keeps the footers read last while they are few enough.
 #[derive(Debug)]
 pub(crate) struct Footers {
     store: Arc<dyn ObjectStore>,
@@ -41,31 +51,101 @@ struct Cache {
 impl Footers {
     /// Footers of the files of a store.
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Footers { store, cache: Mutex::default() }
+        Footers {
+            store,
+            cache: Mutex::default(),
+        }
     }
 
-    /// The footer of a file.
+    /// The store of the files.
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The footer of a file, without page indexes.
     pub(crate) async fn of(&self, file: &ObjectMeta) -> Result<Arc<ParquetMetaData>> {
         let version = (file.location.clone(), file.size, file.last_modified);
         if let Some(footer) = self.cache().footers.get(&version) {
             return Ok(Arc::clone(footer));
         }
-        let footer = DFParquetMetadata::new(&*self.store, file)
-            .with_metadata_size_hint(Some(FOOTER_PREFETCH_BYTES))
-            .with_page_index_policy(Some(PageIndexPolicy::Skip))
-            .fetch_metadata()
-            .await
-            .map_err(|cause| {
-                let path = format!("/{}", file.location);
-                error::of_file(&path, &cause).unwrap_or_else(|| error::bad_data(&path, cause))
-            })?;
+        let path = format!("/{}", file.location);
+        let bytes = self.footer_bytes(&path, file).await?;
+        let footer =
+            ParquetMetaDataReader::decode_metadata(&bytes).map_err(|cause| error::bad_data(&path, cause))?;
+        let footer = Arc::new(without_arrow_schema(footer));
         self.cache().insert(version, Arc::clone(&footer), CACHE_MAX_BYTES);
         Ok(footer)
+    }
+
+    async fn footer_bytes(&self, path: &str, file: &ObjectMeta) -> Result<Bytes> {
+        let broken = |reason: &str| error::bad_data(path, reason);
+        let read = async |range| {
+            let bytes: Bytes = self
+                .store
+                .get_range(&file.location, range)
+                .await
+                .map_err(|cause| error::of_store(path, &cause))?;
+            Ok::<_, Error>(bytes)
+        };
+        let prefetched = read(file.size.saturating_sub(FOOTER_PREFETCH_BYTES)..file.size).await?;
+        let Some((before, tail)) = prefetched
+            .len()
+            .checked_sub(TAIL_BYTES as usize)
+            .map(|at| prefetched.split_at(at))
+        else {
+            return Err(broken("it is too short"));
+        };
+        let (length, magic) = tail.split_at(4);
+        if magic == ENCRYPTED_MAGIC {
+            return Err(Error::not_supported(format!(
+                "Encrypted Parquet files are not supported: {path}"
+            )));
+        }
+        if magic != MAGIC {
+            return Err(broken("it does not end as Parquet files do"));
+        }
+        let length: [u8; 4] = length.try_into().map_err(|_| broken("it is too short"))?;
+        let length = u64::from(u32::from_le_bytes(length));
+        let end = file.size.saturating_sub(TAIL_BYTES);
+        let Some(start) = end.checked_sub(length) else {
+            return Err(broken("its footer is longer than the file"));
+        };
+        match (before.len() as u64).checked_sub(length) {
+            Some(at) => Ok(prefetched.slice(at as usize..before.len())),
+            None => read(start..end).await,
+        }
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The footer without the Arrow schema that some writers leave in it.
+///
+/// Parquet's own schema says all that a table needs. The other may claim that bytes are text, which the reader
+/// would believe.
+fn without_arrow_schema(footer: ParquetMetaData) -> ParquetMetaData {
+    let file = footer.file_metadata();
+    let Some(pairs) = file.key_value_metadata() else {
+        return footer;
+    };
+    let pairs = pairs
+        .iter()
+        .filter(|pair| pair.key != ARROW_SCHEMA_META_KEY)
+        .cloned()
+        .collect();
+    let file = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_string),
+        Some(pairs),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    ParquetMetaDataBuilder::new(file)
+        .set_row_groups(footer.row_groups().to_vec())
+        .build()
 }
 
 impl Cache {
@@ -75,7 +155,9 @@ impl Cache {
             return;
         }
         while self.bytes + bytes > max_bytes {
-            let Some(oldest) = self.oldest_first.pop_front() else { break };
+            let Some(oldest) = self.oldest_first.pop_front() else {
+                break;
+            };
             if let Some(evicted) = self.footers.remove(&oldest) {
                 self.bytes -= evicted.memory_size();
             }
@@ -88,7 +170,6 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use parquet::file::metadata::FileMetaData;
     use parquet::schema::types::{SchemaDescriptor, Type};
 
     use super::*;
@@ -116,8 +197,14 @@ mod tests {
         assert_eq!((cache.bytes, cache.oldest_first.len()), (one * 3, 3));
 
         let changed = (StorePath::from("f4"), 2, DateTime::UNIX_EPOCH);
-        assert!(!cache.footers.contains_key(&changed), "a file that changed is another");
+        assert!(
+            !cache.footers.contains_key(&changed),
+            "a file that changed is another"
+        );
         cache.insert(changed.clone(), footer(), one - 1);
-        assert!(!cache.footers.contains_key(&changed), "what can never fit is not kept");
+        assert!(
+            !cache.footers.contains_key(&changed),
+            "what can never fit is not kept"
+        );
     }
 }

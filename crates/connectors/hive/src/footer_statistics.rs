@@ -41,12 +41,16 @@ impl FooterStatistics {
 
     /// The least value of a column in each row group; NULL where it is not known. None: not known of any.
     pub(crate) fn mins(&self, wanted: &Field) -> Option<ArrayRef> {
-        self.bounds(wanted, |converter, row_groups| converter.row_group_mins(row_groups))
+        self.bounds(wanted, |converter, row_groups| {
+            converter.row_group_mins(row_groups)
+        })
     }
 
     /// The greatest value of a column in each row group; NULL where it is not known. None: not known of any.
     pub(crate) fn maxes(&self, wanted: &Field) -> Option<ArrayRef> {
-        self.bounds(wanted, |converter, row_groups| converter.row_group_maxes(row_groups))
+        self.bounds(wanted, |converter, row_groups| {
+            converter.row_group_maxes(row_groups)
+        })
     }
 
     /// The NULLs of a column in each row group; NULL where they are not known. None: not known of any.
@@ -67,13 +71,17 @@ impl FooterStatistics {
         if let Some(width) = wanted.data_type().primitive_width() {
             return rows.saturating_mul(width as u64);
         }
-        let Some(index) = find_column(&self.file_schema, wanted.name()) else { return 0 };
+        let Some(index) = find_column(&self.file_schema, wanted.name()) else {
+            return 0;
+        };
         // A column may be several in the file, if it is nested.
         let schema = row_group.schema_descr();
         let leaves = (0..row_group.num_columns()).filter(|leaf| schema.get_column_root_idx(*leaf) == index);
         let size = |leaf: usize| {
             let chunk = row_group.column(leaf);
-            let decoded = chunk.unencoded_byte_array_data_bytes().map(|bytes| bytes.saturating_add(chunk.num_values() * 4));
+            let decoded = chunk
+                .unencoded_byte_array_data_bytes()
+                .map(|bytes| bytes.saturating_add(chunk.num_values() * 4));
             u64::try_from(decoded.unwrap_or(chunk.uncompressed_size())).unwrap_or_default()
         };
         leaves.map(size).sum()
@@ -92,13 +100,21 @@ impl FooterStatistics {
         }
         let values = bounds(&self.converter(index)?, self.row_groups()).ok()?;
         // A value that the type does not hold becomes NULL: not known.
-        let options = CastOptions { safe: true, ..CastOptions::default() };
+        let options = CastOptions {
+            safe: true,
+            ..CastOptions::default()
+        };
         cast_with_options(&values, wanted.data_type(), &options).ok()
     }
 
     fn converter(&self, index: usize) -> Option<StatisticsConverter<'_>> {
         let name = self.file_schema.field(index).name();
-        StatisticsConverter::try_new(name, &self.file_schema, self.footer.file_metadata().schema_descr()).ok()
+        StatisticsConverter::try_new(
+            name,
+            &self.file_schema,
+            self.footer.file_metadata().schema_descr(),
+        )
+        .ok()
     }
 }
 

@@ -16,6 +16,7 @@ mod listing;
 mod location;
 mod metastore;
 mod prune;
+mod reader;
 mod scan;
 mod split;
 mod statistics;
@@ -28,7 +29,8 @@ use async_trait::async_trait;
 use base::{Error, ErrorCode, Result};
 use bytes::Bytes;
 use connector::{
-    ColumnMetadata, Connector, NewTable, Scan, Split, SplitOptions, TableHandle, TableMetadata, TableStatistics,
+    ColumnMetadata, Connector, NewTable, Scan, Split, SplitOptions, TableHandle, TableMetadata,
+    TableStatistics,
 };
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::stream::{self, BoxStream};
@@ -38,8 +40,8 @@ use object_store::{ObjectMeta, ObjectStore};
 use serde::{Deserialize, Serialize};
 use types::Type;
 
-pub use config::PROPERTIES;
 use config::HiveConfig;
+pub use config::PROPERTIES;
 use footer::{FOOTER_CONCURRENCY, Footers};
 use footer_statistics::FooterStatistics;
 use location::Location;
@@ -52,8 +54,13 @@ pub fn create(catalog: &str, properties: &BTreeMap<String, String>) -> Result<Ar
     let config = HiveConfig::read(catalog, properties)?;
     let metastore = Arc::new(FileMetastore::new(config.catalog_dir.clone()));
     let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
-    let footers = Arc::new(Footers::new(Arc::clone(&store)));
-    Ok(Arc::new(HiveConnector { catalog: catalog.to_string(), config, metastore, store, footers }))
+    let footers = Arc::new(Footers::new(store));
+    Ok(Arc::new(HiveConnector {
+        catalog: catalog.to_string(),
+        config,
+        metastore,
+        footers,
+    }))
 }
 
 #[derive(Debug)]
@@ -61,7 +68,6 @@ struct HiveConnector {
     catalog: String,
     config: HiveConfig,
     metastore: Arc<FileMetastore>,
-    store: Arc<dyn ObjectStore>,
     footers: Arc<Footers>,
 }
 
@@ -106,11 +112,14 @@ impl HiveConnector {
 
     async fn files(&self, handle: &HiveHandle) -> Result<Vec<ObjectMeta>> {
         let location = Location::parse(&handle.location)?;
-        listing::files(&self.store, &location, self.config.recursive_directories).await
+        listing::files(self.footers.store(), &location, self.config.recursive_directories).await
     }
 
     fn metadata(&self, record: TableRecord) -> Result<TableMetadata> {
-        let handle = HiveHandle { location: record.external_location, columns: record.columns };
+        let handle = HiveHandle {
+            location: record.external_location,
+            columns: record.columns,
+        };
         Ok(TableMetadata {
             handle: handle.encode()?,
             columns: columns(&handle.columns)?,
@@ -131,7 +140,10 @@ fn literal(text: &str) -> String {
 fn columns(records: &[ColumnRecord]) -> Result<Vec<ColumnMetadata>> {
     let column = |record: &ColumnRecord| {
         let column_type: Type = record.column_type.parse().map_err(|cause| {
-            let text = format!("Column '{}' has an unknown type: {}", record.name, record.column_type);
+            let text = format!(
+                "Column '{}' has an unknown type: {}",
+                record.name, record.column_type
+            );
             Error::new(ErrorCode::HIVE_METASTORE_ERROR, text).caused_by(cause)
         })?;
         Ok(ColumnMetadata {
@@ -156,7 +168,10 @@ async fn file_splits(
     }
     let footer = footers.of(&file).await?;
     let wanted = match pruner {
-        Some(pruner) => pruner.keep(&FooterStatistics::new(&format!("/{}", file.location), Arc::clone(&footer))?),
+        Some(pruner) => pruner.keep(&FooterStatistics::new(
+            &format!("/{}", file.location),
+            Arc::clone(&footer),
+        )?),
         None => vec![true; footer.num_row_groups()],
     };
     split::of_row_groups(&file, footer.row_groups(), &wanted, target_bytes)
@@ -170,17 +185,21 @@ impl Connector for HiveConnector {
 
     async fn schema_exists(&self, schema: &str) -> Result<bool> {
         let schema = schema.to_string();
-        self.ask(move |metastore| Ok(metastore.schema(&schema)?.is_some())).await
+        self.ask(move |metastore| Ok(metastore.schema(&schema)?.is_some()))
+            .await
     }
 
     async fn tables(&self, schema: &str) -> Result<Vec<String>> {
         let schema = schema.to_string();
-        self.ask(move |metastore| Ok(metastore.tables(&schema)?.unwrap_or_default())).await
+        self.ask(move |metastore| Ok(metastore.tables(&schema)?.unwrap_or_default()))
+            .await
     }
 
     async fn table(&self, schema: &str, table: &str) -> Result<Option<TableMetadata>> {
         let (schema, table) = (schema.to_string(), table.to_string());
-        let record = self.ask(move |metastore| metastore.table(&schema, &table)).await?;
+        let record = self
+            .ask(move |metastore| metastore.table(&schema, &table))
+            .await?;
         record.map(|record| self.metadata(record)).transpose()
     }
 
@@ -199,7 +218,11 @@ impl Connector for HiveConnector {
         statistics::of_files(&self.footers, &files, &table.arrow_schema()).await
     }
 
-    async fn splits(&self, scan: &Scan, options: &SplitOptions) -> Result<BoxStream<'static, Result<Vec<Split>>>> {
+    async fn splits(
+        &self,
+        scan: &Scan,
+        options: &SplitOptions,
+    ) -> Result<BoxStream<'static, Result<Vec<Split>>>> {
         let files = self.files(&HiveHandle::decode(&scan.table)?).await?;
         let pruner = Pruner::of(scan);
         let footers = Arc::clone(&self.footers);
@@ -211,14 +234,22 @@ impl Connector for HiveConnector {
         Ok(splits.boxed())
     }
 
-    fn open(&self, scan: &Scan, split: &Split, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        scan::open(scan, split, context)
+    fn open(
+        &self,
+        scan: &Scan,
+        split: &Split,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        scan::open(&self.footers, scan, split, context)
     }
 
     async fn create_schema(&self, schema: &str, properties: &[(String, String)]) -> Result<()> {
         let record = ddl::schema_record(&self.catalog, properties)?;
         let name = schema.to_string();
-        if self.ask(move |metastore| metastore.create_schema(&name, &record)).await? {
+        if self
+            .ask(move |metastore| metastore.create_schema(&name, &record))
+            .await?
+        {
             return Ok(());
         }
         let text = format!("Schema '{}.{schema}' already exists", self.catalog);
@@ -239,7 +270,9 @@ impl Connector for HiveConnector {
         self.require_schema(&table.schema).await?;
         let (record, location) = ddl::table_record(&self.catalog, &self.config, &table)?;
         let (schema, name) = (table.schema.clone(), table.name.clone());
-        let exists = self.ask(move |metastore| Ok(metastore.table(&schema, &name)?.is_some())).await?;
+        let exists = self
+            .ask(move |metastore| Ok(metastore.table(&schema, &name)?.is_some()))
+            .await?;
         if !exists {
             if self.config.location_checks {
                 let metadata = tokio::fs::metadata(location.as_path()).await;
@@ -249,20 +282,29 @@ impl Connector for HiveConnector {
                 }
             }
             let (schema, name) = (table.schema.clone(), table.name.clone());
-            if self.ask(move |metastore| metastore.create_table(&schema, &name, &record)).await? {
+            if self
+                .ask(move |metastore| metastore.create_table(&schema, &name, &record))
+                .await?
+            {
                 return Ok(());
             }
         }
         if table.if_not_exists {
             return Ok(());
         }
-        let text = format!("Table '{}.{}.{}' already exists", self.catalog, table.schema, table.name);
+        let text = format!(
+            "Table '{}.{}.{}' already exists",
+            self.catalog, table.schema, table.name
+        );
         Err(Error::new(ErrorCode::TABLE_ALREADY_EXISTS, text))
     }
 
     async fn drop_table(&self, schema: &str, table: &str) -> Result<()> {
         let (schema_name, name) = (schema.to_string(), table.to_string());
-        if self.ask(move |metastore| metastore.drop_table(&schema_name, &name)).await? {
+        if self
+            .ask(move |metastore| metastore.drop_table(&schema_name, &name))
+            .await?
+        {
             return Ok(());
         }
         let text = format!("Table '{}.{schema}.{table}' does not exist", self.catalog);

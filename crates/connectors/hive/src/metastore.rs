@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base::{Error, ErrorCode, Result};
 use serde::de::DeserializeOwned;
@@ -75,14 +76,18 @@ pub(crate) struct FileMetastore {
     directory: PathBuf,
     /// Held while something is created or dropped.
     writing: Mutex<()>,
-    /// Numbers the temporary files of this process.
-    next_temporary: AtomicU64,
 }
+
+/// Numbers the temporary files of this process.
+static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
 
 impl FileMetastore {
     /// The metastore in a directory, which need not exist yet.
     pub(crate) fn new(directory: PathBuf) -> Self {
-        FileMetastore { directory, writing: Mutex::new(()), next_temporary: AtomicU64::new(0) }
+        FileMetastore {
+            directory,
+            writing: Mutex::new(()),
+        }
     }
 
     /// The names of the schemas, in order.
@@ -116,14 +121,18 @@ impl FileMetastore {
 
     /// Creates a schema. False if it exists.
     pub(crate) fn create_schema(&self, schema: &str, record: &SchemaRecord) -> Result<bool> {
-        let directory = self.schema_directory(schema).ok_or_else(|| invalid_name("schema", schema))?;
+        let directory = self
+            .schema_directory(schema)
+            .ok_or_else(|| invalid_name("schema", schema))?;
         let _writing = self.lock();
         self.write_new(&directory, SCHEMA_FILE, record)
     }
 
     /// Drops a schema. The caller knows that it exists. False if it has tables.
     pub(crate) fn drop_schema(&self, schema: &str) -> Result<bool> {
-        let directory = self.schema_directory(schema).ok_or_else(|| invalid_name("schema", schema))?;
+        let directory = self
+            .schema_directory(schema)
+            .ok_or_else(|| invalid_name("schema", schema))?;
         let _writing = self.lock();
         if !entries(&directory, TABLE_FILE)?.is_empty() {
             return Ok(false);
@@ -134,14 +143,18 @@ impl FileMetastore {
 
     /// Creates a table in a schema that exists. False if the table exists.
     pub(crate) fn create_table(&self, schema: &str, table: &str, record: &TableRecord) -> Result<bool> {
-        let directory = self.table_directory(schema, table).ok_or_else(|| invalid_name("table", table))?;
+        let directory = self
+            .table_directory(schema, table)
+            .ok_or_else(|| invalid_name("table", table))?;
         let _writing = self.lock();
         self.write_new(&directory, TABLE_FILE, record)
     }
 
     /// Drops a table, not its data. False if it does not exist.
     pub(crate) fn drop_table(&self, schema: &str, table: &str) -> Result<bool> {
-        let Some(directory) = self.table_directory(schema, table) else { return Ok(false) };
+        let Some(directory) = self.table_directory(schema, table) else {
+            return Ok(false);
+        };
         let _writing = self.lock();
         remove(&directory, TABLE_FILE)
     }
@@ -151,31 +164,36 @@ impl FileMetastore {
     }
 
     fn table_directory(&self, schema: &str, table: &str) -> Option<PathBuf> {
-        is_valid_name(table).then(|| self.schema_directory(schema))?.map(|schema| schema.join(table))
+        is_valid_name(table)
+            .then(|| self.schema_directory(schema))?
+            .map(|schema| schema.join(table))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.writing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Writes a record under a name that must be new. False if it is not.
     fn write_new<R: Serialize>(&self, directory: &Path, name: &str, record: &R) -> Result<bool> {
-        let record = Versioned { version: FORMAT_VERSION, record };
+        let record = Versioned {
+            version: FORMAT_VERSION,
+            record,
+        };
         let bytes = serde_json::to_vec_pretty(&record)
             .map_err(|error| Error::internal("a metastore record cannot be written").caused_by(error))?;
-        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.directory.join(format!(".tmp-{}-{number}", std::process::id()));
+        let temporary = self.directory.join(temporary_name());
         let target = directory.join(name);
-
-        let link = || {
+        let write = || {
             fs::create_dir_all(directory)?;
-            let mut file = fs::File::create(&temporary)?;
+            let mut file = fs::File::create_new(&temporary)?;
             file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::hard_link(&temporary, &target)
+            file.sync_all()
         };
-        let linked = link();
-        // What remains of a failure here is a file that nothing reads.
+        write().map_err(|error| metastore_error("write", &temporary, error))?;
+        let linked = fs::hard_link(&temporary, &target);
+        // If this fails, a file that nothing reads stays behind.
         let _ = fs::remove_file(&temporary);
         match linked {
             Ok(()) => Ok(true),
@@ -183,6 +201,13 @@ impl FileMetastore {
             Err(error) => Err(metastore_error("write", &target, error)),
         }
     }
+}
+
+/// A name that no other process has for a temporary file, even on another machine.
+fn temporary_name() -> String {
+    let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!(".tmp-{}-{}-{number}", since_epoch.as_nanos(), std::process::id())
 }
 
 /// Removes a record, and its directory if nothing else is in it. False if there is no record.
@@ -222,7 +247,9 @@ fn entries(directory: &Path, record: &str) -> Result<Vec<String>> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             // Names that are not Unicode cannot be written in a statement.
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             if is_valid_name(&name) && entry.path().join(record).try_exists()? {
                 names.push(name);
             }
@@ -302,7 +329,11 @@ mod tests {
         assert!(!other.drop_table("s", "t").unwrap());
         assert!(other.drop_schema("s").unwrap());
         assert!(metastore.schemas().unwrap().is_empty());
-        assert_eq!(fs::read_dir(&metastore.directory).unwrap().count(), 0, "no file is left behind");
+        assert_eq!(
+            fs::read_dir(&metastore.directory).unwrap().count(),
+            0,
+            "no file is left behind"
+        );
     }
 
     #[test]

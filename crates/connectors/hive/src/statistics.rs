@@ -18,24 +18,26 @@ use crate::footer_statistics::FooterStatistics;
 const SAMPLE_MAX_FILES: usize = 100;
 
 /// Statistics of a table with these files.
-pub(crate) async fn of_files(footers: &Footers, files: &[ObjectMeta], schema: &SchemaRef) -> Result<TableStatistics> {
+pub(crate) async fn of_files(
+    footers: &Footers,
+    files: &[ObjectMeta],
+    schema: &SchemaRef,
+) -> Result<TableStatistics> {
     let sample = sample(files);
     let all = sample.len() == files.len();
     let sampled_bytes: u64 = sample.iter().map(|file| file.size).sum();
     let all_bytes: u64 = files.iter().map(|file| file.size).sum();
 
-    let collected = vec![CollectedColumn::default(); schema.fields().len()];
-    let collected = stream::iter(sample)
-        .map(async |file| {
-            let footer = footers.of(file).await?;
-            FooterStatistics::new(&format!("/{}", file.location), footer)
-        })
-        .buffered(FOOTER_CONCURRENCY)
-        .try_fold(Collected { row_count: 0, columns: collected }, async |mut collected, footer| {
-            collected.add(&footer, schema);
-            Ok(collected)
-        })
-        .await?;
+    let mut collected = Collected {
+        row_count: 0,
+        columns: vec![CollectedColumn::default(); schema.fields().len()],
+    };
+    let mut read = stream::iter(sample)
+        .map(|file| footer_statistics(footers, file))
+        .buffered(FOOTER_CONCURRENCY);
+    while let Some(footer) = read.try_next().await? {
+        collected.add(&footer, schema);
+    }
 
     let scale = |sampled: u64| match (all, sampled_bytes) {
         (true, _) | (_, 0) => sampled,
@@ -46,8 +48,16 @@ pub(crate) async fn of_files(footers: &Footers, files: &[ObjectMeta], schema: &S
         // Bounds of some files are none of all.
         let bounds = column.bounds.filter(|_| all && !column.unknown_bounds);
         let (min, max) = bounds.unzip();
-        let null_count = column.null_count.filter(|_| !column.unknown_null_count).map(scale);
-        ColumnStatistics { distinct_count: None, null_count, min, max }
+        let null_count = column
+            .null_count
+            .filter(|_| !column.unknown_null_count)
+            .map(scale);
+        ColumnStatistics {
+            distinct_count: None,
+            null_count,
+            min,
+            max,
+        }
     };
     Ok(TableStatistics {
         row_count: Some(scale(collected.row_count)),
@@ -57,9 +67,14 @@ pub(crate) async fn of_files(footers: &Footers, files: &[ObjectMeta], schema: &S
 }
 
 /// Some of the files, from all over the list.
-fn sample(files: &[ObjectMeta]) -> Vec<&ObjectMeta> {
+fn sample(files: &[ObjectMeta]) -> Vec<ObjectMeta> {
     let step = files.len().div_ceil(SAMPLE_MAX_FILES).max(1);
-    files.iter().step_by(step).collect()
+    files.iter().step_by(step).cloned().collect()
+}
+
+async fn footer_statistics(footers: &Footers, file: ObjectMeta) -> Result<FooterStatistics> {
+    let footer = footers.of(&file).await?;
+    FooterStatistics::new(&format!("/{}", file.location), footer)
 }
 
 struct Collected {
@@ -81,7 +96,11 @@ impl Collected {
         let row_counts = footer.row_counts();
         self.row_count += sum(&row_counts).unwrap_or_default();
         for (column, field) in self.columns.iter_mut().zip(schema.fields()) {
-            column.bytes += footer.row_groups().iter().map(|group| footer.value_bytes(group, field)).sum::<u64>();
+            column.bytes += footer
+                .row_groups()
+                .iter()
+                .map(|group| footer.value_bytes(group, field))
+                .sum::<u64>();
             let null_counts = footer.null_counts(field);
             match &null_counts {
                 Some(counts) if counts.null_count() == 0 => {
@@ -93,7 +112,10 @@ impl Collected {
             for group in 0..row_counts.len() {
                 // Where all is NULL there are no bounds to know.
                 let rows = row_counts.value(group);
-                if null_counts.as_ref().is_some_and(|nulls| nulls.is_valid(group) && nulls.value(group) == rows) {
+                if null_counts
+                    .as_ref()
+                    .is_some_and(|nulls| nulls.is_valid(group) && nulls.value(group) == rows)
+                {
                     continue;
                 }
                 match (value(mins.as_ref(), group), value(maxes.as_ref(), group)) {
@@ -106,7 +128,9 @@ impl Collected {
 }
 
 fn value(values: Option<&ArrayRef>, group: usize) -> Option<ScalarValue> {
-    ScalarValue::try_from_array(values?, group).ok().filter(|value| !value.is_null())
+    ScalarValue::try_from_array(values?, group)
+        .ok()
+        .filter(|value| !value.is_null())
 }
 
 impl CollectedColumn {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{Field, Schema};
 use types::Type;
 
@@ -17,10 +17,14 @@ impl TextRule {
     /// The rule of a column, if it has one.
     pub(crate) fn of(field: &Field) -> Option<TextRule> {
         match Type::from_field(field) {
-            Type::Varchar { length: Some(length) } => {
-                Some(TextRule { max_characters: length as usize, trimmed: false })
-            }
-            Type::Char { length } => Some(TextRule { max_characters: length as usize, trimmed: true }),
+            Type::Varchar { length: Some(length) } => Some(TextRule {
+                max_characters: length as usize,
+                trimmed: false,
+            }),
+            Type::Char { length } => Some(TextRule {
+                max_characters: length as usize,
+                trimmed: true,
+            }),
             _ => None,
         }
     }
@@ -37,11 +41,20 @@ impl TextRule {
 
     /// The values as the rule wants them. Most often they are so already.
     pub(crate) fn apply(self, values: ArrayRef) -> ArrayRef {
-        let Some(texts) = values.as_string_opt::<i32>() else { return values };
-        if texts.iter().flatten().all(|text| self.apply_to(text).len() == text.len()) {
+        let Some(texts) = values.as_string_opt::<i32>() else {
+            return values;
+        };
+        if texts
+            .iter()
+            .flatten()
+            .all(|text| self.apply_to(text).len() == text.len())
+        {
             return values;
         }
-        let ruled: StringArray = texts.iter().map(|text| text.map(|text| self.apply_to(text))).collect();
+        let ruled: StringArray = texts
+            .iter()
+            .map(|text| text.map(|text| self.apply_to(text)))
+            .collect();
         Arc::new(ruled)
     }
 
@@ -50,9 +63,15 @@ impl TextRule {
         let cut = if text.len() <= self.max_characters {
             text
         } else {
-            text.char_indices().nth(self.max_characters).map_or(text, |(end, _)| &text[..end])
+            text.char_indices()
+                .nth(self.max_characters)
+                .map_or(text, |(end, _)| &text[..end])
         };
-        if self.trimmed { cut.trim_end_matches(' ') } else { cut }
+        if self.trimmed {
+            cut.trim_end_matches(' ')
+        } else {
+            cut
+        }
     }
 }
 
@@ -64,19 +83,44 @@ mod tests {
         let field = types::arrow_field("c", &column_type, true);
         let values: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
         let ruled = TextRule::of(&field).unwrap().apply(values);
-        ruled.as_string::<i32>().iter().map(|text| text.map(str::to_string)).collect()
+        ruled
+            .as_string::<i32>()
+            .iter()
+            .map(|text| text.map(str::to_string))
+            .collect()
     }
 
     #[test]
     fn varchars_are_cut_by_characters() {
-        let cut = apply(Type::Varchar { length: Some(3) }, &[Some("äöüß"), None, Some("ab "), Some("")]);
-        assert_eq!(cut, [Some("äöü".to_string()), None, Some("ab ".to_string()), Some(String::new())]);
+        let cut = apply(
+            Type::Varchar { length: Some(3) },
+            &[Some("äöüß"), None, Some("ab "), Some("")],
+        );
+        assert_eq!(
+            cut,
+            [
+                Some("äöü".to_string()),
+                None,
+                Some("ab ".to_string()),
+                Some(String::new())
+            ]
+        );
     }
 
     #[test]
     fn chars_lose_blanks_at_their_end() {
-        let trimmed = apply(Type::Char { length: 4 }, &[Some("ab  "), Some("a b cd"), Some("    ")]);
-        assert_eq!(trimmed, [Some("ab".to_string()), Some("a b".to_string()), Some(String::new())]);
+        let trimmed = apply(
+            Type::Char { length: 4 },
+            &[Some("ab  "), Some("a b cd"), Some("    ")],
+        );
+        assert_eq!(
+            trimmed,
+            [
+                Some("ab".to_string()),
+                Some("a b".to_string()),
+                Some(String::new())
+            ]
+        );
     }
 
     #[test]

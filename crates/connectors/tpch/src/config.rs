@@ -98,10 +98,17 @@ impl TpchConfig {
     /// Reads the properties of a catalog.
     pub(crate) fn read(catalog: &str, values: &BTreeMap<String, String>) -> Result<Self> {
         let properties = Properties::check(catalog, values, PROPERTIES)?;
-        let namings = [("SIMPLIFIED", ColumnNaming::Simplified), ("STANDARD", ColumnNaming::Standard)];
-        let naming = properties.choose(COLUMN_NAMING, &namings)?.unwrap_or(ColumnNaming::Simplified);
+        let namings = [
+            ("SIMPLIFIED", ColumnNaming::Simplified),
+            ("STANDARD", ColumnNaming::Standard),
+        ];
+        let naming = properties
+            .choose(COLUMN_NAMING, &namings)?
+            .unwrap_or(ColumnNaming::Simplified);
         let mappings = [("DOUBLE", MoneyType::Double), ("DECIMAL", MoneyType::Decimal)];
-        let money = properties.choose(DOUBLE_TYPE_MAPPING, &mappings)?.unwrap_or(MoneyType::Double);
+        let money = properties
+            .choose(DOUBLE_TYPE_MAPPING, &mappings)?
+            .unwrap_or(MoneyType::Double);
         let splits_per_node = properties.parse(SPLITS_PER_NODE)?;
         if splits_per_node == Some(0) {
             return Err(properties.invalid(SPLITS_PER_NODE, "must be at least 1"));
@@ -110,7 +117,11 @@ impl TpchConfig {
         for name in [PARTITIONING_ENABLED, PREDICATE_PUSHDOWN_ENABLED] {
             properties.parse::<bool>(name)?;
         }
-        Ok(TpchConfig { naming, money, splits_per_node })
+        Ok(TpchConfig {
+            naming,
+            money,
+            splits_per_node,
+        })
     }
 }
 
@@ -121,24 +132,35 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<TpchConfig> {
-        let pairs = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
         TpchConfig::read("tpch", &pairs.collect())
     }
 
     #[test]
     fn defaults_are_trinos() {
         let config = read(&[("connector.name", "tpch")]).unwrap();
-        let expected =
-            TpchConfig { naming: ColumnNaming::Simplified, money: MoneyType::Double, splits_per_node: None };
+        let expected = TpchConfig {
+            naming: ColumnNaming::Simplified,
+            money: MoneyType::Double,
+            splits_per_node: None,
+        };
         assert_eq!(config, expected);
     }
 
     #[test]
     fn values_are_read() {
-        let given =
-            [("tpch.column-naming", "standard"), ("tpch.double-type-mapping", "DECIMAL"), ("tpch.splits-per-node", "4")];
-        let expected =
-            TpchConfig { naming: ColumnNaming::Standard, money: MoneyType::Decimal, splits_per_node: Some(4) };
+        let given = [
+            ("tpch.column-naming", "standard"),
+            ("tpch.double-type-mapping", "DECIMAL"),
+            ("tpch.splits-per-node", "4"),
+        ];
+        let expected = TpchConfig {
+            naming: ColumnNaming::Standard,
+            money: MoneyType::Decimal,
+            splits_per_node: Some(4),
+        };
         assert_eq!(read(&given).unwrap(), expected);
     }
 
@@ -153,7 +175,10 @@ mod tests {
         ] {
             let error = read(&[pair]).unwrap_err();
             assert_eq!(error.code(), ErrorCode::CONFIGURATION_INVALID, "{error}");
-            assert!(error.message().contains("tpch.column-naming") || error.message().contains(pair.0), "{error}");
+            assert!(
+                error.message().contains("tpch.column-naming") || error.message().contains(pair.0),
+                "{error}"
+            );
         }
     }
 }

@@ -18,9 +18,9 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use base::{Error, ErrorCode, Result};
+use connector::error::into_datafusion;
 use connector::{
     ColumnMetadata, Connector, Scan, Split, SplitOptions, TableHandle, TableMetadata, TableStatistics,
-    to_stream_error,
 };
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coop::cooperative;
@@ -34,8 +34,9 @@ use handle::{PartHandle, TpchHandle, schema_scale};
 use table::Table;
 
 /// The schemas that are listed. Others exist when asked for: `sf` and a scale factor.
-const LISTED_SCHEMAS: [&str; 9] =
-    ["tiny", "sf1", "sf100", "sf300", "sf1000", "sf3000", "sf10000", "sf30000", "sf100000"];
+const LISTED_SCHEMAS: [&str; 9] = [
+    "tiny", "sf1", "sf100", "sf300", "sf1000", "sf3000", "sf10000", "sf30000", "sf100000",
+];
 
 /// No table is cut into more parts than this, unless `tpch.splits-per-node` asks for it.
 const MAX_DEFAULT_SPLITS: u64 = 100_000;
@@ -45,7 +46,9 @@ const SPLITS_PER_BATCH: usize = 1_000;
 
 /// Makes the connector of a catalog from its properties.
 pub fn create(catalog: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn Connector>> {
-    Ok(Arc::new(TpchConnector { config: TpchConfig::read(catalog, properties)? }))
+    Ok(Arc::new(TpchConnector {
+        config: TpchConfig::read(catalog, properties)?,
+    }))
 }
 
 #[derive(Debug)]
@@ -68,7 +71,9 @@ impl TpchConnector {
             None => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
                 let bytes = handle.table.total_bytes(handle.scale);
-                let by_size = bytes.div_ceil(options.target_size_bytes.max(1)).min(MAX_DEFAULT_SPLITS);
+                let by_size = bytes
+                    .div_ceil(options.target_size_bytes.max(1))
+                    .min(MAX_DEFAULT_SPLITS);
                 nodes.saturating_mul(cores).max(by_size)
             }
         };
@@ -121,7 +126,11 @@ impl Connector for TpchConnector {
         TpchHandle::decode(table).is_ok_and(|handle| handle.table.is_divisible())
     }
 
-    async fn splits(&self, scan: &Scan, options: &SplitOptions) -> Result<BoxStream<'static, Result<Vec<Split>>>> {
+    async fn splits(
+        &self,
+        scan: &Scan,
+        options: &SplitOptions,
+    ) -> Result<BoxStream<'static, Result<Vec<Split>>>> {
         let handle = TpchHandle::decode(&scan.table)?;
         let count = self.part_count(&handle, options);
         let size_bytes = handle.table.total_bytes(handle.scale).div_ceil(u64::from(count));
@@ -132,7 +141,12 @@ impl Connector for TpchConnector {
         Ok(stream::iter(splits).chunks(SPLITS_PER_BATCH).map(Ok).boxed())
     }
 
-    fn open(&self, scan: &Scan, split: &Split, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn open(
+        &self,
+        scan: &Scan,
+        split: &Split,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let handle = TpchHandle::decode(&scan.table)?;
         let part = PartHandle::decode(&split.payload)?;
         let columns = self.column_indices(&handle, &scan.schema)?;
@@ -146,9 +160,13 @@ impl Connector for TpchConnector {
 
         let schema = Arc::clone(&scan.schema);
         let batches = pieces.map(move |piece| {
-            let piece = piece.map_err(to_stream_error)?;
+            let piece = piece.map_err(into_datafusion)?;
             let options = RecordBatchOptions::new().with_row_count(Some(piece.row_count));
-            Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), piece.columns, &options)?)
+            Ok(RecordBatch::try_new_with_options(
+                Arc::clone(&schema),
+                piece.columns,
+                &options,
+            )?)
         });
         // Rows are made as fast as they are asked for and never wait, so the stream must yield of itself.
         let batches = RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), stream::iter(batches));
@@ -161,10 +179,13 @@ impl TpchConnector {
     fn column_indices(&self, handle: &TpchHandle, wanted: &SchemaRef) -> Result<Vec<usize>> {
         let columns = handle.table.columns();
         let index = |name: &String| {
-            columns.iter().position(|column| self.config.naming.name(column) == name).ok_or_else(|| {
-                let text = format!("Table '{}' has no column '{name}'", handle.table.name());
-                Error::new(ErrorCode::COLUMN_NOT_FOUND, text)
-            })
+            columns
+                .iter()
+                .position(|column| self.config.naming.name(column) == name)
+                .ok_or_else(|| {
+                    let text = format!("Table '{}' has no column '{name}'", handle.table.name());
+                    Error::new(ErrorCode::COLUMN_NOT_FOUND, text)
+                })
         };
         wanted.fields().iter().map(|field| index(field.name())).collect()
     }

@@ -29,13 +29,13 @@ pub async fn explain_analyze(
     services.dispatcher.close(query.id).await;
     query.advance(QueryState::Finishing);
     let mut text = summary(query, &progress);
-    text.push_str(&plan.explain_with(
-        |stage| progress.stages.get(stage.0 as usize).map(stage_lines).unwrap_or_default(),
-        |stage, operator| {
-            let of_stage = operators.get(stage.0 as usize)?;
-            of_stage.get(operator).cloned()
-        },
-    ));
+    text.push_str(&planner::explain::analyzed(&plan, &|stage, operator| {
+        let stage = stage.0 as usize;
+        match operator {
+            None => progress.stages.get(stage).map(stage_lines).unwrap_or_default(),
+            Some(operator) => operators.get(stage).and_then(|of_stage| of_stage.get(operator)).cloned().into_iter().collect(),
+        }
+    }));
     StatementResult::text(QUERY_PLAN, text)
 }
 

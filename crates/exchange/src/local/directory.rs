@@ -141,7 +141,8 @@ impl Directory {
                 Ok(CreateOutcome::Created)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(CreateOutcome::AlreadyExists),
-            // The temporary file was there a moment ago: cleanup took it, which is not the absence of an object.
+            // The temporary file was there a moment ago: cleanup took it, which is not the absence of an
+            // object.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::new(
                 StoreErrorKind::Unavailable,
                 key,

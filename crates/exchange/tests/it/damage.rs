@@ -1,7 +1,10 @@
 //! Damaged, truncated and missing objects are lost outputs: never wrong rows, never a panic.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
 use base::{Error, Failure, FailureClass, StageId};
 use exchange::handle::EMBEDDED_BYTES_MAX;
 use exchange::{CommitRecord, ExchangeCompression, ObjectKey};
@@ -182,5 +185,44 @@ async fn a_store_that_refuses_is_not_a_lost_output() {
     assert_eq!(
         (error.code(), error.lost_output()),
         (base::ErrorCode::EXCHANGE_STORE_ERROR, None)
+    );
+}
+
+/// Replaces the object of an output by one of equal lengths, and reads the first partition.
+async fn read_replaced(ours: (u32, RecordBatch), other: (u32, RecordBatch)) -> base::Result<RecordBatch> {
+    let exchange = Exchange::with(|options| {
+        options.inline_bytes_max = 0;
+        options.compression = ExchangeCompression::None;
+    });
+    let schema = ours.1.schema();
+    let record = exchange.write(attempt(0, 0), &schema, 2, &[ours]).await.record;
+    exchange.write(attempt(1, 0), &schema, 2, &[other]).await;
+    let path = |at| {
+        exchange
+            .directory
+            .path()
+            .join(ObjectKey::Data(attempt(at, 0)).to_string())
+    };
+    std::fs::copy(path(1), path(0)).unwrap();
+    exchange.read(&record, &schema, 0..1).await
+}
+
+#[tokio::test]
+async fn sound_frames_in_the_wrong_place_are_found() {
+    let error = read_replaced((0, words(0..200)), (1, words(0..200)))
+        .await
+        .unwrap_err();
+    assert_lost(error, "of another partition");
+    let counted = |rows| {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap()
+    };
+    let error = read_replaced((0, counted(100)), (0, counted(300)))
+        .await
+        .unwrap_err();
+    assert_lost(error, "with other rows");
+    assert_eq!(
+        read_replaced((0, words(0..9)), (0, words(0..9))).await.unwrap(),
+        words(0..9)
     );
 }

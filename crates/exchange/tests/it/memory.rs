@@ -49,7 +49,8 @@ impl MemoryCharge for Pool {
     }
 }
 
-/// Pushes as a hash partitioner does: of each batch of 8192 rows, a few rows to every partition. Returns the rows pushed.
+/// Pushes as a hash partitioner does: of each batch of 8192 rows, a few rows to every partition. Returns the
+/// rows pushed.
 async fn push_all(sink: &mut exchange::ExchangeSink, partitions: u32, batches: i64) -> Result<u64> {
     let per_partition = 8_192 / partitions as usize;
     for at in 0..batches {

@@ -1,4 +1,5 @@
-//! Trino's own tests of an exchange manager, where they apply. EX-4 is in `damage`; EX-6 has no counterpart: reads are futures.
+//! Trino's own tests of an exchange manager, where they apply. EX-4 is in `damage`; EX-6 has no counterpart:
+//! reads are futures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

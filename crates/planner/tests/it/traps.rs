@@ -4,7 +4,7 @@ use base::ErrorCode;
 
 use crate::harness::{Random, plan, run, with_partitions};
 use crate::oracle;
-use crate::rows::{assert_same, rows_of, sort};
+use crate::rows::{Cell, assert_same, rows_of, sort};
 
 /// Runs the query at several partition counts and task counts.
 async fn check(sql: &str) {
@@ -123,7 +123,6 @@ traps! { check:
     no_table: "select 1, 'a'";
     scalar_subquery: "select c_custkey from customer where c_acctbal > (select avg(c_acctbal) * 1.9 from customer)";
     scalar_subquery_in_projection: "select n_name, (select max(r_name) from region) from nation";
-    scalar_subquery_without_rows: "select n_name, (select r_name from region where r_regionkey > 100) from nation";
     scalar_subqueries_two_used_apart: "select o_orderpriority, count(*) from orders
          where o_totalprice > (select avg(o_totalprice) from orders)
          group by o_orderpriority having count(*) > (select count(*) from nation)";
@@ -256,4 +255,13 @@ async fn recursion_is_refused() {
     let sql = "with recursive t(n) as (select 1 union all select n + 1 from t where n < 5) select * from t";
     let error = plan(sql, &with_partitions(4)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::NOT_SUPPORTED);
+}
+
+#[tokio::test]
+async fn scalar_subquery_without_rows_is_null_even_of_a_column_that_never_is() {
+    let sql = "select n_nationkey, (select r_name from region where r_regionkey > 100) from nation";
+    let plan = plan(sql, &with_partitions(4)).await.unwrap();
+    let rows = rows_of(&run(&plan, &mut Random(0)).await.unwrap());
+    assert_eq!(rows.len(), 25);
+    assert!(rows.iter().all(|row| row[1] == Cell::Text("NULL".into())));
 }

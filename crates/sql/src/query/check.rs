@@ -17,11 +17,20 @@ pub(super) fn reject_foreign_tokens(tokens: &[Token]) -> Result<()> {
                 return Err(mismatched(token, ["<expression>"]));
             }
             TokenKind::Symbol(";") => return Err(mismatched(token, ["<EOF>"])),
+            TokenKind::Word if is_any(token, &NO_OPERAND) && wants_operand(tokens, index) => {
+                return Err(mismatched(token, ["<expression>"]));
+            }
             TokenKind::Word if token.is_word("ILIKE") && ends_operand(tokens, index) => {
                 return Err(mismatched(token, ["<EOF>"]));
             }
             TokenKind::Word if token.is_word("INTERVAL") => {
-                if let Some(found @ Token { kind: TokenKind::Integer(_), .. }) = next {
+                if let Some(
+                    found @ Token {
+                        kind: TokenKind::Integer(_),
+                        ..
+                    },
+                ) = next
+                {
                     return Err(mismatched(found, ["'+'", "'-'", "<string>"]));
                 }
             }
@@ -37,6 +46,59 @@ pub(super) fn reject_foreign_tokens(tokens: &[Token]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Words that the parser takes for columns where an operand must stand, but that are none.
+const NO_OPERAND: [&str; 24] = [
+    "AND",
+    "AS",
+    "BETWEEN",
+    "CROSS",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "JOIN",
+    "LIKE",
+    "ON",
+    "OR",
+    "ORDER",
+    "THEN",
+    "UNION",
+    "USING",
+    "WHERE",
+];
+
+/// Words behind which an operand must stand.
+const BEFORE_OPERAND: [&str; 12] = [
+    "AND", "BETWEEN", "BY", "DISTINCT", "ELSE", "HAVING", "LIKE", "OR", "SELECT", "THEN", "WHEN", "WHERE",
+];
+
+fn is_any(token: &Token, words: &[&str]) -> bool {
+    words.iter().any(|word| token.is_word(word))
+}
+
+fn wants_operand(tokens: &[Token], index: usize) -> bool {
+    let Some(before) = index.checked_sub(1).and_then(|index| tokens.get(index)) else {
+        return false;
+    };
+    match &before.kind {
+        TokenKind::Symbol(symbol) => [
+            ",", "+", "-", "/", "%", "||", "=", "<>", "!=", "<", ">", "<=", ">=",
+        ]
+        .contains(symbol),
+        // `IS DISTINCT FROM` is one operator.
+        TokenKind::Word if before.is_word("DISTINCT") => !tokens[index].is_word("FROM"),
+        TokenKind::Word => is_any(before, &BEFORE_OPERAND),
+        _ => false,
+    }
 }
 
 fn is_count(token: Option<&Token>) -> bool {

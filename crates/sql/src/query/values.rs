@@ -3,10 +3,26 @@
 use crate::lexer::{Token, TokenKind};
 
 /// The words after which a query may stand.
-const BEFORE_QUERY: [&str; 7] = ["UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT", "AS", "CORRESPONDING"];
+const BEFORE_QUERY: [&str; 7] = [
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "ALL",
+    "DISTINCT",
+    "AS",
+    "CORRESPONDING",
+];
 
 /// The words that end a list of rows.
-const AFTER_ROWS: [&str; 7] = ["ORDER", "OFFSET", "LIMIT", "FETCH", "UNION", "INTERSECT", "EXCEPT"];
+const AFTER_ROWS: [&str; 7] = [
+    "ORDER",
+    "OFFSET",
+    "LIMIT",
+    "FETCH",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+];
 
 /// Gives every row of `VALUES` parentheses, and writes `TABLE t` as `SELECT * FROM t`.
 pub(super) fn rewrite(tokens: &[Token]) -> Vec<Token> {
@@ -19,10 +35,16 @@ pub(super) fn rewrite(tokens: &[Token]) -> Vec<Token> {
             continue;
         }
         if token.is_word("TABLE") && tokens.get(index + 1).is_some_and(is_name) {
-            for (kind, text) in
-                [(TokenKind::Word, "SELECT"), (TokenKind::Symbol("*"), "*"), (TokenKind::Word, "FROM")]
-            {
-                rewritten.push(Token { kind, text: text.to_owned(), ..token.clone() });
+            for (kind, text) in [
+                (TokenKind::Word, "SELECT"),
+                (TokenKind::Symbol("*"), "*"),
+                (TokenKind::Word, "FROM"),
+            ] {
+                rewritten.push(Token {
+                    kind,
+                    text: text.to_owned(),
+                    ..token.clone()
+                });
             }
             index += 1;
         } else if token.is_word("VALUES") {
@@ -54,8 +76,11 @@ fn rows(tokens: &[Token], mut index: usize, rewritten: &mut Vec<Token>) -> usize
             [first, ..] if first.is_symbol("(") && is_row(row) => rewritten.extend(rewrite(row)),
             [first, rest @ ..] if first.is_word("ROW") && is_row(rest) => rewritten.extend(rewrite(rest)),
             [first, ..] => {
-                let bracket =
-                    |symbol: &'static str| Token { kind: TokenKind::Symbol(symbol), text: symbol.to_owned(), ..first.clone() };
+                let bracket = |symbol: &'static str| Token {
+                    kind: TokenKind::Symbol(symbol),
+                    text: symbol.to_owned(),
+                    ..first.clone()
+                };
                 rewritten.push(bracket("("));
                 rewritten.extend(rewrite(row));
                 rewritten.push(bracket(")"));
@@ -78,7 +103,9 @@ fn row_end(tokens: &[Token], start: usize) -> usize {
             TokenKind::Symbol(")" | "]") if depth == 0 => return index,
             TokenKind::Symbol(")" | "]") => depth -= 1,
             TokenKind::Symbol(",") if depth == 0 => return index,
-            TokenKind::Word if depth == 0 && AFTER_ROWS.iter().any(|word| token.is_word(word)) => return index,
+            TokenKind::Word if depth == 0 && AFTER_ROWS.iter().any(|word| token.is_word(word)) => {
+                return index;
+            }
             _ => {}
         }
     }
@@ -90,7 +117,10 @@ fn is_row(tokens: &[Token]) -> bool {
     if !tokens.first().is_some_and(|token| token.is_symbol("(")) {
         return false;
     }
-    if tokens.get(1).is_some_and(|token| token.is_word("SELECT") || token.is_word("WITH")) {
+    if tokens
+        .get(1)
+        .is_some_and(|token| token.is_word("SELECT") || token.is_word("WITH"))
+    {
         return false;
     }
     let mut depth = 0_usize;

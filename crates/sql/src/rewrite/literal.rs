@@ -1,7 +1,9 @@
 //! Literals: Trino's types for them.
 
 use super::*;
-use sqlparser::ast::{CaseWhen, CastKind, UnaryOperator, helpers::attached_token::AttachedToken};
+use sqlparser::ast::{
+    CaseWhen, CastKind, CharacterLength, UnaryOperator, helpers::attached_token::AttachedToken,
+};
 
 /// A number as a literal.
 pub(super) fn number(digits: &str) -> Expr {
@@ -13,7 +15,13 @@ fn string(text: &str) -> Expr {
 }
 
 pub(super) fn cast(expression: Expr, data_type: DataType) -> Expr {
-    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expression), data_type, array: false, format: None }
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expression),
+        data_type,
+        array: false,
+        format: None,
+    }
 }
 
 pub(super) fn case(condition: &Expr, then: &Expr, otherwise: Option<&Expr>) -> Expr {
@@ -21,7 +29,10 @@ pub(super) fn case(condition: &Expr, then: &Expr, otherwise: Option<&Expr>) -> E
         case_token: AttachedToken::empty(),
         end_token: AttachedToken::empty(),
         operand: None,
-        conditions: vec![CaseWhen { condition: condition.clone(), result: then.clone() }],
+        conditions: vec![CaseWhen {
+            condition: condition.clone(),
+            result: then.clone(),
+        }],
         else_result: otherwise.map(|expression| Box::new(expression.clone())),
     }
 }
@@ -32,12 +43,22 @@ pub(super) fn untyped(value: &ValueWithSpan) -> Result<Option<Expr>> {
         return Ok(None);
     };
     if digits.contains(['e', 'E']) {
-        return Ok(Some(cast(string(digits), DataType::Double(ExactNumberInfo::None))));
+        return Ok(Some(cast(
+            string(digits),
+            DataType::Double(ExactNumberInfo::None),
+        )));
     }
     let is_whole = digits.bytes().all(|digit| digit.is_ascii_digit());
     // The least bigint is the negative of a number that is none.
-    if is_whole && digits.parse::<i128>().map_or(true, |number| number > i128::from(i64::MAX) + 1) {
-        let error = Error::new(ErrorCode::INVALID_LITERAL, format!("Invalid numeric literal: {digits}"));
+    if is_whole
+        && digits
+            .parse::<i128>()
+            .map_or(true, |number| number > i128::from(i64::MAX) + 1)
+    {
+        let error = Error::new(
+            ErrorCode::INVALID_LITERAL,
+            format!("Invalid numeric literal: {digits}"),
+        );
         return Err(match location(value.span) {
             Some(place) => error.at(place),
             None => error,
@@ -49,9 +70,18 @@ pub(super) fn untyped(value: &ValueWithSpan) -> Result<Option<Expr>> {
 /// A whole number that stands alone is an integer where it fits into one.
 pub(super) fn type_integer(expression: &mut Expr) {
     let digits = match &*expression {
-        Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => digits.clone(),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
-            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => format!("-{digits}"),
+        Expr::Value(ValueWithSpan {
+            value: Value::Number(digits, _),
+            ..
+        }) => digits.clone(),
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr,
+        } => match expr.as_ref() {
+            Expr::Value(ValueWithSpan {
+                value: Value::Number(digits, _),
+                ..
+            }) => format!("-{digits}"),
             _ => return,
         },
         _ => return,
@@ -100,7 +130,10 @@ fn decimal(text: &str, span: Span) -> Result<Expr> {
     let whole = whole.trim_start_matches('0');
     let precision = (whole.len() + fraction.len()).max(1);
     if !is_number || precision > 38 {
-        let error = Error::new(ErrorCode::INVALID_LITERAL, format!("'{text}' is not a valid DECIMAL literal"));
+        let error = Error::new(
+            ErrorCode::INVALID_LITERAL,
+            format!("'{text}' is not a valid DECIMAL literal"),
+        );
         return Err(match location(span) {
             Some(place) => error.at(place),
             None => error,
@@ -108,6 +141,20 @@ fn decimal(text: &str, span: Span) -> Result<Expr> {
     }
     let info = ExactNumberInfo::PrecisionAndScale(precision as u64, fraction.len() as i64);
     Ok(cast(string(text), DataType::Decimal(info)))
+}
+
+/// A cast to `varchar(n)` leaves out what is too long.
+pub(super) fn shortened(expression: &Expr, data_type: &DataType) -> Option<Expr> {
+    let DataType::Varchar(Some(CharacterLength::IntegerLength { length, .. })) = data_type else {
+        return None;
+    };
+    Some(Expr::Substring {
+        expr: Box::new(cast(expression.clone(), DataType::Varchar(None))),
+        substring_from: Some(Box::new(number("1"))),
+        substring_for: Some(Box::new(number(&length.to_string()))),
+        special: false,
+        shorthand: false,
+    })
 }
 
 /// Trino's types that have other names there.

@@ -1,12 +1,25 @@
 //! What an expression takes from the session: `current_user`, `now()` and the like, as constants.
 
-use super::*;
 use super::literal::cast;
+use super::*;
+use crate::lexer::{START, tokenize};
+use crate::query::parse_expression;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 /// Puts the session's values in the place of the functions that give them.
+///
+/// # Errors
+/// None of its own.
 pub(crate) fn session_functions<T: VisitMut>(mut tree: T, session: &SessionContext) -> Result<T> {
     finish(tree.visit(&mut SessionRewriter { session }))?;
     Ok(tree)
+}
+
+/// Whether an identifier is a word for a value of the session.
+pub(crate) fn is_session_value(name: &Ident) -> bool {
+    name.quote_style.is_none()
+        && ["current_user", "current_catalog", "current_schema"].contains(&name.value.as_str())
 }
 
 struct SessionRewriter<'a> {
@@ -14,24 +27,40 @@ struct SessionRewriter<'a> {
 }
 
 impl SessionRewriter<'_> {
-    fn value(&self, function: &Function) -> Option<Expr> {
-        let is_empty = match &function.args {
-            FunctionArguments::None => true,
-            FunctionArguments::List(list) => list.args.is_empty(),
-            FunctionArguments::Subquery(_) => false,
-        };
-        if !is_empty {
-            return None;
-        }
-        match function_name(function)? {
-            "current_user" => Some(text(&self.session.user)),
-            "current_catalog" => Some(optional_text(self.session.catalog.as_deref())),
-            "current_schema" => Some(optional_text(self.session.schema.as_deref())),
-            "current_timezone" => Some(text(&self.session.time_zone)),
-            "version" => Some(text(&self.session.version)),
-            _ => None,
-        }
+    fn value(&self, name: &str) -> Result<Option<Expr>> {
+        let session = self.session;
+        Ok(Some(match name {
+            "current_user" => text(&session.user),
+            "current_catalog" => optional_text(session.catalog.as_deref()),
+            "current_schema" => optional_text(session.schema.as_deref()),
+            "current_timezone" => text(&session.time_zone),
+            "version" => text(&session.version),
+            "current_date" => parsed(&format!("DATE '{}'", self.start().format("%Y-%m-%d")))?,
+            "localtimestamp" => parsed(&format!(
+                "TIMESTAMP '{}'",
+                self.start().format("%Y-%m-%d %H:%M:%S%.3f")
+            ))?,
+            "now" | "current_timestamp" => {
+                let instant = self.start().with_timezone(&Utc).format("%Y-%m-%dT%H:%M:%S%.3fZ");
+                parsed(&format!(
+                    "arrow_cast('{instant}', 'Timestamp(Millisecond, Some(\"UTC\"))')"
+                ))?
+            }
+            _ => return Ok(None),
+        }))
     }
+
+    /// The start of the query in the session's zone; in UTC if the zone has no name that is known here.
+    fn start(&self) -> DateTime<Tz> {
+        let zone = self.session.time_zone.parse::<Tz>().unwrap_or(Tz::UTC);
+        DateTime::from_timestamp_millis(self.session.start_time_millis)
+            .unwrap_or_default()
+            .with_timezone(&zone)
+    }
+}
+
+fn parsed(text: &str) -> Result<Expr> {
+    parse_expression(&tokenize(text, START)?)
 }
 
 fn text(value: &str) -> Expr {
@@ -41,18 +70,36 @@ fn text(value: &str) -> Expr {
 fn optional_text(value: Option<&str>) -> Expr {
     match value {
         Some(value) => text(value),
-        None => cast(Expr::Value(Value::Null.with_empty_span()), DataType::Varchar(None)),
+        None => cast(
+            Expr::Value(Value::Null.with_empty_span()),
+            DataType::Varchar(None),
+        ),
     }
+}
+
+/// The name of a function that is called without arguments.
+fn bare_call(function: &Function) -> Option<&str> {
+    let is_empty = match &function.args {
+        FunctionArguments::None => true,
+        FunctionArguments::List(list) => list.args.is_empty(),
+        FunctionArguments::Subquery(_) => false,
+    };
+    if is_empty { function_name(function) } else { None }
 }
 
 impl VisitorMut for SessionRewriter<'_> {
     type Break = Error;
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
-        if let Expr::Function(function) = expression
-            && let Some(value) = self.value(function)
-        {
-            *expression = value;
+        let name = match &*expression {
+            Expr::Function(function) => bare_call(function),
+            Expr::Identifier(name) if is_session_value(name) => Some(name.value.as_str()),
+            _ => None,
+        };
+        match name.map(|name| self.value(name)) {
+            Some(Ok(Some(value))) => *expression = value,
+            Some(Err(error)) => return ControlFlow::Break(error),
+            _ => {}
         }
         ControlFlow::Continue(())
     }

@@ -2,10 +2,11 @@
 
 mod node_process;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base::DataSize;
+use config::{LocalNode, Source};
 
 use crate::Failure;
 use crate::client::{Client, session};
@@ -29,8 +30,30 @@ pub struct ClusterOptions {
     pub port: u16,
     /// Properties of config.properties on every node.
     pub properties: Vec<(String, String)>,
-    /// Catalogs: the name of each and the text of its file.
-    pub catalogs: Vec<(String, String)>,
+    /// Catalogs.
+    pub catalogs: Vec<CatalogOptions>,
+    /// The program of the nodes. None: the one that is running.
+    pub program: Option<PathBuf>,
+}
+
+/// A catalog of a cluster.
+#[derive(Clone, Debug)]
+pub struct CatalogOptions {
+    name: String,
+    properties: Vec<(String, String)>,
+}
+
+impl CatalogOptions {
+    /// A catalog with that connector.
+    pub fn new(name: &str, connector: &str) -> Self {
+        CatalogOptions { name: name.to_string(), properties: Vec::new() }.with("connector.name", connector)
+    }
+
+    /// A property of the catalog.
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.properties.push((name.to_string(), value.to_string()));
+        self
+    }
 }
 
 /// A whole cluster on this machine. Its processes end when it is dropped.
@@ -45,21 +68,31 @@ impl ClusterOptions {
     /// Two workers, any port, the catalogs `tpch` and `hive`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        let hive = format!(
-            "connector.name=hive\nhive.metastore=file\nhive.metastore.catalog.dir={}\n",
-            directory.join("hive").display()
-        );
+        let hive = CatalogOptions::new("hive", "hive")
+            .with("hive.metastore", "file")
+            .with("hive.metastore.catalog.dir", directory.join("hive").display());
         ClusterOptions {
             workers: 2,
             memory_per_worker: DataSize::gigabytes(2),
             directory,
             port: 0,
             properties: Vec::new(),
-            catalogs: vec![
-                ("tpch".into(), "connector.name=tpch\n".into()),
-                ("hive".into(), hive),
-            ],
+            catalogs: vec![CatalogOptions::new("tpch", "tpch"), hive],
+            program: None,
         }
+    }
+
+    /// A property of every node, stronger than what was set before.
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.properties.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// A catalog, instead of the one of that name.
+    pub fn with_catalog(mut self, catalog: CatalogOptions) -> Self {
+        self.catalogs.retain(|known| known.name != catalog.name);
+        self.catalogs.push(catalog);
+        self
     }
 
     /// Where stages leave their output.
@@ -78,6 +111,9 @@ impl ClusterOptions {
     }
 }
 
+/// The `node.id` of the coordinator.
+const COORDINATOR: &str = "coordinator";
+
 fn worker_name(worker: usize) -> String {
     format!("worker-{worker}")
 }
@@ -87,12 +123,10 @@ impl LocalCluster {
     pub async fn start(options: ClusterOptions) -> Result<Self, Failure> {
         std::fs::create_dir_all(options.exchange_directory())?;
         std::fs::create_dir_all(options.directory.join("hive"))?;
-        let coordinator_directory = options.directory.join("coordinator");
-        write_etc(&coordinator_directory, &coordinator_properties(&options), &options, "coordinator")?;
-        let coordinator = NodeProcess::start(&coordinator_directory).await?;
+        let coordinator = options.start_node(COORDINATOR, None).await?;
         let mut cluster = LocalCluster { options, coordinator, workers: Vec::new() };
         for worker in 0..cluster.options.workers {
-            let started = cluster.start_process(worker).await?;
+            let started = cluster.start_worker(worker).await?;
             cluster.workers.push(started);
         }
         cluster.wait_for_workers(cluster.options.workers).await?;
@@ -136,15 +170,12 @@ impl LocalCluster {
 
     /// Starts a worker that was killed again: a new life of the same node.
     pub async fn restart_worker(&mut self, worker: usize) -> Result<(), Failure> {
-        self.workers[worker] = self.start_process(worker).await?;
+        self.workers[worker] = self.start_worker(worker).await?;
         Ok(())
     }
 
-    async fn start_process(&self, worker: usize) -> Result<NodeProcess, Failure> {
-        let directory = self.options.worker_directory(worker);
-        let properties = worker_properties(&self.options, self.address());
-        write_etc(&directory, &properties, &self.options, &worker_name(worker))?;
-        NodeProcess::start(&directory).await
+    async fn start_worker(&self, worker: usize) -> Result<NodeProcess, Failure> {
+        self.options.start_node(&worker_name(worker), Some(self.address())).await
     }
 
     /// Waits until so many workers are connected.
@@ -179,70 +210,43 @@ impl LocalCluster {
     }
 }
 
-fn common_properties(options: &ClusterOptions) -> Vec<(String, String)> {
-    let mut properties: Vec<(String, String)> = [
-        ("retry-policy", "TASK".to_string()),
-        ("memory.limit-per-node", options.memory_per_worker.to_string()),
-        ("memory.heap-headroom-per-node", "0B".to_string()),
-        ("shutdown.grace-period", "0s".to_string()),
-    ]
-    .map(|(name, value)| (name.to_string(), value))
-    .to_vec();
-    for (name, value) in &options.properties {
-        properties.retain(|(known, _)| known != name);
-        properties.push((name.clone(), value.clone()));
+impl ClusterOptions {
+    /// Starts the process of a node: the coordinator, or a worker of that one.
+    async fn start_node(&self, id: &str, coordinator: Option<&str>) -> Result<NodeProcess, Failure> {
+        let node = self.node(id, coordinator);
+        node.write(&node.data_dir.join("etc"))?;
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?,
+        };
+        NodeProcess::start(&program, &node.data_dir).await
     }
-    properties
-}
 
-fn coordinator_properties(options: &ClusterOptions) -> Vec<(String, String)> {
-    let mut properties = common_properties(options);
-    properties.insert(0, ("coordinator".into(), "true".into()));
-    properties.insert(1, ("node-scheduler.include-coordinator".into(), "false".into()));
-    properties.insert(2, ("http-server.http.port".into(), options.port.to_string()));
-    properties
-}
-
-fn worker_properties(options: &ClusterOptions, coordinator: &str) -> Vec<(String, String)> {
-    let mut properties = common_properties(options);
-    properties.insert(0, ("coordinator".into(), "false".into()));
-    properties.insert(1, ("discovery.uri".into(), coordinator.to_string()));
-    properties.insert(2, ("http-server.http.port".into(), "0".into()));
-    if !properties.iter().any(|(name, _)| name == "task.max-worker-threads") {
+    fn node(&self, id: &str, coordinator: Option<&str>) -> LocalNode {
+        let mut extra = vec![
+            (Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string()),
+            (Source::Config, "shutdown.grace-period".to_string(), "0s".to_string()),
+        ];
+        for catalog in &self.catalogs {
+            let source = Source::Catalog(catalog.name.clone());
+            let properties = catalog.properties.iter();
+            extra.extend(properties.map(|(name, value)| (source.clone(), name.clone(), value.clone())));
+        }
+        extra.extend(self.properties.iter().map(|(name, value)| (Source::Config, name.clone(), value.clone())));
         // The workers share this machine's processors.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (cores / options.workers.max(1)).max(1);
-        properties.push(("task.max-worker-threads".into(), threads.to_string()));
+        let slots = (cores / self.workers.max(1)).max(1);
+        LocalNode {
+            coordinator: coordinator.is_none(),
+            id: id.to_string(),
+            http_port: if coordinator.is_none() { self.port } else { 0 },
+            discovery_uri: coordinator.map(str::to_string),
+            data_dir: self.directory.join(id),
+            exchange_dir: self.exchange_directory(),
+            memory_limit: Some(self.memory_per_worker),
+            task_slots: u32::try_from(slots).ok(),
+            extra,
+        }
     }
-    properties
 }
 
-fn write_etc(
-    directory: &Path,
-    properties: &[(String, String)],
-    options: &ClusterOptions,
-    node: &str,
-) -> Result<(), Failure> {
-    let etc = directory.join("etc");
-    std::fs::create_dir_all(etc.join("catalog"))?;
-    let lines: String = properties.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    std::fs::write(etc.join("config.properties"), lines)?;
-    std::fs::write(
-        etc.join("node.properties"),
-        format!(
-            "node.environment=local\nnode.id={node}\nnode.data-dir={}\nnode.internal-address=127.0.0.1\nnode.bind-ip=127.0.0.1\n",
-            directory.display()
-        ),
-    )?;
-    std::fs::write(
-        etc.join("exchange-manager.properties"),
-        format!(
-            "exchange-manager.name=filesystem\nexchange.base-directories={}\n",
-            options.exchange_directory().display()
-        ),
-    )?;
-    for (catalog, text) in &options.catalogs {
-        std::fs::write(etc.join("catalog").join(format!("{catalog}.properties")), text)?;
-    }
-    Ok(())
-}

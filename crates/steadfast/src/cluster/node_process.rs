@@ -26,11 +26,11 @@ pub struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts `steadfast server` with the `etc` of that directory, and waits until it serves.
-    pub async fn start(directory: &Path) -> Result<Self, Failure> {
+    /// Starts the program as a server with the `etc` of that directory, and waits until it serves.
+    pub async fn start(program: &Path, directory: &Path) -> Result<Self, Failure> {
         let log = directory.join("server.log");
         let log_file = File::options().create(true).append(true).open(&log)?;
-        let mut child = Command::new(program()?)
+        let mut child = Command::new(program)
             .arg("server")
             .arg("--etc-dir")
             .arg(directory.join("etc"))
@@ -92,12 +92,4 @@ impl NodeProcess {
         self.child.wait().await?;
         Ok(())
     }
-}
-
-/// The program to start nodes with: this one, unless it is a test.
-fn program() -> Result<PathBuf, Failure> {
-    if let Some(program) = std::env::var_os("STEADFAST_PROGRAM") {
-        return Ok(PathBuf::from(program));
-    }
-    Ok(std::env::current_exe()?)
 }

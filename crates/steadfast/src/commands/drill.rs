@@ -10,7 +10,7 @@ use super::local::{Place, cluster_options};
 use crate::Failure;
 use crate::cli::DrillArguments;
 use crate::client::{Client, QueryResult};
-use crate::cluster::LocalCluster;
+use crate::cluster::{CatalogOptions, LocalCluster};
 
 /// How often it is looked whether a worker can be killed in the middle of its work.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -34,10 +34,9 @@ pub async fn drill(arguments: DrillArguments) -> Result<ExitCode, Failure> {
         }
     };
     let place = Place::of(&arguments.cluster)?;
-    let mut options = cluster_options(&arguments.cluster, &place);
     // Sums of decimals do not depend on the order of rows, so that equal answers are equal to the letter.
-    options.catalogs.retain(|(name, _)| name != "tpch");
-    options.catalogs.push(("tpch".into(), "connector.name=tpch\ntpch.double-type-mapping=DECIMAL\n".into()));
+    let tpch = CatalogOptions::new("tpch", "tpch").with("tpch.double-type-mapping", "DECIMAL");
+    let options = cluster_options(&arguments.cluster, &place).with_catalog(tpch);
     let workers = options.workers;
     say(&format!("Starting a coordinator and {workers} workers under {} …", place.path().display()));
     let mut cluster = LocalCluster::start(options).await?;

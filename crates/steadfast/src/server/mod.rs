@@ -14,6 +14,7 @@ use config::{CompressionCodec, ServerConfig};
 use connector::Catalogs;
 use coordinator::{Coordinator, CoordinatorOptions};
 use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions};
+use protocol::node::SharedSecret;
 use scheduler::Capacity;
 use worker::{FailureInjection, InjectedAction, Worker, WorkerHandle, WorkerOptions};
 
@@ -84,17 +85,14 @@ impl Node {
                     worker.stop();
                 }
             }
-            (None, Some(worker)) => {
-                let drain = async {
-                    match stop.await {
-                        StopReason::Terminated => worker.shutdown().await,
-                        StopReason::Abandoned => worker.stop(),
+            (None, Some(mut worker)) => {
+                match first_of(&mut stop, worker.wait()).await {
+                    Some(StopReason::Terminated) => {
+                        worker.shutdown().await;
+                        worker.wait().await?;
                     }
-                    std::future::pending::<()>().await;
-                };
-                tokio::select! {
-                    () = drain => {}
-                    gone = worker.gone() => gone?,
+                    Some(StopReason::Abandoned) => worker.stop(),
+                    None => {}
                 }
             }
             (None, None) => {}
@@ -103,6 +101,22 @@ impl Node {
             coordinator.stop().await;
         }
         Ok(())
+    }
+}
+
+/// Why the node is to stop, or None if its worker went first.
+async fn first_of(
+    stop: impl Future<Output = StopReason>,
+    gone: impl Future<Output = base::Result<()>>,
+) -> Option<StopReason> {
+    tokio::select! {
+        reason = stop => Some(reason),
+        gone = gone => {
+            if let Err(error) = gone {
+                tracing::error!(%error, "the worker failed");
+            }
+            None
+        }
     }
 }
 
@@ -189,7 +203,7 @@ async fn start_worker(
         spill_bytes_max: DataSize(u64::MAX),
         no_progress_timeout: config.task.no_progress_timeout.as_std(),
         shutdown_grace_period: config.node.shutdown_grace_period.as_std(),
-        shared_secret: config.node.shared_secret.as_ref().map(|secret| secret.expose().to_string()),
+        shared_secret: config.node.shared_secret.as_ref().map(|secret| SharedSecret::new(secret.expose())),
         failure_injections: config.task.failure_injections.iter().flat_map(injections).collect(),
     };
     Ok(Worker::start(options).await?)
@@ -212,7 +226,7 @@ fn injections(configured: &config::FailureInjection) -> Vec<FailureInjection> {
             None => InjectedAction::Fail(code),
         },
     };
-    if configured.attempts == (0..=u32::MAX) {
+    if *configured.attempts.end() == u32::MAX && *configured.attempts.start() == 0 {
         return vec![of(None)];
     }
     configured.attempts.clone().map(|number| of(Some(number))).collect()

@@ -17,6 +17,9 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use super::coordinator::PATIENCE;
 
 pub const BATCH_ROWS: i64 = 8192;
 
@@ -70,9 +73,9 @@ pub fn schema() -> SchemaRef {
 #[derive(Debug)]
 pub struct TestConnector {
     /// A permit for each split that began to be read.
-    pub started: Arc<Semaphore>,
+    started: Arc<Semaphore>,
     /// A permit for each split whose reading was over, for whatever reason.
-    pub dropped: Arc<Semaphore>,
+    dropped: Arc<Semaphore>,
     spin: Arc<AtomicBool>,
     wait: watch::Sender<bool>,
 }
@@ -92,6 +95,20 @@ impl TestConnector {
         self.spin.store(false, Ordering::SeqCst);
         self.wait.send_replace(false);
     }
+
+    /// Waits until so many splits began to be read.
+    pub async fn splits_started(&self, count: u32) {
+        permits(&self.started, count).await;
+    }
+
+    /// Waits until so many splits are read no more.
+    pub async fn splits_dropped(&self, count: u32) {
+        permits(&self.dropped, count).await;
+    }
+}
+
+async fn permits(semaphore: &Semaphore, count: u32) {
+    timeout(PATIENCE, semaphore.acquire_many(count)).await.expect("it must happen").unwrap().forget();
 }
 
 #[async_trait]

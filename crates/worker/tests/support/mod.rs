@@ -17,11 +17,10 @@ use exchange::{ExchangeManager, ExchangeOptions};
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
 use tempfile::TempDir;
-use tokio::time::timeout;
 use worker::{Worker, WorkerHandle, WorkerOptions};
 
 use self::connector::TestConnector;
-use self::coordinator::{Attached, FakeCoordinator, PATIENCE};
+use self::coordinator::{Attached, FakeCoordinator};
 
 /// A worker that is attached to a fake coordinator, with everything around it.
 pub struct Fixture {
@@ -127,18 +126,4 @@ impl Fixture {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.worker.http_address())
     }
-
-    /// Waits until so many splits began to be read.
-    pub async fn splits_started(&self, count: u32) {
-        permits(&self.connector.started, count).await;
-    }
-
-    /// Waits until so many splits are read no more.
-    pub async fn splits_dropped(&self, count: u32) {
-        permits(&self.connector.dropped, count).await;
-    }
-}
-
-async fn permits(semaphore: &tokio::sync::Semaphore, count: u32) {
-    timeout(PATIENCE, semaphore.acquire_many(count)).await.expect("it must happen").unwrap().forget();
 }

@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use base::{Error, Result};
-use connector::{
-    ColumnMetadata, Connector, NewTable, Scan, Split, SplitOptions, TableMetadata, from_stream_error,
-};
+use base::Result;
+use connector::error::from_datafusion;
+use connector::{ColumnMetadata, Connector, NewTable, Scan, Split, SplitOptions, TableMetadata};
 use datafusion::execution::TaskContext;
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
@@ -33,10 +32,15 @@ impl Fixture {
     pub async fn with(properties: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let metastore = directory.path().join("metastore").to_str().unwrap().to_string();
-        let mut all: BTreeMap<String, String> =
-            properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let mut all: BTreeMap<String, String> = properties
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
         all.insert("hive.metastore".to_string(), "file".to_string());
-        all.insert("hive.metastore.catalog.dir".to_string(), format!("file://{metastore}"));
+        all.insert(
+            "hive.metastore.catalog.dir".to_string(),
+            format!("file://{metastore}"),
+        );
         let catalog = connector_hive::create("hive", &all).unwrap();
         catalog.create_schema("s", &[]).await.unwrap();
         Fixture { directory, catalog }
@@ -51,7 +55,10 @@ impl Fixture {
 
     /// Creates a table over its directory.
     pub async fn table(&self, name: &str, columns: &[(&str, &str)]) -> TableMetadata {
-        self.catalog.create_table(self.new_table(name, columns)).await.unwrap();
+        self.catalog
+            .create_table(self.new_table(name, columns))
+            .await
+            .unwrap();
         self.catalog.table("s", name).await.unwrap().unwrap()
     }
 
@@ -77,7 +84,11 @@ impl Fixture {
     }
 
     pub async fn splits(&self, scan: &Scan, target_size_bytes: u64) -> Vec<Split> {
-        let options = SplitOptions { target_size_bytes, node_count: 2, slot_count: 4 };
+        let options = SplitOptions {
+            target_size_bytes,
+            node_count: 2,
+            slot_count: 4,
+        };
         let splits = self.catalog.splits(scan, &options).await.unwrap();
         splits.try_collect::<Vec<_>>().await.unwrap().concat()
     }
@@ -85,9 +96,8 @@ impl Fixture {
     pub async fn read(&self, scan: &Scan, split: &Split) -> Result<Vec<RecordBatch>> {
         let stream = self.catalog.open(scan, split, Arc::new(TaskContext::default()))?;
         assert_eq!(stream.schema(), scan.schema);
-        let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| {
-            from_stream_error(&error).cloned().unwrap_or_else(|| Error::internal(error.to_string()))
-        })?;
+        let batches = stream.try_collect::<Vec<RecordBatch>>().await;
+        let batches = batches.map_err(|error| from_datafusion(&error))?;
         for batch in &batches {
             assert_eq!(batch.schema(), scan.schema);
         }
@@ -106,7 +116,12 @@ impl Fixture {
 
 /// A scan of all columns.
 pub fn scan(table: &TableMetadata) -> Scan {
-    Scan { table: table.handle.clone(), schema: table.arrow_schema(), predicate: None, limit: None }
+    Scan {
+        table: table.handle.clone(),
+        schema: table.arrow_schema(),
+        predicate: None,
+        limit: None,
+    }
 }
 
 /// A batch of named columns.
@@ -117,7 +132,9 @@ pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 /// Writes a Parquet file with row groups of so many rows.
 pub fn write(path: &Path, batches: &[RecordBatch], row_group_rows: usize) {
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(row_group_rows)).build();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(row_group_rows))
+        .build();
     let file = File::create(path).unwrap();
     let mut writer = ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).unwrap();
     for batch in batches {

@@ -1,0 +1,134 @@
+//! All TPC-H queries at scale factor 1 against the expected answers: undisturbed, and with a worker killed in the
+//! middle of each.
+
+use std::time::{Duration, SystemTime};
+
+use super::answers::Answer;
+use super::support::{RunningQuery, TestCluster, attempts, shared};
+use super::tpch_data::create_hive_tables;
+use steadfast::client::Client;
+
+const QUERY_COUNT: usize = 22;
+/// How long after a kill the first replacement of a lost attempt may start.
+const RECOVERY_MAX: Duration = Duration::from_millis(1500);
+
+struct TpchQuery {
+    number: usize,
+    text: String,
+    answer: Answer,
+}
+
+fn queries() -> Option<Vec<TpchQuery>> {
+    let directory = shared("tpch")?;
+    let query = |number: usize| TpchQuery {
+        number,
+        text: std::fs::read_to_string(directory.join(format!("queries/q{number:02}.sql"))).unwrap(),
+        answer: Answer::read(&directory.join(format!("answers-sf1/q{number:02}.result"))),
+    };
+    Some((1..=QUERY_COUNT).map(query).collect())
+}
+
+async fn check_undisturbed(client: &Client, queries: &[TpchQuery]) {
+    let mut wrong = Vec::new();
+    for query in queries {
+        let outcome = client.clone().query(&query.text).await;
+        let problem = match &outcome {
+            Ok(result) => query.answer.differs_from(&result.rows),
+            Err(error) => Some(error.to_string()),
+        };
+        wrong.extend(problem.map(|problem| format!("q{:02}: {problem}", query.number)));
+    }
+    assert!(wrong.is_empty(), "{} of {QUERY_COUNT} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_over_hive_are_right() {
+    let Some(queries) = queries() else { return };
+    let test = TestCluster::start().await;
+    let mut client = test.client("hive", "tpch");
+    create_hive_tables(&mut client).await;
+    check_undisturbed(&client, &queries).await;
+    test.is_clean(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_over_tpch_are_right() {
+    let Some(queries) = queries() else { return };
+    let test = TestCluster::start().await;
+    check_undisturbed(&test.client("tpch", "sf1"), &queries).await;
+    test.is_clean(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_the_middle_of_each_query_changes_no_answer() {
+    let Some(queries) = queries() else { return };
+    let mut test = TestCluster::start().await;
+    let mut client = test.client("hive", "tpch");
+    create_hive_tables(&mut client).await;
+    let mut wrong = Vec::new();
+    for query in &queries {
+        if let Err(problem) = kill_in_the_middle(&mut test, &client, query).await {
+            wrong.push(format!("q{:02}: {problem}", query.number));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {QUERY_COUNT} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    test.is_clean(Duration::from_secs(5)).await;
+}
+
+/// Runs a query, kills a worker while it runs tasks of it, and judges what becomes of it.
+async fn kill_in_the_middle(test: &mut TestCluster, client: &Client, query: &TpchQuery) -> Result<(), String> {
+    let running = RunningQuery::start(client, &query.text).await;
+    let (victim, killed_at) = loop {
+        if running.is_finished() {
+            return Err("the query ended before a worker could be killed".into());
+        }
+        let listed = attempts(&test.describe(&running.id).await);
+        let busy = (0..test.cluster.options().workers).find(|worker| {
+            let node = test.cluster.worker_node_id(*worker);
+            listed.iter().any(|attempt| attempt.node == node && attempt.state == "RUNNING")
+        });
+        if let Some(worker) = busy {
+            test.cluster.kill_worker(worker).await.unwrap();
+            break (worker, SystemTime::now());
+        }
+    };
+    test.cluster.restart_worker(victim).await.unwrap();
+    let id = running.id.clone();
+    let result = running.result().await.map_err(|error| error.to_string())?;
+    if let Some(problem) = query.answer.differs_from(&result.rows) {
+        return Err(problem);
+    }
+    judge_attempts(test, &id, victim, killed_at).await
+}
+
+async fn judge_attempts(
+    test: &TestCluster,
+    id: &str,
+    victim: usize,
+    killed_at: SystemTime,
+) -> Result<(), String> {
+    let listed = attempts(&test.describe(id).await);
+    let node = test.cluster.worker_node_id(victim);
+    let lost: Vec<_> = listed.iter().filter(|attempt| attempt.state == "LOST").collect();
+    if lost.is_empty() {
+        return Err("the kill cost no attempt: it did not land".into());
+    }
+    if let Some(stray) = lost.iter().find(|attempt| attempt.node != node) {
+        return Err(format!("an attempt was lost on a worker that lives: {stray:?}"));
+    }
+    let mut first_replacement = None;
+    for attempt in listed.iter().filter(|attempt| attempt.number > 0) {
+        if !lost.iter().any(|lost| lost.task == attempt.task) {
+            return Err(format!("an attempt was run again in vain: {attempt:?}"));
+        }
+        let started = attempt.started_unix_millis;
+        first_replacement = Some(first_replacement.map_or(started, |first: u64| first.min(started)));
+    }
+    let killed_at = killed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let first = first_replacement.ok_or("nothing replaced the lost attempts")?;
+    let waited = Duration::from_millis(first.saturating_sub(killed_at));
+    if waited > RECOVERY_MAX {
+        return Err(format!("the first replacement started after {waited:?}"));
+    }
+    Ok(())
+}
