@@ -58,7 +58,7 @@ pub async fn plan(
         services.config.require_exchange_manager()?;
     }
     let plan = Planner::new(&planner_options(context)).plan(&analyzed.plan).await?;
-    let count_max = services.config.query.max_stage_count as usize;
+    let count_max = settings.query_max_stage_count as usize;
     if plan.fragments.len() > count_max {
         let text = format!(
             "Number of stages in the query ({}) exceeds the allowed maximum ({count_max}). If the query contains \
@@ -97,7 +97,7 @@ pub async fn plan(
         stages,
         options: query_options(settings),
         split_options: SplitOptions {
-            target_size_bytes: settings.standard_split_size.0,
+            target_size_bytes: settings.fault_tolerance.standard_split_size.0,
             node_count: slots.len().max(1),
             slot_count: slots.iter().sum::<usize>().max(1),
         },
@@ -113,30 +113,31 @@ pub fn explain_logical(context: &StatementContext, analyzed: &AnalyzedQuery) -> 
 
 fn planner_options(context: &StatementContext) -> PlannerOptions {
     PlannerOptions {
-        partitions: context.settings.max_partition_count,
+        partitions: context.settings.fault_tolerance.max_partition_count,
         time_zone: context.session.time_zone.clone(),
         ..PlannerOptions::default()
     }
 }
 
 fn query_options(settings: &SessionSettings) -> QueryOptions {
+    let sizes = &settings.fault_tolerance;
     QueryOptions {
         task_retry_attempts_per_task: settings.task_retry_attempts_per_task,
         failed_tasks_max: settings.max_failed_tasks,
         retry_initial_delay: settings.retry_initial_delay.as_millis(),
         retry_max_delay: settings.retry_max_delay.as_millis(),
         retry_delay_scale_factor: settings.retry_delay_scale_factor,
-        task_memory_bytes: settings.task_memory.map(|size| size.0),
-        task_memory_growth_factor: settings.task_memory_growth_factor,
-        task_memory_estimation_quantile: settings.task_memory_estimation_quantile,
-        memory_grows_on_worker_crash: settings.memory_requirement_increase_on_worker_crash,
-        task_split_count_max: settings.max_task_split_count,
-        arbitrary_task_target_bytes_min: settings.arbitrary_task_target_size_min.0,
-        arbitrary_task_target_bytes_max: settings.arbitrary_task_target_size_max.0,
-        arbitrary_task_target_growth_period: settings.arbitrary_task_target_size_growth_period,
-        arbitrary_task_target_growth_factor: settings.arbitrary_task_target_size_growth_factor,
-        hash_task_target_bytes: settings.hash_task_target_size.0,
-        task_to_slot_ratio_min: settings.hash_task_to_node_min_ratio,
+        task_memory_bytes: sizes.task_memory.map(|size| size.0),
+        task_memory_growth_factor: sizes.task_memory_growth_factor,
+        task_memory_estimation_quantile: sizes.task_memory_estimation_quantile,
+        memory_grows_on_worker_crash: sizes.memory_requirement_increase_on_worker_crash,
+        task_split_count_max: sizes.max_task_split_count,
+        arbitrary_task_target_bytes_min: sizes.arbitrary_task_target_size_min.0,
+        arbitrary_task_target_bytes_max: sizes.arbitrary_task_target_size_max.0,
+        arbitrary_task_target_growth_period: sizes.arbitrary_task_target_size_growth_period,
+        arbitrary_task_target_growth_factor: sizes.arbitrary_task_target_size_growth_factor,
+        hash_task_target_bytes: sizes.hash_task_target_size.0,
+        task_to_slot_ratio_min: sizes.hash_task_to_node_min_ratio,
         ..QueryOptions::default()
     }
 }

@@ -41,12 +41,25 @@ async fn a_limit_ends_a_scan_and_the_splits_left_count_as_read() {
 
 #[test]
 fn a_shared_scan_claims_more_than_one_partition_until_it_is_cut() {
-    assert!(planned(None, true).properties().output_partitioning().partition_count() >= 2);
-    assert_eq!(planned(None, false).properties().output_partitioning().partition_count(), 1);
+    assert!(
+        planned(None, true)
+            .properties()
+            .output_partitioning()
+            .partition_count()
+            >= 2
+    );
+    assert_eq!(
+        planned(None, false)
+            .properties()
+            .output_partitioning()
+            .partition_count(),
+        1
+    );
     assert_eq!(
         planned(None, true)
             .in_fragment(0)
-            .properties().output_partitioning()
+            .properties()
+            .output_partitioning()
             .partition_count(),
         1
     );

@@ -13,9 +13,9 @@ use operators::{on_large_stack, session_state_builder};
 
 use crate::FragmentedPlan;
 use crate::cut::cut_plan;
-use crate::subquery::with_nullable_subqueries;
 use crate::joins::SpreadableJoins;
 use crate::options::{PlannerOptions, fragment_options, session_config};
+use crate::subquery::with_nullable_subqueries;
 use crate::validate::validate;
 
 /// After this rule of DataFusion's, joins have their sides and modes.
@@ -57,7 +57,8 @@ impl Planner {
 
     /// The optimised physical plan, not yet cut.
     pub async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        Box::pin(self.state.create_physical_plan(logical))
+        let logical = with_nullable_subqueries(logical.clone()).map_err(|error| from_datafusion(&error))?;
+        Box::pin(self.state.create_physical_plan(&logical))
             .await
             .map_err(|error| from_datafusion(&error))
     }

@@ -87,13 +87,19 @@ fn used_in_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<BTreeSet<usize>> {
 pub(crate) fn with_nullable_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let node = node.map_expressions(|expr| expr.transform_up(nullable_subquery))?;
-        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+        if node.transformed {
+            node.map_data(LogicalPlan::recompute_schema)
+        } else {
+            Ok(node)
+        }
     });
     rewritten.data()
 }
 
 fn nullable_subquery(expr: Expr) -> Result<Transformed<Expr>> {
-    let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
+    let Expr::ScalarSubquery(subquery) = &expr else {
+        return Ok(Transformed::no(expr));
+    };
     let schema = subquery.subquery.schema();
     let is_fine = schema.fields().len() != 1 || schema.field(0).is_nullable();
     if is_fine || !subquery.outer_ref_columns.is_empty() {
@@ -103,6 +109,10 @@ fn nullable_subquery(expr: Expr) -> Result<Transformed<Expr>> {
     let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
     let nothing = Expr::Literal(ScalarValue::try_from(field.data_type())?, None);
     let nullable = core::expr_fn::nullif(column, nothing).alias_qualified(qualifier.cloned(), field.name());
-    let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).project([nullable])?.build()?;
-    Ok(Transformed::yes(Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)))))
+    let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery))
+        .project([nullable])?
+        .build()?;
+    Ok(Transformed::yes(Expr::ScalarSubquery(
+        subquery.with_plan(Arc::new(plan)),
+    )))
 }

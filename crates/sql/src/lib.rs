@@ -34,7 +34,7 @@ pub use functions::{FunctionInfo, FunctionKind, Functions};
 pub use like::LikePattern;
 pub use metadata::{CatalogMetadata, Metadata, ResolvedTable, TableSources};
 pub use name::{QualifiedName, SchemaName, TableName};
-pub use parser::{parse, parse_embedded, parse_with_parameters};
+pub use parser::{count_parameters, parse, parse_embedded, parse_with_parameters};
 pub use query::Query;
 pub use session::SessionContext;
 pub use stack::on_large_stack;

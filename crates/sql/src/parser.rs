@@ -87,6 +87,14 @@ fn is_parameter(token: &Token) -> bool {
     token.kind == TokenKind::Parameter
 }
 
+/// How many parameters a prepared statement takes.
+///
+/// # Errors
+/// `SYNTAX_ERROR` if the text has no tokens at some place.
+pub fn count_parameters(text: &str) -> Result<usize> {
+    Ok(tokenize(text, START)?.iter().filter(|token| is_parameter(token)).count())
+}
+
 fn check_parameters(tokens: &[Token], found: usize) -> Result<()> {
     let expected = tokens.iter().filter(|token| is_parameter(token)).count();
     if expected == found {

@@ -61,14 +61,22 @@ impl Connection {
         reports: NewestReport,
     ) -> Result<Self> {
         let endpoint = Endpoint::from_shared(uri.clone())
-            .map_err(|error| Error::internal(format!("'{uri}' is not the URI of a coordinator")).caused_by(error))?
+            .map_err(|error| {
+                Error::internal(format!("'{uri}' is not the URI of a coordinator")).caused_by(error)
+            })?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .tcp_keepalive(Some(TCP_KEEPALIVE))
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true);
-        Ok(Connection { endpoint, uri, announcement, events, reports })
+        Ok(Connection {
+            endpoint,
+            uri,
+            announcement,
+            events,
+            reports,
+        })
     }
 
     /// Attaches to the coordinator again and again until the worker is gone.
@@ -83,13 +91,21 @@ impl Connection {
                         is_loss_known = false;
                     }
                     if !is_loss_known {
-                        tracing::warn!(coordinator = self.uri, reason, "not attached to the coordinator, trying on");
+                        tracing::warn!(
+                            coordinator = self.uri,
+                            reason,
+                            "not attached to the coordinator, trying on"
+                        );
                         is_loss_known = true;
                     }
                     backoff.next_wait()
                 }
                 Detached::Rejected(reason) => {
-                    tracing::error!(coordinator = self.uri, reason, "the coordinator rejects this worker");
+                    tracing::error!(
+                        coordinator = self.uri,
+                        reason,
+                        "the coordinator rejects this worker"
+                    );
                     REJECTED_WAIT
                 }
                 Detached::Stopped => return,
@@ -103,9 +119,16 @@ impl Connection {
 
     /// One stream from its beginning to its end.
     async fn attach(&mut self) -> Detached {
-        let broken = |reason: String| Detached::Broken { was_attached: false, reason };
+        let broken = |reason: String| Detached::Broken {
+            was_attached: false,
+            reason,
+        };
         let (outbox, outgoing) = mpsc::channel(1);
-        let greeted = timeout(CONNECT_TIMEOUT + GREETING_TIMEOUT, self.greet(outbox.clone(), outgoing)).await;
+        let greeted = timeout(
+            CONNECT_TIMEOUT + GREETING_TIMEOUT,
+            self.greet(outbox.clone(), outgoing),
+        )
+        .await;
         let mut incoming = match greeted {
             Ok(Ok(Greeting::Welcome(incoming))) => incoming,
             Ok(Ok(Greeting::Rejection(reason))) => return Detached::Rejected(reason),
@@ -120,7 +143,10 @@ impl Connection {
             reason = send_newest(&mut self.reports, &outbox) => reason,
         };
         match self.events.send(NodeEvent::Disconnected).await {
-            Ok(()) => Detached::Broken { was_attached: true, reason },
+            Ok(()) => Detached::Broken {
+                was_attached: true,
+                reason,
+            },
             Err(_) => Detached::Stopped,
         }
     }
@@ -131,11 +157,22 @@ impl Connection {
         outbox: mpsc::Sender<wire::WorkerMessage>,
         outgoing: mpsc::Receiver<wire::WorkerMessage>,
     ) -> Result<Greeting, String> {
-        let channel = self.endpoint.connect().await.map_err(|error| with_causes(&error))?;
+        let channel = self
+            .endpoint
+            .connect()
+            .await
+            .map_err(|error| with_causes(&error))?;
         let mut client = protocol::node::coordinator_client(channel);
         let message = wire::worker_message::Message::Announcement(self.announcement.clone());
-        outbox.try_send(wire::WorkerMessage { message: Some(message) }).map_err(|error| error.to_string())?;
-        let response = client.attach(ReceiverStream::new(outgoing)).await.map_err(|status| status.to_string())?;
+        outbox
+            .try_send(wire::WorkerMessage {
+                message: Some(message),
+            })
+            .map_err(|error| error.to_string())?;
+        let response = client
+            .attach(ReceiverStream::new(outgoing))
+            .await
+            .map_err(|status| status.to_string())?;
         let mut incoming = response.into_inner();
         let first = incoming.message().await.map_err(|status| status.to_string())?;
         match first.and_then(|message| message.message) {
@@ -166,12 +203,16 @@ async fn receive(
 ) -> String {
     loop {
         match incoming.message().await {
-            Ok(Some(wire::CoordinatorMessage { message: Some(Message::Desired(desired)) })) => {
+            Ok(Some(wire::CoordinatorMessage {
+                message: Some(Message::Desired(desired)),
+            })) => {
                 if events.send(NodeEvent::Desired(desired)).await.is_err() {
                     return "the worker ended".to_owned();
                 }
             }
-            Ok(Some(wire::CoordinatorMessage { message: Some(Message::Rejection(rejection)) })) => {
+            Ok(Some(wire::CoordinatorMessage {
+                message: Some(Message::Rejection(rejection)),
+            })) => {
                 return rejection.reason;
             }
             // A newer coordinator may say things that this worker need not understand.
@@ -196,7 +237,9 @@ async fn send_newest(reports: &mut NewestReport, outbox: &mpsc::Sender<wire::Wor
         let report = reports.borrow_and_update().clone();
         if let Some(report) = report {
             let message = wire::worker_message::Message::Report(report);
-            permit.send(wire::WorkerMessage { message: Some(message) });
+            permit.send(wire::WorkerMessage {
+                message: Some(message),
+            });
         }
     }
 }

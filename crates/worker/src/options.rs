@@ -78,7 +78,9 @@ impl FailureInjection {
     /// Whether it is meant for that attempt.
     pub fn matches(&self, attempt: &AttemptId) -> bool {
         self.stage.is_none_or(|stage| stage == attempt.task.stage)
-            && self.partition.is_none_or(|partition| partition == attempt.task.partition)
+            && self
+                .partition
+                .is_none_or(|partition| partition == attempt.task.partition)
             && self.number.is_none_or(|number| number == attempt.number)
     }
 }
@@ -92,14 +94,51 @@ mod tests {
     #[test]
     fn an_injection_matches_what_it_names() {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId { query, stage: StageId(2), partition: 3 };
-        let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 1 };
-        let all = FailureInjection { stage: None, partition: None, number: None, action: InjectedAction::Panic };
+        let task = TaskId {
+            query,
+            stage: StageId(2),
+            partition: 3,
+        };
+        let attempt = AttemptId {
+            task,
+            generation: 0,
+            epoch: Epoch(1),
+            number: 1,
+        };
+        let all = FailureInjection {
+            stage: None,
+            partition: None,
+            number: None,
+            action: InjectedAction::Panic,
+        };
         assert!(all.matches(&attempt));
-        let these = FailureInjection { stage: Some(StageId(2)), partition: Some(3), number: Some(1), ..all };
+        let these = FailureInjection {
+            stage: Some(StageId(2)),
+            partition: Some(3),
+            number: Some(1),
+            ..all
+        };
         assert!(these.matches(&attempt));
-        assert!(!FailureInjection { stage: Some(StageId(1)), ..these.clone() }.matches(&attempt));
-        assert!(!FailureInjection { partition: Some(2), ..these.clone() }.matches(&attempt));
-        assert!(!FailureInjection { number: Some(0), ..these }.matches(&attempt));
+        assert!(
+            !FailureInjection {
+                stage: Some(StageId(1)),
+                ..these.clone()
+            }
+            .matches(&attempt)
+        );
+        assert!(
+            !FailureInjection {
+                partition: Some(2),
+                ..these.clone()
+            }
+            .matches(&attempt)
+        );
+        assert!(
+            !FailureInjection {
+                number: Some(0),
+                ..these
+            }
+            .matches(&attempt)
+        );
     }
 }

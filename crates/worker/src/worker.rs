@@ -46,6 +46,8 @@ pub struct WorkerHandle {
     events: mpsc::Sender<NodeEvent>,
     stop: CancellationToken,
     life: JoinHandle<()>,
+    /// Whether `life` was waited for to its end.
+    has_ended: bool,
 }
 
 impl WorkerHandle {
@@ -70,9 +72,14 @@ impl WorkerHandle {
         self.stop.cancel();
     }
 
-    /// Waits until the worker has gone.
+    /// Waits until the worker has gone. May be given up and called again.
     pub async fn wait(&mut self) -> Result<()> {
-        (&mut self.life).await.map_err(|error| Error::internal("The worker failed").caused_by(error))
+        if self.has_ended {
+            return Ok(());
+        }
+        let ended = (&mut self.life).await;
+        self.has_ended = true;
+        ended.map_err(|error| Error::internal("The worker failed").caused_by(error))
     }
 }
 
@@ -85,7 +92,9 @@ impl Worker {
         let node_id = options.node_id.clone();
         let http_listener = http_listener(options.http_listener)?;
         let http_address = http_listener.local_addr().map_err(not_bound)?;
-        let http_uri = options.http_uri.unwrap_or_else(|| format!("http://{http_address}"));
+        let http_uri = options
+            .http_uri
+            .unwrap_or_else(|| format!("http://{http_address}"));
         let spill = SpillRoot::new(&options.spill_directory, node_id.as_str());
         let incarnation = incarnation(spill.remove_leftovers());
         let authentication = options.shared_secret.map_or_else(Bytes::new, |secret| {
@@ -114,7 +123,12 @@ impl Worker {
         };
         let (events, incoming_events) = mpsc::channel(EVENTS_COUNT_MAX);
         let (reports, newest_report) = watch::channel(None);
-        let connection = Connection::new(options.coordinator_uri, announcement, events.clone(), newest_report)?;
+        let connection = Connection::new(
+            options.coordinator_uri,
+            announcement,
+            events.clone(),
+            newest_report,
+        )?;
         let computing = Computing::new(options.capacity.slots)?;
         let node = Node::new(NodeParts {
             runner: Runner::new(incarnation, options.capacity),
@@ -128,14 +142,31 @@ impl Worker {
             shutdown_grace_period: options.shutdown_grace_period,
         });
         let http_stopped = CancellationToken::new();
-        let routes = http::router(HttpState { status, events: events.clone() });
-        let http = axum::serve(http_listener, routes).with_graceful_shutdown(http_stopped.clone().cancelled_owned());
+        let routes = http::router(HttpState {
+            status,
+            events: events.clone(),
+        });
+        let http =
+            axum::serve(http_listener, routes).with_graceful_shutdown(http_stopped.clone().cancelled_owned());
         let http = tokio::spawn(async move { http.await });
-        let life = Life { computing, spill, incarnation, http, http_stopped };
+        let life = Life {
+            computing,
+            spill,
+            incarnation,
+            http,
+            http_stopped,
+        };
         let stop = CancellationToken::new();
         let life = tokio::spawn(life.run(node, incoming_events, connection, stop.clone()));
         tracing::info!(node = %node_id, incarnation = incarnation.0, %http_address, "worker started");
-        Ok(WorkerHandle { http_address, incarnation, events, stop, life })
+        Ok(WorkerHandle {
+            http_address,
+            incarnation,
+            events,
+            stop,
+            life,
+            has_ended: false,
+        })
     }
 }
 
@@ -180,14 +211,19 @@ fn http_listener(bound: std::net::TcpListener) -> Result<tokio::net::TcpListener
 }
 
 fn not_bound(error: std::io::Error) -> Error {
-    Error::new(ErrorCode::CONFIGURATION_INVALID, "The worker cannot serve HTTP on the socket it was given")
-        .caused_by(error)
+    Error::new(
+        ErrorCode::CONFIGURATION_INVALID,
+        "The worker cannot serve HTTP on the socket it was given",
+    )
+    .caused_by(error)
 }
 
 /// The time of the start in milliseconds, so that a later life is newer; in any case newer than a life that left
 /// something behind, should the clock have gone back.
 fn incarnation(left_behind: Option<Incarnation>) -> Incarnation {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis());
     let now = u64::try_from(now).unwrap_or(u64::MAX);
     Incarnation(left_behind.map_or(now, |left| now.max(left.0.saturating_add(1))))
 }
@@ -198,7 +234,10 @@ struct Computing(Option<Runtime>);
 impl Computing {
     fn new(slots: u32) -> Result<Self> {
         if slots == 0 {
-            return Err(Error::new(ErrorCode::CONFIGURATION_INVALID, "A worker needs at least one slot"));
+            return Err(Error::new(
+                ErrorCode::CONFIGURATION_INVALID,
+                "A worker needs at least one slot",
+            ));
         }
         let number = AtomicUsize::new(0);
         runtime::Builder::new_multi_thread()
@@ -212,7 +251,11 @@ impl Computing {
     }
 
     fn handle(&self) -> runtime::Handle {
-        self.0.as_ref().expect("it is there until it is dropped").handle().clone()
+        self.0
+            .as_ref()
+            .expect("it is there until it is dropped")
+            .handle()
+            .clone()
     }
 }
 

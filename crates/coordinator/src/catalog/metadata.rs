@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base::{ErrorCode, Result};
 use connector::{Catalogs, TableStatistics};
+use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use operators::ConnectorTable;
 use sql::{CatalogMetadata, Metadata, ResolvedTable, SchemaName, TableName, TableSources};
@@ -69,13 +70,14 @@ impl TableSources for CoordinatorMetadata {
             INFORMATION_SCHEMA => SYSTEM_CATALOG,
             _ => &table.name.catalog,
         };
-        ConnectorTable::source(
+        let provider = ConnectorTable::new(
             scan_catalog,
-            &table.name.to_string(),
+            format!("{}.{}", table.name.schema, table.name.table),
             Arc::clone(&table.connector),
             table.metadata.clone(),
-            table.statistics.clone(),
-        )
+            &table.statistics,
+        );
+        provider_as_source(Arc::new(provider))
     }
 }
 

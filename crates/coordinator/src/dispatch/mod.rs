@@ -25,7 +25,7 @@ pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
 pub use root_output::{NextOutput, RootOutput};
-pub use state::{ConnectedNode, DispatchState};
+pub use state::DispatchState;
 
 /// How many facts may wait for the loop before those who tell them wait too.
 const INBOX_COUNT_MAX: usize = 1024;

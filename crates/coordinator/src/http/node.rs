@@ -83,7 +83,7 @@ async fn nodes(State(services): State<Arc<Services>>) -> Result<Json<Value>, Ref
         .dispatcher
         .inspect(|state| {
             let nodes = state.nodes().map(|(node, connected)| {
-                json!({ "nodeId": node.as_str(), "uri": connected.announcement.http_uri })
+                json!({ "nodeId": node.as_str(), "uri": connected.description.http_uri })
             });
             nodes.collect::<Vec<_>>()
         })

@@ -13,30 +13,18 @@ use super::Query;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeLimits {
     /// `query.max-execution-time`: from the end of planning.
-    pub execution: Option<base::Duration>,
+    pub execution: base::Duration,
     /// `query.max-run-time`: from acceptance.
-    pub run: Option<base::Duration>,
+    pub run: base::Duration,
 }
 
 impl TimeLimits {
-    /// Waits until a limit is passed. Never returns if there is none.
+    /// Waits until a limit is passed.
     pub async fn passed(self) -> Error {
-        let execution = wait(self.execution);
-        let run = wait(self.run);
         tokio::select! {
-            limit = execution => exceeded("maximum execution time", limit),
-            limit = run => exceeded("maximum run time", limit),
+            () = tokio::time::sleep(self.execution.as_std()) => exceeded("maximum execution time", self.execution),
+            () = tokio::time::sleep(self.run.as_std()) => exceeded("maximum run time", self.run),
         }
-    }
-}
-
-async fn wait(limit: Option<base::Duration>) -> base::Duration {
-    match limit {
-        Some(limit) => {
-            tokio::time::sleep(limit.as_std()).await;
-            limit
-        }
-        None => std::future::pending().await,
     }
 }
 
@@ -64,7 +52,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_shorter_limit_is_the_one_that_is_told() {
         let limits =
-            TimeLimits { execution: Some(base::Duration::seconds(2)), run: Some(base::Duration::seconds(1)) };
+            TimeLimits { execution: base::Duration::seconds(2), run: base::Duration::seconds(1) };
         let error = limits.passed().await;
         assert_eq!(error.code(), ErrorCode::EXCEEDED_TIME_LIMIT);
         assert_eq!(error.message(), "Query exceeded the maximum run time limit of 1.00s");

@@ -211,5 +211,5 @@ pub async fn create_schema(
         let text = format!("Schema '{name}' does not exist");
         return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(schema.location));
     }
-    StatementResult::text("Create Schema", sql::format_create_schema(&name))
+    StatementResult::text("Create Schema", sql::format_create_schema(&name, &[]))
 }

@@ -3,7 +3,7 @@
 use planner::{FragmentedPlan, explain};
 use scheduler::{Distribution, Edge};
 
-use crate::harness::{plan, with_partitions};
+use crate::harness::{plan, with_partitions, without_broadcast};
 
 async fn planned(sql: &str) -> FragmentedPlan {
     plan(sql, &with_partitions(4)).await.unwrap()
@@ -25,10 +25,8 @@ async fn a_small_build_side_is_sent_to_every_task() {
 
 #[tokio::test]
 async fn large_sides_are_spread_by_key() {
-    let mut options = with_partitions(4);
-    (options.broadcast_bytes_max, options.broadcast_rows_max) = (0, 0);
     let sql = "select l_orderkey, o_custkey from lineitem join orders on l_orderkey = o_orderkey";
-    let plan = plan(sql, &options).await.unwrap();
+    let plan = plan(sql, &without_broadcast(4)).await.unwrap();
     assert_eq!(edges(&plan), [Edge::Hash, Edge::Hash]);
     assert_eq!(plan.root().distribution, Distribution::Hash { partitions: 4 });
     let shape = plan.shape();
@@ -79,18 +77,18 @@ async fn every_query_gets_its_determinism() {
 
 #[tokio::test]
 async fn explain_shows_fragments_in_trinos_manner() {
-    let sql = "select n_regionkey, count(*) from nation group by n_regionkey order by 1 limit 3";
+    let sql = "select c_nationkey, count(*) from customer group by c_nationkey order by 1 limit 3";
     let text = explain::distributed(&planned(sql).await);
     for expected in [
         "Fragment 0 [SINGLE]",
         "Fragment 1 [HASH]",
         "Fragment 2 [SOURCE]",
-        "Output layout: [n_regionkey:bigint",
-        "Output partitioning: HASH [n_regionkey@0]",
+        "Output layout: [c_nationkey:bigint",
+        "Output partitioning: HASH [c_nationkey@0]",
         "Output partitioning: SINGLE []",
         "RemoteMerge[sourceFragmentIds = [1]",
         "RemoteSource[sourceFragmentIds = [2], type = REPARTITION]",
-        "SplitScanExec: table=tpch.tiny.nation, columns=[n_regionkey]",
+        "SplitScanExec: table=tpch.tiny.customer, columns=[c_nationkey]",
     ] {
         assert!(text.contains(expected), "no {expected} in\n{text}");
     }
@@ -116,6 +114,11 @@ async fn hundred_way_join_is_planned_and_travels() {
         equalities.join(" and ")
     );
     // Planning validates, and that encodes and decodes every fragment.
-    let scans: usize = planned(&sql).await.fragments.iter().map(|fragment| fragment.scans.len()).sum();
+    let scans: usize = planned(&sql)
+        .await
+        .fragments
+        .iter()
+        .map(|fragment| fragment.scans.len())
+        .sum();
     assert_eq!(scans, 100);
 }

@@ -2,7 +2,7 @@
 
 use base::ErrorCode;
 
-use crate::harness::{Random, plan, run, with_partitions};
+use crate::harness::{Random, plan, run, with_partitions, without_broadcast};
 use crate::oracle;
 use crate::rows::{Cell, assert_same, rows_of, sort};
 
@@ -21,8 +21,14 @@ async fn check_in(sql: &str, ordered: bool) {
     if !ordered {
         sort(&mut expected);
     }
-    for partitions in [1, 4, 16] {
-        let plan = match plan(sql, &with_partitions(partitions)).await {
+    for options in [
+        with_partitions(1),
+        with_partitions(4),
+        without_broadcast(4),
+        without_broadcast(16),
+    ] {
+        let partitions = options.partitions;
+        let plan = match plan(sql, &options).await {
             Ok(plan) => plan,
             Err(error) => panic!("{sql}: {error}"),
         };

@@ -26,7 +26,10 @@ enum Plan {
     /// In the plan that runs.
     Running(Arc<dyn ExecutionPlan>),
     /// The attempt has ended, and its plan is gone.
-    Ended { wall: Duration, operators: Vec<wire::OperatorStats> },
+    Ended {
+        wall: Duration,
+        operators: Vec<wire::OperatorStats>,
+    },
 }
 
 impl AttemptProgress {
@@ -50,7 +53,10 @@ impl AttemptProgress {
     pub(crate) fn ended(&self) {
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let operators = plan.operators();
-        *plan = Plan::Ended { wall: self.started.elapsed(), operators };
+        *plan = Plan::Ended {
+            wall: self.started.elapsed(),
+            operators,
+        };
         drop(plan);
         self.spill.close();
     }
@@ -73,7 +79,9 @@ impl AttemptProgress {
         };
         drop(plan);
         let counters = &self.counters;
-        let in_operators = operators.iter().fold(0, |sum: u64, each| sum.saturating_add(each.cpu_nanos));
+        let in_operators = operators
+            .iter()
+            .fold(0, |sum: u64, each| sum.saturating_add(each.cpu_nanos));
         wire::AttemptStats {
             input_rows: counters.scanned.rows.get() + counters.exchanged.rows.get(),
             input_bytes: counters.scanned.bytes.get() + counters.exchanged.bytes.get(),

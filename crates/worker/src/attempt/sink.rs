@@ -67,7 +67,9 @@ impl Router {
                     routed.push((partition, rows));
                     Ok(())
                 };
-                partitioner.partition(batch, each).map_err(|error| from_datafusion(&error))?;
+                partitioner
+                    .partition(batch, each)
+                    .map_err(|error| from_datafusion(&error))?;
                 Ok(routed)
             }
         }
@@ -84,7 +86,9 @@ pub(super) async fn pump(
 ) -> Result<()> {
     let partitions = plan.properties().output_partitioning().partition_count();
     if partitions != 1 {
-        return Err(Error::internal(format!("The plan of a fragment has {partitions} partitions instead of 1")));
+        return Err(Error::internal(format!(
+            "The plan of a fragment has {partitions} partitions instead of 1"
+        )));
     }
     let mut router = Router::new(to)?;
     let mut rows = execute_stream(plan, context).map_err(|error| from_datafusion(&error))?;

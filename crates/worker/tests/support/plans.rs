@@ -23,7 +23,11 @@ use super::connector::scan;
 
 /// A fragment of that plan.
 pub fn fragment(plan: Arc<dyn ExecutionPlan>, sink: Sink) -> Fragment {
-    Fragment { plan, sink, options: Vec::new() }
+    Fragment {
+        plan,
+        sink,
+        options: Vec::new(),
+    }
 }
 
 /// The scan of the test connector's table.
@@ -47,7 +51,10 @@ pub fn sort() -> Fragment {
     let key: Arc<dyn PhysicalExpr> = Arc::new(Column::new("n", 0));
     let mut key = PhysicalSortExpr::new_default(key);
     key.options.descending = true;
-    fragment(Arc::new(SortExec::new(LexOrdering::new([key]).unwrap(), test_scan())), Sink::Single)
+    fragment(
+        Arc::new(SortExec::new(LexOrdering::new([key]).unwrap(), test_scan())),
+        Sink::Single,
+    )
 }
 
 /// A fragment that keeps all it scans in memory, in an operator that cannot spill.
@@ -57,7 +64,12 @@ pub fn keep_in_memory() -> Fragment {
 }
 
 /// Counts the rows of each group, in one of the two steps.
-pub fn count_by(mode: AggregateMode, key: &str, input: Arc<dyn ExecutionPlan>, rows: &SchemaRef) -> Arc<dyn ExecutionPlan> {
+pub fn count_by(
+    mode: AggregateMode,
+    key: &str,
+    input: Arc<dyn ExecutionPlan>,
+    rows: &SchemaRef,
+) -> Arc<dyn ExecutionPlan> {
     let key_at = input.schema().index_of(key).unwrap();
     let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(key, key_at));
     let one: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::Int64(Some(1))));
@@ -67,8 +79,14 @@ pub fn count_by(mode: AggregateMode, key: &str, input: Arc<dyn ExecutionPlan>, r
         .build()
         .unwrap();
     let group_by = PhysicalGroupBy::new_single(vec![(column, key.to_owned())]);
-    let plan =
-        AggregateExec::try_new(mode, group_by, vec![Arc::new(count)], vec![None], input, Arc::clone(rows));
+    let plan = AggregateExec::try_new(
+        mode,
+        group_by,
+        vec![Arc::new(count)],
+        vec![None],
+        input,
+        Arc::clone(rows),
+    );
     Arc::new(plan.unwrap())
 }
 
@@ -91,7 +109,11 @@ pub async fn rows(exchange: &ExchangeManager, record: &CommitRecord, schema: Sch
 /// A column of numbers.
 pub fn numbers(batches: &[RecordBatch], column: usize) -> Vec<i64> {
     let values = |batch: &RecordBatch| {
-        let array = batch.column(column).as_any().downcast_ref::<Int64Array>().unwrap();
+        let array = batch
+            .column(column)
+            .as_any()
+            .downcast_ref::<Int64Array>()
+            .unwrap();
         array.values().to_vec()
     };
     batches.iter().flat_map(values).collect()
