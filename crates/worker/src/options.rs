@@ -119,26 +119,19 @@ mod tests {
             ..all
         };
         assert!(these.matches(&attempt));
-        assert!(
-            !FailureInjection {
-                stage: Some(StageId(1)),
-                ..these.clone()
-            }
-            .matches(&attempt)
-        );
-        assert!(
-            !FailureInjection {
-                partition: Some(2),
-                ..these.clone()
-            }
-            .matches(&attempt)
-        );
-        assert!(
-            !FailureInjection {
-                number: Some(0),
-                ..these
-            }
-            .matches(&attempt)
-        );
+        let others = [
+            (Some(1), Some(3), Some(1)),
+            (Some(2), Some(2), None),
+            (None, None, Some(0)),
+        ];
+        for (stage, partition, number) in others {
+            let other = FailureInjection {
+                stage: stage.map(StageId),
+                partition,
+                number,
+                action: all.action,
+            };
+            assert!(!other.matches(&attempt), "{other:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! A worker runs what a coordinator desires.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::time::Duration;

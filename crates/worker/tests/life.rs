@@ -1,5 +1,7 @@
 //! A worker outlives its coordinator, answers while it is busy, and goes when it is told to.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::time::Duration;

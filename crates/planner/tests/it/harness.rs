@@ -233,7 +233,7 @@ async fn form_tasks(
             .collect::<Vec<_>>()
     };
     let ranges = match fragment.distribution {
-        Distribution::Single => vec![0..usize::MAX],
+        Distribution::Single => std::iter::once(0..usize::MAX).collect(),
         Distribution::Source => parts(splits[0].len(), random),
         Distribution::Hash { partitions } => parts(partitions as usize, random),
         Distribution::Arbitrary => parts(producers_of(0).len(), random),

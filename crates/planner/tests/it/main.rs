@@ -1,7 +1,7 @@
 //! Plans are cut, serialised and run in this process, with random numbers of tasks, and must give the rows that
 //! DataFusion gives in one piece.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "this is a test")]
 
 mod harness;
 mod oracle;

@@ -113,6 +113,16 @@ traps! { check:
          left join region b on a.n_nationkey < b.r_regionkey - 2";
     left_join_with_inequality_large_left: "select count(*), count(r_name) from supplier
          left join region on s_suppkey < r_regionkey";
+    full_join_with_inequality_of_large: "select count(*), count(c_custkey), count(o_orderkey) from customer
+         full join (select * from orders where o_orderkey < 400) o on c_custkey < o_orderkey - 380";
+    left_join_with_inequality_of_large: "select count(*), count(o_orderkey) from customer
+         left join (select * from orders where o_orderkey < 400) o on c_custkey < o_orderkey - 380";
+    right_join_with_inequality_of_large: "select count(*), count(c_custkey) from
+         (select * from customer where c_custkey < 20) c right join orders on c_custkey > o_orderkey";
+    not_exists_with_inequality_of_large: "select count(*) from customer where not exists
+         (select 1 from orders where o_orderkey < c_custkey - 700)";
+    exists_with_inequality_of_large: "select count(*) from orders where exists
+         (select 1 from customer where c_custkey > o_orderkey + 1000)";
     join_on_nulls: "select count(*) from (select nullif(n_regionkey, 1) as k from nation) a
          join (select nullif(r_regionkey, 1) as k from region) b on a.k = b.k";
     join_keys_of_different_types: "select count(*) from orders o join

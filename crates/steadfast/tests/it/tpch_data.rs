@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -14,7 +14,7 @@ use tpchgen::generators::{
     RegionGenerator, SupplierGenerator,
 };
 use tpchgen_arrow::{
-    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RecordBatchIterator,
+    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow,
     RegionArrow, SupplierArrow,
 };
 
@@ -34,7 +34,7 @@ pub fn parquet_sf1() -> &'static Path {
     })
 }
 
-fn batches(table: &str) -> Box<dyn RecordBatchIterator> {
+fn batches(table: &str) -> Box<dyn RecordBatchReader> {
     let (scale, part, parts) = (1.0, 1, 1);
     match table {
         "customer" => Box::new(CustomerArrow::new(CustomerGenerator::new(scale, part, parts))),
@@ -59,9 +59,9 @@ fn write(table: &str, directory: &Path) {
     let batches = batches(table);
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).build();
     let file = File::create(&unfinished).unwrap();
-    let mut writer = ArrowWriter::try_new(file, batches.schema().clone(), Some(properties)).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batches.schema(), Some(properties)).unwrap();
     for batch in batches {
-        let batch: RecordBatch = batch;
+        let batch: RecordBatch = batch.unwrap();
         writer.write(&batch).unwrap();
     }
     writer.close().unwrap();
@@ -73,7 +73,7 @@ pub async fn create_hive_tables(client: &mut Client) {
     let directory = parquet_sf1();
     client.query("CREATE SCHEMA hive.tpch").await.unwrap();
     for table in TABLES {
-        let columns = columns(batches(table).schema());
+        let columns = columns(&batches(table).schema());
         let location = directory.join(table).display().to_string();
         client
             .query(&format!(

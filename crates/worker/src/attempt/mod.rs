@@ -196,7 +196,7 @@ impl Attempt<'_> {
         let part_of_lease = self.descriptor.memory_bytes / SINK_LEASE_DIVISOR;
         options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(part_of_lease);
         options.spill_directory = self.progress.spill.path().join("sink");
-        options.memory = Some(sink::PoolCharge::new(&pool));
+        options.memory = Some(Arc::new(sink::PoolCharge::new(&pool)));
         let partitions = fragment.sink.partitions();
         self.environment.exchange.sink(
             self.descriptor.attempt,

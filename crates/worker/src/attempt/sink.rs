@@ -25,8 +25,8 @@ const CONSUMER_NAME: &str = "ExchangeSink";
 pub(super) struct PoolCharge(MemoryReservation);
 
 impl PoolCharge {
-    pub(super) fn new(pool: &Arc<dyn MemoryPool>) -> Arc<dyn MemoryCharge> {
-        Arc::new(PoolCharge(MemoryConsumer::new(CONSUMER_NAME).register(pool)))
+    pub(super) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+        PoolCharge(MemoryConsumer::new(CONSUMER_NAME).register(pool))
     }
 }
 
@@ -45,7 +45,7 @@ impl MemoryCharge for PoolCharge {
 /// Which partition rows go to.
 enum Router {
     Single,
-    Hash(HashPartitioner),
+    Hash(Box<HashPartitioner>),
 }
 
 impl Router {
@@ -53,7 +53,7 @@ impl Router {
         match sink {
             Sink::Single => Ok(Router::Single),
             Sink::Hash { keys, partitions } => HashPartitioner::new(keys.clone(), *partitions)
-                .map(Router::Hash)
+                .map(|partitioner| Router::Hash(Box::new(partitioner)))
                 .map_err(|error| from_datafusion(&error)),
         }
     }

@@ -17,8 +17,9 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
-/// A test that waits longer than this for anything has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// A test that waits longer than this for anything has failed. It is shorter than the time after which a worker gives
+/// up an attempt that does not end when it is told to: they must end by themselves.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub const EPOCH: u32 = 1;
 

@@ -1,0 +1,151 @@
+//! What happens to queries when workers stop, die and fail.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::support::{PATIENCE, RunningQuery, TestCluster, attempts, failure, sorted, until};
+
+/// Long enough to be disturbed, short enough to wait for.
+const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
+    FROM lineitem JOIN orders ON l_orderkey = o_orderkey GROUP BY 1, 2";
+
+/// Waits until a worker runs an attempt of a query, and says which.
+async fn busy_worker(test: &TestCluster, running: &RunningQuery) -> usize {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        assert!(!running.is_finished(), "the query ended before it could be disturbed");
+        assert!(tokio::time::Instant::now() < deadline, "no worker took the query up");
+        let listed = attempts(&test.describe(&running.id).await);
+        let busy = (0..test.cluster.options().workers).find(|worker| {
+            let node = test.cluster.worker_node_id(*worker);
+            listed.iter().any(|attempt| attempt.node == node && attempt.state == "RUNNING")
+        });
+        if let Some(worker) = busy {
+            return worker;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_worker_that_goes_on_changes_no_result() {
+    let test = TestCluster::start_with(|options| options.with("failure-detector.heartbeat-timeout", "2s")).await;
+    let client = test.client("tpch", "sf1");
+    let expected = client.clone().query(QUERY).await.unwrap();
+    let running = RunningQuery::start(&client, QUERY).await;
+    let worker = busy_worker(&test, &running).await;
+    test.cluster.worker(worker).signal(Signal::SIGSTOP).unwrap();
+    let id = running.id.clone();
+    // The silent worker is taken for lost, and the rest of the cluster ends the query without it.
+    let result = running.result().await.unwrap();
+    assert_eq!(sorted(&result), sorted(&expected));
+    let listed = attempts(&test.describe(&id).await);
+    assert!(listed.iter().any(|attempt| attempt.state == "LOST"), "nothing was lost: the stop did not land");
+    test.cluster.worker(worker).signal(Signal::SIGCONT).unwrap();
+    // What the worker still holds of the query is let go, and nothing of it stays behind.
+    test.cluster.wait_for_workers(2).await.unwrap();
+    assert_eq!(sorted(&client.clone().query(QUERY).await.unwrap()), sorted(&expected));
+    test.is_clean(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_outlives_the_death_of_all_workers() {
+    let mut test = TestCluster::start().await;
+    let client = test.client("tpch", "sf1");
+    let expected = client.clone().query(QUERY).await.unwrap();
+    let running = RunningQuery::start(&client, QUERY).await;
+    busy_worker(&test, &running).await;
+    for worker in 0..2 {
+        test.cluster.kill_worker(worker).await.unwrap();
+    }
+    let id = running.id.clone();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while attempts(&test.describe(&id).await).iter().any(|attempt| attempt.state == "RUNNING") {
+        assert!(tokio::time::Instant::now() < deadline, "the deaths were not noticed");
+    }
+    assert!(!running.is_finished());
+    for worker in 0..2 {
+        test.cluster.restart_worker(worker).await.unwrap();
+    }
+    assert_eq!(sorted(&running.result().await.unwrap()), sorted(&expected));
+    test.is_clean(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_without_workers_fails_within_its_grace() {
+    let mut test = TestCluster::start_with(|options| {
+        options.with("node-scheduler.allowed-no-matching-node-period", "2s")
+    })
+    .await;
+    let client = test.client("tpch", "sf1");
+    let running = RunningQuery::start(&client, QUERY).await;
+    busy_worker(&test, &running).await;
+    for worker in 0..2 {
+        test.cluster.kill_worker(worker).await.unwrap();
+    }
+    let (name, text) = failure(running.result().await);
+    assert_eq!((name.as_str(), text.as_str()), ("NO_NODES_AVAILABLE", "No nodes available to run query"));
+    test.is_clean(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_query_leaves_nothing_behind() {
+    let test = TestCluster::start().await;
+    let client = test.client("tpch", "sf1");
+    let mut canceling = client.clone();
+    let mut statement = canceling.start(QUERY).await.unwrap();
+    let id = statement.next().await.unwrap().unwrap().id;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !attempts(&test.describe(&id).await).iter().any(|attempt| attempt.state == "RUNNING") {
+        assert!(tokio::time::Instant::now() < deadline, "no worker took the query up");
+        statement.next().await.unwrap();
+    }
+    statement.cancel().await.unwrap();
+    test.is_clean(Duration::from_secs(5)).await;
+    let described = test.describe(&id).await;
+    assert_eq!(described["errorCode"]["name"], json!("USER_CANCELED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_leaves_nothing_behind() {
+    let test = TestCluster::start_with(|options| options.with("query.client.timeout", "1s")).await;
+    let client = test.client("tpch", "sf1");
+    let id = {
+        let mut leaving = client.clone();
+        let mut statement = leaving.start("SELECT * FROM lineitem").await.unwrap();
+        let mut id = String::new();
+        // The first rows are there; then the client is never heard of again.
+        while let Some(page) = statement.next().await.unwrap() {
+            id = page.id;
+            if !page.rows.is_empty() {
+                break;
+            }
+        }
+        id
+    };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while test.describe(&id).await["errorCode"]["name"] != json!("ABANDONED_QUERY") {
+        assert!(tokio::time::Instant::now() < deadline, "the client's absence was not noticed");
+    }
+    test.is_clean(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_shuts_down_ends_its_tasks_first() {
+    let test = TestCluster::start().await;
+    let client = test.client("tpch", "sf1");
+    let running = RunningQuery::start(&client, QUERY).await;
+    let worker = busy_worker(&test, &running).await;
+    test.cluster.worker(worker).signal(Signal::SIGTERM).unwrap();
+    let id = running.id.clone();
+    running.result().await.unwrap();
+    let listed = attempts(&test.describe(&id).await);
+    assert!(listed.iter().all(|attempt| attempt.state == "FINISHED"), "{listed:?}");
+    let log = test.cluster.worker(worker).log().to_path_buf();
+    until(PATIENCE, || match std::fs::read_to_string(&log).unwrap().contains("the node has stopped") {
+        true => Ok(()),
+        false => Err("the worker did not stop".into()),
+    })
+    .await;
+}
