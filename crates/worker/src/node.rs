@@ -342,7 +342,7 @@ impl Node {
 
     /// Whether the node was told to shut down, runs nothing, and stayed for the grace period.
     fn has_shut_down(&mut self) -> bool {
-        if !self.parts.status.is_shutting_down() {
+        if !self.parts.status.is_shutting_down() || self.running().next().is_some() {
             self.drained_since = None;
             return false;
         }

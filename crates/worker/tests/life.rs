@@ -229,3 +229,34 @@ async fn a_worker_that_is_rejected_lives_on() {
         .expect("the worker must go")
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_worker_that_shuts_down_while_the_coordinator_is_away_commits_first() {
+    let mut fixture = Fixture::start().await;
+    let held = attempt(0, 0, 0);
+    let task = Task::new(held, &pass_on(), vec![Behaviour::Wait.split()]);
+    fixture.attached.desire(&[task]).await;
+    fixture.connector.splits_started(1).await;
+    fixture
+        .coordinator
+        .rejection
+        .send_replace(Some("not now".to_owned()));
+    drop(fixture.attached);
+    drop(fixture.coordinator.attached().await);
+
+    fixture.worker.shutdown().await;
+    let goes = timeout(Duration::from_millis(500), fixture.worker.wait()).await;
+    assert!(goes.is_err(), "it must not go while it runs something");
+    fixture.connector.release();
+    timeout(PATIENCE, fixture.worker.wait())
+        .await
+        .expect("the worker must go")
+        .unwrap();
+    let record = fixture
+        .exchange
+        .committed(held.output())
+        .await
+        .unwrap()
+        .expect("it is committed");
+    assert_eq!((record.attempt(), record.rows()), (held, 1));
+}

@@ -48,11 +48,6 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// A text.
-    pub fn text(text: impl Into<String>) -> Cell {
-        Cell::Text(text.into())
-    }
-
     /// A count; more than a bigint holds is the greatest bigint.
     pub fn count(count: u64) -> Cell {
         Cell::Bigint(i64::try_from(count).unwrap_or(i64::MAX))
@@ -221,7 +216,7 @@ mod tests {
             ("path", ColumnKind::Texts),
         ];
         let row = vec![
-            Cell::text("a"),
+            "a".into(),
             Cell::count(3),
             Cell::Boolean(true),
             Cell::Instant(SystemTime::UNIX_EPOCH),

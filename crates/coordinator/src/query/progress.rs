@@ -206,9 +206,6 @@ impl QueryProgress {
         let looked = services.dispatcher.inspect(move |state| QueryProgress::of(state, id)).await;
         let Ok(Some(mut progress)) = looked else { return };
         progress.peak_memory_bytes = progress.memory_bytes.max(query.progress().peak_memory_bytes);
-        if progress.stages.iter().any(|stage| stage.attempts > 0) {
-            query.advance(QueryState::Running);
-        }
         query.set_progress(progress);
     }
 

@@ -91,8 +91,10 @@ async fn start(
 pub async fn submit(services: &Arc<Services>, query: &Arc<Query>, planned: PlannedQuery) -> Arc<RootOutput> {
     let root = Arc::new(RootOutput::default());
     query.set_root(Arc::clone(&root));
-    services.dispatcher.submit(planned.into_submission(query.id, Arc::clone(&root))).await;
+    // The scheduler may act at once, and then the query is to be seen running.
     query.advance(QueryState::Starting);
+    query.advance(QueryState::Running);
+    services.dispatcher.submit(planned.into_submission(query.id, Arc::clone(&root))).await;
     if let Some(error) = query.error() {
         // It was ended before the scheduler knew of it.
         services.dispatcher.cancel(query.id, error).await;

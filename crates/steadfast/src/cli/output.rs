@@ -24,11 +24,6 @@ impl Printer {
         Printer { format, columns, held: Vec::new(), header_printed: false, row_count: 0 }
     }
 
-    /// How many rows were printed.
-    pub fn row_count(&self) -> u64 {
-        self.row_count
-    }
-
     /// Prints rows, or holds them until the end.
     pub fn rows(&mut self, rows: &[Vec<Value>], out: &mut impl Write) -> io::Result<()> {
         self.header(out)?;

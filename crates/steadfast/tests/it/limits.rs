@@ -97,11 +97,14 @@ async fn a_task_that_needs_more_memory_gets_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_can_never_fit_says_so() {
     let test = TestCluster::start_with(|mut options| {
-        options.memory_per_worker = DataSize::megabytes(8);
-        options.with("fault-tolerant-execution-max-partition-count", 4)
+        options.memory_per_worker = DataSize::megabytes(64);
+        options
+            .with("fault-tolerant-execution-min-partition-count", 1)
+            .with("fault-tolerant-execution-max-partition-count", 1)
     })
     .await;
-    let (name, text) = failure(test.client("tpch", "sf1").query(HUNGRY_QUERY).await);
+    let query = "SELECT max(a.o_comment || b.o_comment) FROM orders a JOIN orders b ON a.o_orderkey = b.o_orderkey";
+    let (name, text) = failure(test.client("tpch", "sf1").query(query).await);
     assert_eq!(name, "EXCEEDED_LOCAL_MEMORY_LIMIT", "{text}");
     assert!(text.starts_with("Cannot allocate enough memory for task "), "{text}");
     test.is_clean(Duration::from_secs(5)).await;

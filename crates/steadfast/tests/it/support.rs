@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use steadfast::Failure;
 use steadfast::client::{Client, ClientError, QueryResult};
 use steadfast::cluster::{CatalogOptions, ClusterOptions, LocalCluster};
 use tempfile::TempDir;
@@ -180,6 +179,3 @@ pub fn sorted(result: &QueryResult) -> Vec<String> {
     rows.sort();
     rows
 }
-
-/// What a failing step gives.
-pub type Outcome<T = ()> = Result<T, Failure>;

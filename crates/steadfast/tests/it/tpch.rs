@@ -9,8 +9,19 @@ use super::tpch_data::create_hive_tables;
 use steadfast::client::Client;
 
 const QUERY_COUNT: usize = 22;
+/// How often a kill is tried that comes too late to cost anything.
+const KILL_ATTEMPT_COUNT_MAX: usize = 10;
 /// How long after a kill the first replacement of a lost attempt may start.
 const RECOVERY_MAX: Duration = Duration::from_millis(1500);
+
+/// Whether a kill cost the query anything.
+#[derive(Debug)]
+enum Landing {
+    /// It did.
+    Hit,
+    /// What the worker ran had just ended.
+    Missed,
+}
 
 struct TpchQuery {
     number: usize,
@@ -67,8 +78,17 @@ async fn a_worker_killed_in_the_middle_of_each_query_changes_no_answer() {
     create_hive_tables(&mut client).await;
     let mut wrong = Vec::new();
     for query in &queries {
-        if let Err(problem) = kill_in_the_middle(&mut test, &client, query).await {
-            wrong.push(format!("q{:02}: {problem}", query.number));
+        let mut outcome = Ok(Landing::Missed);
+        for _ in 0..KILL_ATTEMPT_COUNT_MAX {
+            outcome = kill_in_the_middle(&mut test, &client, query).await;
+            if !matches!(outcome, Ok(Landing::Missed)) {
+                break;
+            }
+        }
+        match outcome {
+            Ok(Landing::Hit) => {}
+            Ok(Landing::Missed) => wrong.push(format!("q{:02}: no kill landed", query.number)),
+            Err(problem) => wrong.push(format!("q{:02}: {problem}", query.number)),
         }
     }
     assert!(wrong.is_empty(), "{} of {QUERY_COUNT} wrong:\n{}", wrong.len(), wrong.join("\n"));
@@ -76,11 +96,15 @@ async fn a_worker_killed_in_the_middle_of_each_query_changes_no_answer() {
 }
 
 /// Runs a query, kills a worker while it runs tasks of it, and judges what becomes of it.
-async fn kill_in_the_middle(test: &mut TestCluster, client: &Client, query: &TpchQuery) -> Result<(), String> {
+async fn kill_in_the_middle(
+    test: &mut TestCluster,
+    client: &Client,
+    query: &TpchQuery,
+) -> Result<Landing, String> {
     let running = RunningQuery::start(client, &query.text).await;
     let (victim, killed_at) = loop {
         if running.is_finished() {
-            return Err("the query ended before a worker could be killed".into());
+            return Ok(Landing::Missed);
         }
         let listed = attempts(&test.describe(&running.id).await);
         let busy = (0..test.cluster.options().workers).find(|worker| {
@@ -106,12 +130,12 @@ async fn judge_attempts(
     id: &str,
     victim: usize,
     killed_at: SystemTime,
-) -> Result<(), String> {
+) -> Result<Landing, String> {
     let listed = attempts(&test.describe(id).await);
     let node = test.cluster.worker_node_id(victim);
     let lost: Vec<_> = listed.iter().filter(|attempt| attempt.state == "LOST").collect();
     if lost.is_empty() {
-        return Err("the kill cost no attempt: it did not land".into());
+        return Ok(Landing::Missed);
     }
     if let Some(stray) = lost.iter().find(|attempt| attempt.node != node) {
         return Err(format!("an attempt was lost on a worker that lives: {stray:?}"));
@@ -130,5 +154,5 @@ async fn judge_attempts(
     if waited > RECOVERY_MAX {
         return Err(format!("the first replacement started after {waited:?}"));
     }
-    Ok(())
+    Ok(Landing::Hit)
 }
