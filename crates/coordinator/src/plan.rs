@@ -57,7 +57,9 @@ pub async fn plan(
     if settings.retry_policy == RetryPolicy::Task {
         services.config.require_exchange_manager()?;
     }
-    let plan = Planner::new(&planner_options(context)).plan(&analyzed.plan).await?;
+    let plan = Planner::new(&planner_options(context))
+        .plan(&analyzed.plan)
+        .await?;
     let count_max = settings.query_max_stage_count as usize;
     if plan.fragments.len() > count_max {
         let text = format!(
@@ -78,17 +80,25 @@ pub async fn plan(
                 .iter()
                 .map(|scan| {
                     let connector = Arc::clone(services.catalogs.require(&scan.catalog)?);
-                    Ok(ScanDescription { connector, scan: scan.scan.clone() })
+                    Ok(ScanDescription {
+                        connector,
+                        scan: scan.scan.clone(),
+                    })
                 })
                 .collect::<Result<_>>()?;
-            Ok(StageDescription { fragment: Bytes::from(encode_fragment(&fragment.fragment)?), scans })
+            Ok(StageDescription {
+                fragment: Bytes::from(encode_fragment(&fragment.fragment)?),
+                scans,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let slots = services
         .dispatcher
         .inspect(|state| {
             let active = state.core().nodes().filter(|node| node.state.is_some());
-            active.map(|node| node.capacity.slots as usize).collect::<Vec<_>>()
+            active
+                .map(|node| node.capacity.slots as usize)
+                .collect::<Vec<_>>()
         })
         .await?;
     Ok(PlannedQuery {

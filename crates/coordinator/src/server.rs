@@ -58,7 +58,8 @@ impl Coordinator {
     /// Starts a coordinator on the runtime of the caller.
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let config = options.config;
-        let unusable = |error: std::io::Error| Error::internal(format!("the HTTP port cannot be used: {error}"));
+        let unusable =
+            |error: std::io::Error| Error::internal(format!("the HTTP port cannot be used: {error}"));
         options.listener.set_nonblocking(true).map_err(unusable)?;
         let listener = TcpListener::from_std(options.listener).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
@@ -112,7 +113,11 @@ impl Coordinator {
                 coordinator_id: node.coordinator_id.clone(),
                 epoch,
                 heartbeat_interval: scheduler::RunnerOptions::default().report_interval,
-                shared_secret: config.node.shared_secret.as_ref().map(|secret| SharedSecret::new(secret.expose())),
+                shared_secret: config
+                    .node
+                    .shared_secret
+                    .as_ref()
+                    .map(|secret| SharedSecret::new(secret.expose())),
             },
             dispatcher,
         );
@@ -132,7 +137,11 @@ impl Coordinator {
             }
         });
         tracing::info!(uri = %http_uri(&config, address), "coordinator started");
-        Ok(Coordinator { address, stop, served })
+        Ok(Coordinator {
+            address,
+            stop,
+            served,
+        })
     }
 
     /// Where clients and workers connect.
@@ -149,7 +158,8 @@ impl Coordinator {
 
     /// Waits until the coordinator fails; it does not end by itself.
     pub async fn wait(&mut self) -> Result<()> {
-        let failed = |error: &dyn std::fmt::Display| Error::internal(format!("the HTTP server stopped: {error}"));
+        let failed =
+            |error: &dyn std::fmt::Display| Error::internal(format!("the HTTP server stopped: {error}"));
         match (&mut self.served).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(failed(&error)),
@@ -159,11 +169,15 @@ impl Coordinator {
 }
 
 fn http_uri(config: &ServerConfig, address: SocketAddr) -> String {
-    let host = config.node.internal_address.clone().unwrap_or_else(|| match address.ip() {
-        ip if ip.is_unspecified() => "127.0.0.1".to_string(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        ip => ip.to_string(),
-    });
+    let host = config
+        .node
+        .internal_address
+        .clone()
+        .unwrap_or_else(|| match address.ip() {
+            ip if ip.is_unspecified() => "127.0.0.1".to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            ip => ip.to_string(),
+        });
     format!("http://{host}:{}", address.port())
 }
 

@@ -46,7 +46,9 @@ impl Slug {
 
     /// Whether a slug is the one of that token, in time that does not depend on where it differs.
     pub fn is_valid(&self, context: SlugContext, token: u64, slug: &str) -> bool {
-        let Some(code) = slug.strip_prefix('y').and_then(decode_hex) else { return false };
+        let Some(code) = slug.strip_prefix('y').and_then(decode_hex) else {
+            return false;
+        };
         code.len() == Slug::CODE_LENGTH && self.code(context, token).verify_truncated_left(&code).is_ok()
     }
 
@@ -62,11 +64,14 @@ impl Slug {
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok())).collect();
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok()))
+        .collect();
     let digits = digits?;
     let (pairs, rest) = digits.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    rest.is_empty()
+        .then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 #[cfg(test)]

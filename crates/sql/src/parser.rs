@@ -92,7 +92,10 @@ fn is_parameter(token: &Token) -> bool {
 /// # Errors
 /// `SYNTAX_ERROR` if the text has no tokens at some place.
 pub fn count_parameters(text: &str) -> Result<usize> {
-    Ok(tokenize(text, START)?.iter().filter(|token| is_parameter(token)).count())
+    Ok(tokenize(text, START)?
+        .iter()
+        .filter(|token| is_parameter(token))
+        .count())
 }
 
 fn check_parameters(tokens: &[Token], found: usize) -> Result<()> {

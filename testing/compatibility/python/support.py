@@ -53,7 +53,6 @@ class Cluster:
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"no VmRSS of process {self.process_id}")
 
-
     def files_left(self):
         """The files of queries, in the exchange and where workers spill."""
         return [path for place in self.places for path in place.rglob("*") if path.is_file()]

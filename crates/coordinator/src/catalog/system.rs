@@ -86,7 +86,14 @@ const TABLES: &[(&str, &str, &[Column])] = &[
         ],
     ),
     ("jdbc", "catalogs", &[("table_cat", ColumnKind::Text)]),
-    ("jdbc", "schemas", &[("table_schem", ColumnKind::Text), ("table_catalog", ColumnKind::Text)]),
+    (
+        "jdbc",
+        "schemas",
+        &[
+            ("table_schem", ColumnKind::Text),
+            ("table_catalog", ColumnKind::Text),
+        ],
+    ),
     (
         "runtime",
         "nodes",
@@ -158,7 +165,9 @@ impl SystemTables {
     }
 
     fn sources(&self) -> Result<&SystemSources> {
-        self.sources.get().ok_or_else(|| Error::internal("the coordinator is starting"))
+        self.sources
+            .get()
+            .ok_or_else(|| Error::internal("the coordinator is starting"))
     }
 }
 
@@ -176,8 +185,9 @@ impl SnapshotTables for SystemTables {
     }
 
     fn table(&self, schema: &str, table: &str) -> Option<TableMetadata> {
-        let (schema, table, columns) =
-            TABLES.iter().find(|(its_schema, its_name, _)| *its_schema == schema && *its_name == table)?;
+        let (schema, table, columns) = TABLES
+            .iter()
+            .find(|(its_schema, its_name, _)| *its_schema == schema && *its_name == table)?;
         Some(table_metadata(format!("{schema}.{table}"), columns))
     }
 
@@ -196,7 +206,12 @@ impl SnapshotTables for SystemTables {
             ("jdbc", "catalogs") => sources.catalogs.names().map(|name| vec![name.into()]).collect(),
             ("jdbc", "schemas") => jdbc_schemas(sources).await?,
             ("runtime", "nodes") => nodes(sources).await?,
-            ("runtime", "queries") => sources.queries.all().iter().map(|query| query_row(query)).collect(),
+            ("runtime", "queries") => sources
+                .queries
+                .all()
+                .iter()
+                .map(|query| query_row(query))
+                .collect(),
             ("runtime", "tasks") => sources.dispatcher.inspect(task_rows).await?,
             _ => Vec::new(),
         };
@@ -206,7 +221,12 @@ impl SnapshotTables for SystemTables {
 
 fn catalogs(sources: &SystemSources) -> Vec<Vec<Cell>> {
     let row = |(catalog, connector): &(String, String)| {
-        vec![catalog.clone().into(), catalog.clone().into(), connector.clone().into(), "AVAILABLE".into()]
+        vec![
+            catalog.clone().into(),
+            catalog.clone().into(),
+            connector.clone().into(),
+            "AVAILABLE".into(),
+        ]
     };
     sources.connector_names.iter().map(row).collect()
 }
@@ -227,7 +247,9 @@ async fn table_comments(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
         let connector = sources.catalogs.require(catalog)?;
         for schema in connector.schemas().await? {
             for table in connector.tables(&schema).await? {
-                let Some(metadata) = connector.table(&schema, &table).await? else { continue };
+                let Some(metadata) = connector.table(&schema, &table).await? else {
+                    continue;
+                };
                 let comment = metadata.comment.into();
                 rows.push(vec![catalog.into(), schema.clone().into(), table.into(), comment]);
             }
@@ -250,8 +272,11 @@ async fn nodes(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
 }
 
 fn worker_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
-    let states: std::collections::BTreeMap<_, _> =
-        state.core().nodes().map(|node| (node.node.clone(), node.state)).collect();
+    let states: std::collections::BTreeMap<_, _> = state
+        .core()
+        .nodes()
+        .map(|node| (node.node.clone(), node.state))
+        .collect();
     let rows = state.nodes().map(|(node, connected)| {
         let state = match states.get(node) {
             Some(Some(NodeState::Active)) => "active",
@@ -296,12 +321,18 @@ fn query_row(query: &Query) -> Vec<Cell> {
 fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for query in state.core().queries() {
-        let Some(execution) = state.execution(&query.id()) else { continue };
+        let Some(execution) = state.execution(&query.id()) else {
+            continue;
+        };
         for stage in query.stages() {
             for task in stage.tasks() {
                 for attempt in task.attempts {
                     let id = base::AttemptId {
-                        task: base::TaskId { query: query.id(), stage: stage.id, partition: task.partition },
+                        task: base::TaskId {
+                            query: query.id(),
+                            stage: stage.id,
+                            partition: task.partition,
+                        },
                         generation: attempt.generation,
                         epoch: state.epoch(),
                         number: attempt.number,
@@ -316,7 +347,8 @@ fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
                         AttemptState::Failed | AttemptState::Lost => "FAILED",
                     };
                     let ended = attempt.ended_at.and(record.map(|record| record.last_heard));
-                    let time = |of: fn(&crate::dispatch::AttemptRecord) -> SystemTime| Cell::from(record.map(of));
+                    let time =
+                        |of: fn(&crate::dispatch::AttemptRecord) -> SystemTime| Cell::from(record.map(of));
                     rows.push(vec![
                         attempt.node.as_str().into(),
                         id.to_string().into(),

@@ -60,8 +60,10 @@ impl Connection {
     /// Sends a message. A full stream loses it: the worker's next report shows that, and it is sent again.
     pub fn send_desired(&mut self, desired: wire::Desired, attempts: BTreeSet<AttemptId>) {
         let queries: BTreeSet<QueryId> = attempts.iter().map(|attempt| attempt.task.query).collect();
-        let stages: BTreeSet<(QueryId, StageId)> =
-            attempts.iter().map(|attempt| (attempt.task.query, attempt.task.stage)).collect();
+        let stages: BTreeSet<(QueryId, StageId)> = attempts
+            .iter()
+            .map(|attempt| (attempt.task.query, attempt.task.stage))
+            .collect();
         let message = wire::CoordinatorMessage {
             message: Some(wire::coordinator_message::Message::Desired(desired)),
         };

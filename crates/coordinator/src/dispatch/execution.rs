@@ -117,12 +117,22 @@ impl Execution {
                 scans: stage
                     .scans
                     .into_iter()
-                    .map(|description| ExecutionScan { description, splits: Vec::new(), enumeration: None })
+                    .map(|description| ExecutionScan {
+                        description,
+                        splits: Vec::new(),
+                        enumeration: None,
+                    })
                     .collect(),
                 outputs: BTreeMap::new(),
             })
             .collect();
-        Execution { stages, root, split_options, attempts: BTreeMap::new(), reported_records: BTreeMap::new() }
+        Execution {
+            stages,
+            root,
+            split_options,
+            attempts: BTreeMap::new(),
+            reported_records: BTreeMap::new(),
+        }
     }
 
     /// A stage, if the query has it.
@@ -132,11 +142,16 @@ impl Execution {
 
     /// The attempts of a stage that a worker ever reported.
     pub fn attempts_of(&self, stage: StageId) -> impl Iterator<Item = (&AttemptId, &AttemptRecord)> {
-        self.attempts.iter().filter(move |(attempt, _)| attempt.task.stage == stage)
+        self.attempts
+            .iter()
+            .filter(move |(attempt, _)| attempt.task.stage == stage)
     }
 
     /// A scan, if the query has it.
     pub fn scan_mut(&mut self, stage: StageId, scan: u32) -> Option<&mut ExecutionScan> {
-        self.stages.get_mut(stage.0 as usize)?.scans.get_mut(scan as usize)
+        self.stages
+            .get_mut(stage.0 as usize)?
+            .scans
+            .get_mut(scan as usize)
     }
 }

@@ -37,10 +37,27 @@ enum Input {
     Submit(Box<Submission>),
     Cancel(QueryId, Error),
     Close(QueryId),
-    Splits { query: QueryId, stage: StageId, scan: u32, splits: Vec<Split>, last: bool },
-    Attached { description: WorkerDescription, connection: u64, outbox: Outbox },
-    Reported { node: NodeId, report: Box<NodeReport> },
-    Detached { node: NodeId, incarnation: Incarnation, connection: u64 },
+    Splits {
+        query: QueryId,
+        stage: StageId,
+        scan: u32,
+        splits: Vec<Split>,
+        last: bool,
+    },
+    Attached {
+        description: WorkerDescription,
+        connection: u64,
+        outbox: Outbox,
+    },
+    Reported {
+        node: NodeId,
+        report: Box<NodeReport>,
+    },
+    Detached {
+        node: NodeId,
+        incarnation: Incarnation,
+        connection: u64,
+    },
     Inspect(Box<dyn FnOnce(&DispatchState) + Send>),
 }
 
@@ -87,7 +104,9 @@ impl Dispatcher {
             let _ = answer.send(look(state));
         };
         self.send(Input::Inspect(Box::new(look))).await;
-        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))
+        answered
+            .await
+            .map_err(|_| Error::internal("the scheduler has stopped"))
     }
 
     async fn send(&self, input: Input) {
@@ -101,7 +120,9 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
     let start = Instant::now();
     let now = || Millis(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     loop {
-        let deadline = state.next_deadline().map(|at| start + std::time::Duration::from_millis(at.0));
+        let deadline = state
+            .next_deadline()
+            .map(|at| start + std::time::Duration::from_millis(at.0));
         let fact = tokio::select! {
             fact = facts.recv() => match fact {
                 Some(fact) => Some(fact),

@@ -43,7 +43,11 @@ pub struct NodeService {
 impl NodeService {
     /// The service, telling what it hears to the event loop.
     pub fn new(options: NodeServiceOptions, dispatcher: Dispatcher) -> Self {
-        NodeService { options, dispatcher, connections: AtomicU64::new(0) }
+        NodeService {
+            options,
+            dispatcher,
+            connections: AtomicU64::new(0),
+        }
     }
 
     fn objection(&self, announcement: &wire::Announcement, worker: &WorkerDescription) -> Option<String> {
@@ -78,7 +82,9 @@ impl Coordinator for NodeService {
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.and_then(|message| message.message);
         let Some(wire::worker_message::Message::Announcement(announcement)) = first else {
-            return Err(Status::invalid_argument("the first message must be an announcement"));
+            return Err(Status::invalid_argument(
+                "the first message must be an announcement",
+            ));
         };
         let worker = WorkerDescription {
             node: NodeId::new(announcement.node_id.as_str()),
@@ -90,7 +96,9 @@ impl Coordinator for NodeService {
         let greeting = match &objection {
             Some(reason) => {
                 tracing::warn!(node = %announcement.node_id, reason, "worker rejected");
-                wire::coordinator_message::Message::Rejection(wire::Rejection { reason: reason.clone() })
+                wire::coordinator_message::Message::Rejection(wire::Rejection {
+                    reason: reason.clone(),
+                })
             }
             None => wire::coordinator_message::Message::Welcome(wire::Welcome {
                 coordinator_id: self.options.coordinator_id.clone(),
@@ -99,7 +107,9 @@ impl Coordinator for NodeService {
             }),
         };
         // The channel is new, so there is room; and the greeting is the first message on the stream.
-        let _ = outbox.try_send(Ok(wire::CoordinatorMessage { message: Some(greeting) }));
+        let _ = outbox.try_send(Ok(wire::CoordinatorMessage {
+            message: Some(greeting),
+        }));
         if objection.is_none() {
             let connection = self.connections.fetch_add(1, Ordering::Relaxed);
             self.listen(worker, connection, outbox, incoming).await;
@@ -119,7 +129,13 @@ impl NodeService {
         let dispatcher = self.dispatcher.clone();
         let node = description.node.clone();
         let incarnation = description.incarnation;
-        dispatcher.send(Input::Attached { description, connection, outbox }).await;
+        dispatcher
+            .send(Input::Attached {
+                description,
+                connection,
+                outbox,
+            })
+            .await;
         tokio::spawn(async move {
             loop {
                 let message = match incoming.message().await {
@@ -130,11 +146,18 @@ impl NodeService {
                         break;
                     }
                 };
-                let Some(wire::worker_message::Message::Report(report)) = message else { continue };
+                let Some(wire::worker_message::Message::Report(report)) = message else {
+                    continue;
+                };
                 match NodeReport::from_wire(report, incarnation) {
                     Ok(report) => {
                         let report = Box::new(report);
-                        dispatcher.send(Input::Reported { node: node.clone(), report }).await;
+                        dispatcher
+                            .send(Input::Reported {
+                                node: node.clone(),
+                                report,
+                            })
+                            .await;
                     }
                     Err(error) => {
                         tracing::error!(%node, %error, "a worker sent a report that makes no sense");
@@ -142,7 +165,13 @@ impl NodeService {
                     }
                 }
             }
-            dispatcher.send(Input::Detached { node, incarnation, connection }).await;
+            dispatcher
+                .send(Input::Detached {
+                    node,
+                    incarnation,
+                    connection,
+                })
+                .await;
         });
     }
 }

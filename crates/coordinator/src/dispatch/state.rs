@@ -98,7 +98,13 @@ impl DispatchState {
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeId, ConnectedNode<'_>)> {
         self.connections.iter().map(|(node, connection)| {
             let usage = self.usage.get(node);
-            (node, ConnectedNode { description: &connection.description, usage })
+            (
+                node,
+                ConnectedNode {
+                    description: &connection.description,
+                    usage,
+                },
+            )
         })
     }
 
@@ -111,27 +117,69 @@ impl DispatchState {
             Input::Submit(submission) => self.submit(now, *submission),
             Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
             Input::Close(query) => self.step(now, Event::QueryClosed { query }),
-            Input::Splits { query, stage, scan, splits, last } => {
+            Input::Splits {
+                query,
+                stage,
+                scan,
+                splits,
+                last,
+            } => {
                 let sizes = splits.iter().map(|split| split.size_bytes).collect();
-                let Some(known) = self.executions.get_mut(&query).and_then(|it| it.scan_mut(stage, scan)) else {
+                let Some(known) = self
+                    .executions
+                    .get_mut(&query)
+                    .and_then(|it| it.scan_mut(stage, scan))
+                else {
                     return;
                 };
                 known.splits.extend(splits);
-                self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
+                self.step(
+                    now,
+                    Event::SplitsArrived {
+                        query,
+                        stage,
+                        scan,
+                        sizes,
+                        last,
+                    },
+                );
             }
-            Input::Attached { description, connection, outbox } => {
+            Input::Attached {
+                description,
+                connection,
+                outbox,
+            } => {
                 self.attach(now, description, connection, outbox);
             }
             Input::Reported { node, report } => self.report(now, node, *report),
-            Input::Detached { node, incarnation, connection } => self.detach(now, node, incarnation, connection),
+            Input::Detached {
+                node,
+                incarnation,
+                connection,
+            } => self.detach(now, node, incarnation, connection),
             Input::Inspect(look) => look(self),
         }
     }
 
     fn submit(&mut self, now: Millis, submission: Submission) {
-        let Submission { query, shape, options, stages, split_options, root } = submission;
-        self.executions.insert(query, Execution::new(&shape, stages, split_options, root));
-        self.step(now, Event::QuerySubmitted { query, shape, options });
+        let Submission {
+            query,
+            shape,
+            options,
+            stages,
+            split_options,
+            root,
+        } = submission;
+        self.executions
+            .insert(query, Execution::new(&shape, stages, split_options, root));
+        self.step(
+            now,
+            Event::QuerySubmitted {
+                query,
+                shape,
+                options,
+            },
+        );
     }
 
     fn attach(&mut self, now: Millis, description: WorkerDescription, connection: u64, outbox: Outbox) {
@@ -143,11 +191,16 @@ impl DispatchState {
             let incarnation = old.incarnation;
             self.lose(now, node.clone(), incarnation);
         }
-        self.connections.insert(node, Connection::new(connection, description, outbox));
+        self.connections
+            .insert(node, Connection::new(connection, description, outbox));
     }
 
     fn detach(&mut self, now: Millis, node: NodeId, incarnation: Incarnation, connection: u64) {
-        if self.connections.get(&node).is_some_and(|current| current.id == connection) {
+        if self
+            .connections
+            .get(&node)
+            .is_some_and(|current| current.id == connection)
+        {
             tracing::warn!(%node, "worker disconnected");
             self.connections.remove(&node);
             self.usage.remove(&node);
@@ -182,14 +235,17 @@ impl DispatchState {
                     Err(error) => tracing::error!(%winner, %error, "a commit record cannot be read"),
                 }
             }
-            let record = execution.attempts.entry(status.attempt).or_insert_with(|| AttemptRecord {
-                is_running: true,
-                peak_memory_bytes: 0,
-                node: node.clone(),
-                stats: wire::AttemptStats::default(),
-                created: heard,
-                last_heard: heard,
-            });
+            let record = execution
+                .attempts
+                .entry(status.attempt)
+                .or_insert_with(|| AttemptRecord {
+                    is_running: true,
+                    peak_memory_bytes: 0,
+                    node: node.clone(),
+                    stats: wire::AttemptStats::default(),
+                    created: heard,
+                    last_heard: heard,
+                });
             record.is_running = status.status == AttemptStatus::Running;
             record.peak_memory_bytes = status.peak_memory_bytes;
             record.stats = details.stats;
@@ -197,14 +253,23 @@ impl DispatchState {
         }
         self.exorcise(&node, strangers);
         self.usage.insert(node.clone(), report.usage);
-        self.step(now, Event::WorkerReported { node, report: report.report });
+        self.step(
+            now,
+            Event::WorkerReported {
+                node,
+                report: report.report,
+            },
+        );
     }
 
     /// Cleans again after queries that are gone, once a worker that still held some of them lets go.
     fn exorcise(&mut self, node: &NodeId, strangers: BTreeSet<QueryId>) {
         let before = match strangers.is_empty() {
             true => self.haunted.remove(node).unwrap_or_default(),
-            false => self.haunted.insert(node.clone(), strangers.clone()).unwrap_or_default(),
+            false => self
+                .haunted
+                .insert(node.clone(), strangers.clone())
+                .unwrap_or_default(),
         };
         for query in before.difference(&strangers) {
             self.clean(*query);
@@ -221,17 +286,41 @@ impl DispatchState {
 
     fn carry_out(&mut self, command: Command) {
         match command {
-            Command::SetDesired { node, incarnation, epoch, sequence, attempts } => {
-                self.desired.insert(node, PendingDesired { incarnation, epoch, sequence, attempts });
+            Command::SetDesired {
+                node,
+                incarnation,
+                epoch,
+                sequence,
+                attempts,
+            } => {
+                self.desired.insert(
+                    node,
+                    PendingDesired {
+                        incarnation,
+                        epoch,
+                        sequence,
+                        attempts,
+                    },
+                );
             }
-            Command::RequestSplits { query, stage, scan, count_max } => {
+            Command::RequestSplits {
+                query,
+                stage,
+                scan,
+                count_max,
+            } => {
                 let dispatcher = &self.dispatcher;
-                let Some(execution) = self.executions.get_mut(&query) else { return };
+                let Some(execution) = self.executions.get_mut(&query) else {
+                    return;
+                };
                 let options = execution.split_options.clone();
-                let Some(known) = execution.scan_mut(stage, scan) else { return };
+                let Some(known) = execution.scan_mut(stage, scan) else {
+                    return;
+                };
                 let description = known.description.clone();
                 let enumeration = known.enumeration.get_or_insert_with(|| {
-                    let splits = async move { description.connector.splits(&description.scan, &options).await };
+                    let splits =
+                        async move { description.connector.splits(&description.scan, &options).await };
                     SplitEnumeration::start(query, stage, scan, splits, dispatcher.clone())
                 });
                 enumeration.request(count_max);
@@ -258,7 +347,9 @@ impl DispatchState {
 
     fn select(&mut self, output: OutputId, winner: AttemptId) {
         let query = output.task.query;
-        let Some(execution) = self.executions.get_mut(&query) else { return };
+        let Some(execution) = self.executions.get_mut(&query) else {
+            return;
+        };
         let Some(record) = execution.reported_records.remove(&winner) else {
             tracing::error!(%winner, "the output of an attempt was selected without its commit record");
             let error = Error::internal(format!("the commit record of attempt {winner} is missing"));
@@ -288,7 +379,9 @@ impl DispatchState {
     /// Sends the newest message to each worker that has one waiting.
     pub(super) fn flush(&mut self) {
         for (node, pending) in std::mem::take(&mut self.desired) {
-            let Some(connection) = self.connections.get_mut(&node) else { continue };
+            let Some(connection) = self.connections.get_mut(&node) else {
+                continue;
+            };
             if connection.incarnation != pending.incarnation {
                 continue;
             }
@@ -300,9 +393,15 @@ impl DispatchState {
                 fragments: Vec::new(),
             };
             let mut fragments = BTreeSet::new();
-            for spec in pending.attempts.iter().filter(|spec| connection.lacks_attempt(&spec.attempt)) {
+            for spec in pending
+                .attempts
+                .iter()
+                .filter(|spec| connection.lacks_attempt(&spec.attempt))
+            {
                 let task = spec.attempt.task;
-                let Some(execution) = self.executions.get(&task.query) else { continue };
+                let Some(execution) = self.executions.get(&task.query) else {
+                    continue;
+                };
                 match assignment(execution, spec) {
                     Ok(assignment) => message.assignments.push(assignment),
                     Err(error) => {

@@ -44,7 +44,9 @@ async fn change_state(Json(wanted): Json<String>) -> Result<StatusCode, Refusal>
     match wanted.as_str() {
         "ACTIVE" => Ok(StatusCode::OK),
         "SHUTTING_DOWN" | "DRAINING" => Err(Refusal::bad_request("A coordinator cannot be drained")),
-        other => Err(Refusal::bad_request(format!("Invalid state transition to {other}"))),
+        other => Err(Refusal::bad_request(format!(
+            "Invalid state transition to {other}"
+        ))),
     }
 }
 
@@ -82,9 +84,9 @@ async fn nodes(State(services): State<Arc<Services>>) -> Result<Json<Value>, Ref
     let nodes = services
         .dispatcher
         .inspect(|state| {
-            let nodes = state.nodes().map(|(node, connected)| {
-                json!({ "nodeId": node.as_str(), "uri": connected.description.http_uri })
-            });
+            let nodes = state.nodes().map(
+                |(node, connected)| json!({ "nodeId": node.as_str(), "uri": connected.description.http_uri }),
+            );
             nodes.collect::<Vec<_>>()
         })
         .await

@@ -26,7 +26,10 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 pub fn routes() -> Router<HttpState> {
     Router::new()
         .route("/v1/statement", post(submit).head(|| async { StatusCode::OK }))
-        .route("/v1/statement/queued/{query}/{slug}/{token}", get(queued).delete(cancel_queued))
+        .route(
+            "/v1/statement/queued/{query}/{slug}/{token}",
+            get(queued).delete(cancel_queued),
+        )
         .route(
             "/v1/statement/executing/{query}/{slug}/{token}",
             get(executing).head(heartbeat).delete(cancel_executing),

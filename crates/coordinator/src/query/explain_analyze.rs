@@ -33,7 +33,12 @@ pub async fn explain_analyze(
         let stage = stage.0 as usize;
         match operator {
             None => progress.stages.get(stage).map(stage_lines).unwrap_or_default(),
-            Some(operator) => operators.get(stage).and_then(|of_stage| of_stage.get(operator)).cloned().into_iter().collect(),
+            Some(operator) => operators
+                .get(stage)
+                .and_then(|of_stage| of_stage.get(operator))
+                .cloned()
+                .into_iter()
+                .collect(),
         }
     }));
     StatementResult::text(QUERY_PLAN, text)
@@ -75,8 +80,12 @@ fn stage_lines(stage: &StageProgress) -> Vec<String> {
             size(work.exchange_input_bytes)
         ),
     ];
-    let mut output =
-        format!("Output: {} rows ({}, stored: {})", stage.output_rows, size(stage.output_bytes), size(work.stored_bytes));
+    let mut output = format!(
+        "Output: {} rows ({}, stored: {})",
+        stage.output_rows,
+        size(stage.output_bytes),
+        size(work.stored_bytes)
+    );
     if work.spilled_bytes > 0 {
         // Writing to a string cannot fail.
         let _ = write!(output, ", spilled: {}", size(work.spilled_bytes));
@@ -95,7 +104,9 @@ async fn operator_lines(services: &Services, query: &Query) -> Result<Vec<Vec<St
             let stages = execution.stages.iter().map(|stage| {
                 let mut totals: Vec<(u64, u64)> = Vec::new();
                 for record in stage.outputs.values() {
-                    let Some(attempt) = execution.attempts.get(&record.attempt()) else { continue };
+                    let Some(attempt) = execution.attempts.get(&record.attempt()) else {
+                        continue;
+                    };
                     totals.resize(totals.len().max(attempt.stats.operators.len()), (0, 0));
                     for (total, operator) in totals.iter_mut().zip(&attempt.stats.operators) {
                         total.0 += operator.output_rows;
@@ -111,7 +122,10 @@ async fn operator_lines(services: &Services, query: &Query) -> Result<Vec<Vec<St
     let line = |(rows, nanos): (u64, u64)| {
         format!("Output: {rows} rows, CPU: {}", succinct_duration(Duration(nanos)))
     };
-    Ok(totals.into_iter().map(|stage| stage.into_iter().map(line).collect()).collect())
+    Ok(totals
+        .into_iter()
+        .map(|stage| stage.into_iter().map(line).collect())
+        .collect())
 }
 
 fn size(bytes: u64) -> String {

@@ -41,7 +41,10 @@ pub fn abandoned(query: &Arc<Query>, timeout: Duration) -> Option<Error> {
     }
     let heard = DateTime::<Utc>::from(status.times.heard).format("%Y-%m-%dT%H:%M:%S%.3fZ");
     let now = Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ");
-    let text = format!("Query {} has not been accessed since {heard}: currentTime {now}", query.id);
+    let text = format!(
+        "Query {} has not been accessed since {heard}: currentTime {now}",
+        query.id
+    );
     Some(Error::new(ErrorCode::ABANDONED_QUERY, text))
 }
 
@@ -51,10 +54,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_shorter_limit_is_the_one_that_is_told() {
-        let limits =
-            TimeLimits { execution: base::Duration::seconds(2), run: base::Duration::seconds(1) };
+        let limits = TimeLimits {
+            execution: base::Duration::seconds(2),
+            run: base::Duration::seconds(1),
+        };
         let error = limits.passed().await;
         assert_eq!(error.code(), ErrorCode::EXCEEDED_TIME_LIMIT);
-        assert_eq!(error.message(), "Query exceeded the maximum run time limit of 1.00s");
+        assert_eq!(
+            error.message(),
+            "Query exceeded the maximum run time limit of 1.00s"
+        );
     }
 }

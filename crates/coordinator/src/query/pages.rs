@@ -67,12 +67,17 @@ impl Pages {
     }
 
     fn kept_is_final(&self) -> bool {
-        self.kept.as_ref().is_some_and(|(_, page)| page.is_last && page.data.is_none())
+        self.kept
+            .as_ref()
+            .is_some_and(|(_, page)| page.is_last && page.data.is_none())
     }
 
     /// The page of that token, if it is the one that is kept.
     pub fn kept(&self, token: u64) -> Option<Page> {
-        self.kept.as_ref().filter(|(kept, _)| *kept == token).map(|(_, page)| page.clone())
+        self.kept
+            .as_ref()
+            .filter(|(kept, _)| *kept == token)
+            .map(|(_, page)| page.clone())
     }
 
     /// Whether rows may come.
@@ -124,14 +129,23 @@ impl Pages {
             }
         }
         let data = (!rows.is_empty()).then(|| Arc::from(rows.finish()));
-        let page = Page { data, is_last: self.drained };
+        let page = Page {
+            data,
+            is_last: self.drained,
+        };
         self.kept = Some((token, page.clone()));
         Ok(page)
     }
 
     /// The next batch. `Continue(None)`: none before the deadline, or none at once if there is no deadline.
-    async fn next_batch(&mut self, deadline: Option<Instant>) -> Result<ControlFlow<(), Option<RecordBatch>>> {
-        let source = self.source.as_mut().ok_or_else(|| Error::internal("a page was made without rows"))?;
+    async fn next_batch(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<ControlFlow<(), Option<RecordBatch>>> {
+        let source = self
+            .source
+            .as_mut()
+            .ok_or_else(|| Error::internal("a page was made without rows"))?;
         let received = match source {
             PageSource::Rows(batches) => batches.pop_front().map(Ok),
             PageSource::Stream(batches) => match deadline {

@@ -26,7 +26,9 @@ pub async fn explain(
         return StatementResult::table(&[("Valid", ColumnKind::Boolean)], vec![vec![Cell::Boolean(true)]]);
     }
     if explain.format != ExplainFormat::Text {
-        return Err(Error::not_supported("EXPLAIN gives text only: FORMAT JSON and GRAPHVIZ are not supported"));
+        return Err(Error::not_supported(
+            "EXPLAIN gives text only: FORMAT JSON and GRAPHVIZ are not supported",
+        ));
     }
     let text = match explain.statement.as_ref() {
         Statement::Query(query) => {

@@ -53,14 +53,21 @@ impl StatementContext {
         let client = &query.client;
         let status = query.status();
         let settings = SessionSettings::resolve(&services.config, &client.system_properties)?;
-        let since_epoch =
-            status.times.created.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = status
+            .times
+            .created
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Ok(StatementContext {
             session: SessionContext {
                 catalog: client.catalog.clone(),
                 schema: client.schema.clone(),
                 user: client.user.clone(),
-                time_zone: settings.time_zone_id.clone().or(client.time_zone.clone()).unwrap_or("UTC".into()),
+                time_zone: settings
+                    .time_zone_id
+                    .clone()
+                    .or(client.time_zone.clone())
+                    .unwrap_or("UTC".into()),
                 start_time_millis: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
                 version: TRINO_VERSION.to_string(),
             },
@@ -87,7 +94,11 @@ impl StatementResult {
                 },
             })
             .collect();
-        Ok(StatementResult { columns, rows: vec![batch], ..StatementResult::default() })
+        Ok(StatementResult {
+            columns,
+            rows: vec![batch],
+            ..StatementResult::default()
+        })
     }
 
     /// One row of one text.
@@ -113,12 +124,16 @@ pub async fn execute(
 ) -> Result<StatementResult> {
     match statement {
         Statement::ShowCatalogs { like } => show::catalogs(services, like.as_ref()),
-        Statement::ShowSchemas { catalog, like, location } => {
-            show::schemas(services, context, catalog.as_deref(), like.as_ref(), *location).await
-        }
-        Statement::ShowTables { schema, like, location } => {
-            show::tables(services, context, schema.as_ref(), like.as_ref(), *location).await
-        }
+        Statement::ShowSchemas {
+            catalog,
+            like,
+            location,
+        } => show::schemas(services, context, catalog.as_deref(), like.as_ref(), *location).await,
+        Statement::ShowTables {
+            schema,
+            like,
+            location,
+        } => show::tables(services, context, schema.as_ref(), like.as_ref(), *location).await,
         Statement::ShowColumns { table, like, .. } => {
             show::columns(services, context, table, like.as_ref()).await
         }
@@ -143,8 +158,8 @@ pub async fn execute(
         | Statement::DropSchema { .. }
         | Statement::CreateTable { .. }
         | Statement::DropTable { .. } => definition::execute(services, context, statement).await,
-        Statement::Query(_) | Statement::Execute { .. } | Statement::ExecuteImmediate { .. } => {
-            Err(Error::internal("the statement is not one that the coordinator answers by itself"))
-        }
+        Statement::Query(_) | Statement::Execute { .. } | Statement::ExecuteImmediate { .. } => Err(
+            Error::internal("the statement is not one that the coordinator answers by itself"),
+        ),
     }
 }

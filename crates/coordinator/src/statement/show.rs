@@ -26,13 +26,21 @@ impl Filter {
 }
 
 fn names(column: &'static str, names: Vec<String>, filter: &Filter) -> Result<StatementResult> {
-    let rows = names.into_iter().filter(|name| filter.wants(name)).map(|name| vec![name.into()]).collect();
+    let rows = names
+        .into_iter()
+        .filter(|name| filter.wants(name))
+        .map(|name| vec![name.into()])
+        .collect();
     StatementResult::table(&[(column, ColumnKind::Text)], rows)
 }
 
 /// `SHOW CATALOGS`
 pub fn catalogs(services: &Services, like: Option<&Like>) -> Result<StatementResult> {
-    names("Catalog", services.catalogs.names().map(str::to_string).collect(), &Filter::new(like)?)
+    names(
+        "Catalog",
+        services.catalogs.names().map(str::to_string).collect(),
+        &Filter::new(like)?,
+    )
 }
 
 /// `SHOW SCHEMAS`
@@ -50,7 +58,11 @@ pub async fn schemas(
     if !services.metadata.catalog_exists(catalog) {
         return Err(catalog_not_found(catalog).at(location));
     }
-    names("Schema", services.metadata.schemas(catalog).await?, &Filter::new(like)?)
+    names(
+        "Schema",
+        services.metadata.schemas(catalog).await?,
+        &Filter::new(like)?,
+    )
 }
 
 /// `SHOW TABLES`
@@ -69,7 +81,11 @@ pub async fn tables(
         let text = format!("Schema '{}' does not exist", schema.schema);
         return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(location));
     }
-    names("Table", services.metadata.tables(&schema).await?, &Filter::new(like)?)
+    names(
+        "Table",
+        services.metadata.tables(&schema).await?,
+        &Filter::new(like)?,
+    )
 }
 
 async fn find_table(
@@ -81,7 +97,10 @@ async fn find_table(
     if !services.metadata.catalog_exists(&full.catalog) {
         return Err(catalog_not_found(&full.catalog).at(name.location));
     }
-    let schema = SchemaName { catalog: full.catalog.clone(), schema: full.schema.clone() };
+    let schema = SchemaName {
+        catalog: full.catalog.clone(),
+        schema: full.schema.clone(),
+    };
     if !services.metadata.schema_exists(&schema).await? {
         let text = format!("Schema '{}' does not exist", full.schema);
         return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(name.location));
@@ -110,7 +129,12 @@ pub async fn columns(
         .filter(|column| filter.wants(&column.name))
         .map(|column| {
             let comment = column.comment.unwrap_or_default();
-            vec![column.name.into(), column.column_type.to_string().into(), "".into(), comment.into()]
+            vec![
+                column.name.into(),
+                column.column_type.to_string().into(),
+                "".into(),
+                comment.into(),
+            ]
         })
         .collect();
     StatementResult::table(

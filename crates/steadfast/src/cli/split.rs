@@ -39,7 +39,10 @@ pub fn split(text: &str) -> Statements {
             (state, ..) => state,
         };
     }
-    Statements { complete, rest: current.trim().to_string() }
+    Statements {
+        complete,
+        rest: current.trim().to_string(),
+    }
 }
 
 fn push(complete: &mut Vec<String>, current: &mut String) {

@@ -13,8 +13,13 @@ use crate::server::{Node, stop_requested};
 /// Runs a node until it is told to stop.
 pub async fn server(arguments: ServerArguments) -> Result<ExitCode, Failure> {
     let config = ServerConfig::load(&arguments.etc_dir)?;
-    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(config.log.directives()))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let filter =
+        EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(config.log.directives()))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

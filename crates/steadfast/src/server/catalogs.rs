@@ -20,7 +20,9 @@ pub fn catalogs(config: &ServerConfig) -> Result<(Catalogs, Vec<(String, String)
         let connector = match catalog.connector_name.as_str() {
             "tpch" => connector_tpch::create(&catalog.name, &properties)?,
             "hive" => connector_hive::create(&catalog.name, &properties)?,
-            other => return Err(format!("catalog '{}': there is no connector '{other}'", catalog.name).into()),
+            other => {
+                return Err(format!("catalog '{}': there is no connector '{other}'", catalog.name).into());
+            }
         };
         catalogs.insert(catalog.name.as_str(), connector);
         connector_names.push((catalog.name.clone(), catalog.connector_name.clone()));

@@ -24,7 +24,10 @@ impl Answer {
                 cells.split('|').map(|cell| cell.trim_end().to_string()).collect()
             })
             .collect();
-        Answer { rows, ordered: description.contains("ignoreOrder: false") }
+        Answer {
+            rows,
+            ordered: description.contains("ignoreOrder: false"),
+        }
     }
 
     /// What is wrong with a result, if anything.
@@ -33,7 +36,13 @@ impl Answer {
         if found.len() != self.rows.len() {
             return Some(format!("{} rows instead of {}", found.len(), self.rows.len()));
         }
-        if self.ordered && self.rows.iter().zip(&found).all(|(expected, found)| same_row(expected, found)) {
+        if self.ordered
+            && self
+                .rows
+                .iter()
+                .zip(&found)
+                .all(|(expected, found)| same_row(expected, found))
+        {
             return None;
         }
         // Rows that tie under ORDER BY may come in any order.
@@ -43,7 +52,12 @@ impl Answer {
                 Some(at) => {
                     left.swap_remove(at);
                 }
-                None => return Some(format!("the row {expected:?} is missing; there is {:?}", left.first())),
+                None => {
+                    return Some(format!(
+                        "the row {expected:?} is missing; there is {:?}",
+                        left.first()
+                    ));
+                }
             }
         }
         None
@@ -59,7 +73,11 @@ fn text(value: &Value) -> String {
 }
 
 fn same_row(expected: &[String], found: &[String]) -> bool {
-    expected.len() == found.len() && expected.iter().zip(found).all(|(expected, found)| same_cell(expected, found))
+    expected.len() == found.len()
+        && expected
+            .iter()
+            .zip(found)
+            .all(|(expected, found)| same_cell(expected, found))
 }
 
 /// Numbers are compared at the precision of the file.
@@ -71,7 +89,11 @@ fn same_cell(expected: &str, found: &str) -> bool {
         return false;
     };
     let digits = expected.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let rounding = if digits == 0 { 0.0 } else { 0.51 * 10f64.powi(-(digits as i32)) };
+    let rounding = if digits == 0 {
+        0.0
+    } else {
+        0.51 * 10f64.powi(-(digits as i32))
+    };
     (expected_number - found_number).abs() <= rounding.max(1e-9 * expected_number.abs())
 }
 

@@ -15,12 +15,20 @@ const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantit
 async fn busy_worker(test: &TestCluster, running: &RunningQuery) -> usize {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        assert!(!running.is_finished(), "the query ended before it could be disturbed");
-        assert!(tokio::time::Instant::now() < deadline, "no worker took the query up");
+        assert!(
+            !running.is_finished(),
+            "the query ended before it could be disturbed"
+        );
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "no worker took the query up"
+        );
         let listed = attempts(&test.describe(&running.id).await);
         let busy = (0..test.cluster.options().workers).find(|worker| {
             let node = test.cluster.worker_node_id(*worker);
-            listed.iter().any(|attempt| attempt.node == node && attempt.state == "RUNNING")
+            listed
+                .iter()
+                .any(|attempt| attempt.node == node && attempt.state == "RUNNING")
         });
         if let Some(worker) = busy {
             return worker;
@@ -30,7 +38,8 @@ async fn busy_worker(test: &TestCluster, running: &RunningQuery) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_worker_that_goes_on_changes_no_result() {
-    let test = TestCluster::start_with(|options| options.with("failure-detector.heartbeat-timeout", "2s")).await;
+    let test =
+        TestCluster::start_with(|options| options.with("failure-detector.heartbeat-timeout", "2s")).await;
     let client = test.client("tpch", "sf1");
     let expected = client.clone().query(QUERY).await.unwrap();
     let running = RunningQuery::start(&client, QUERY).await;
@@ -41,11 +50,17 @@ async fn a_stopped_worker_that_goes_on_changes_no_result() {
     let result = running.result().await.unwrap();
     assert_eq!(sorted(&result), sorted(&expected));
     let listed = attempts(&test.describe(&id).await);
-    assert!(listed.iter().any(|attempt| attempt.state == "LOST"), "nothing was lost: the stop did not land");
+    assert!(
+        listed.iter().any(|attempt| attempt.state == "LOST"),
+        "nothing was lost: the stop did not land"
+    );
     test.cluster.worker(worker).signal(Signal::SIGCONT).unwrap();
     // What the worker still holds of the query is let go, and nothing of it stays behind.
     test.cluster.wait_for_workers(2).await.unwrap();
-    assert_eq!(sorted(&client.clone().query(QUERY).await.unwrap()), sorted(&expected));
+    assert_eq!(
+        sorted(&client.clone().query(QUERY).await.unwrap()),
+        sorted(&expected)
+    );
     test.is_clean(Duration::from_secs(5)).await;
 }
 
@@ -61,8 +76,14 @@ async fn a_query_outlives_the_death_of_all_workers() {
     }
     let id = running.id.clone();
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while attempts(&test.describe(&id).await).iter().any(|attempt| attempt.state == "RUNNING") {
-        assert!(tokio::time::Instant::now() < deadline, "the deaths were not noticed");
+    while attempts(&test.describe(&id).await)
+        .iter()
+        .any(|attempt| attempt.state == "RUNNING")
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the deaths were not noticed"
+        );
     }
     assert!(!running.is_finished());
     for worker in 0..2 {
@@ -85,7 +106,10 @@ async fn a_query_without_workers_fails_within_its_grace() {
         test.cluster.kill_worker(worker).await.unwrap();
     }
     let (name, text) = failure(running.result().await);
-    assert_eq!((name.as_str(), text.as_str()), ("NO_NODES_AVAILABLE", "No nodes available to run query"));
+    assert_eq!(
+        (name.as_str(), text.as_str()),
+        ("NO_NODES_AVAILABLE", "No nodes available to run query")
+    );
     test.is_clean(Duration::from_secs(5)).await;
 }
 
@@ -97,8 +121,14 @@ async fn a_cancelled_query_leaves_nothing_behind() {
     let mut statement = canceling.start(QUERY).await.unwrap();
     let id = statement.next().await.unwrap().unwrap().id;
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !attempts(&test.describe(&id).await).iter().any(|attempt| attempt.state == "RUNNING") {
-        assert!(tokio::time::Instant::now() < deadline, "no worker took the query up");
+    while !attempts(&test.describe(&id).await)
+        .iter()
+        .any(|attempt| attempt.state == "RUNNING")
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "no worker took the query up"
+        );
         statement.next().await.unwrap();
     }
     statement.cancel().await.unwrap();
@@ -126,7 +156,10 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     };
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while test.describe(&id).await["errorCode"]["name"] != json!("ABANDONED_QUERY") {
-        assert!(tokio::time::Instant::now() < deadline, "the client's absence was not noticed");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the client's absence was not noticed"
+        );
     }
     test.is_clean(Duration::from_secs(5)).await;
 }
@@ -141,11 +174,19 @@ async fn a_worker_that_shuts_down_ends_its_tasks_first() {
     let id = running.id.clone();
     running.result().await.unwrap();
     let listed = attempts(&test.describe(&id).await);
-    assert!(listed.iter().all(|attempt| attempt.state == "FINISHED"), "{listed:?}");
+    assert!(
+        listed.iter().all(|attempt| attempt.state == "FINISHED"),
+        "{listed:?}"
+    );
     let log = test.cluster.worker(worker).log().to_path_buf();
-    until(PATIENCE, || match std::fs::read_to_string(&log).unwrap().contains("the node has stopped") {
-        true => Ok(()),
-        false => Err("the worker did not stop".into()),
+    until(PATIENCE, || {
+        match std::fs::read_to_string(&log)
+            .unwrap()
+            .contains("the node has stopped")
+        {
+            true => Ok(()),
+            false => Err("the worker did not stop".into()),
+        }
     })
     .await;
 }

@@ -49,7 +49,12 @@ async fn check_undisturbed(client: &Client, queries: &[TpchQuery]) {
         };
         wrong.extend(problem.map(|problem| format!("q{:02}: {problem}", query.number)));
     }
-    assert!(wrong.is_empty(), "{} of {QUERY_COUNT} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {QUERY_COUNT} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +96,12 @@ async fn a_worker_killed_in_the_middle_of_each_query_changes_no_answer() {
             Err(problem) => wrong.push(format!("q{:02}: {problem}", query.number)),
         }
     }
-    assert!(wrong.is_empty(), "{} of {QUERY_COUNT} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {QUERY_COUNT} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     test.is_clean(Duration::from_secs(5)).await;
 }
 
@@ -109,7 +119,9 @@ async fn kill_in_the_middle(
         let listed = attempts(&test.describe(&running.id).await);
         let busy = (0..test.cluster.options().workers).find(|worker| {
             let node = test.cluster.worker_node_id(*worker);
-            listed.iter().any(|attempt| attempt.node == node && attempt.state == "RUNNING")
+            listed
+                .iter()
+                .any(|attempt| attempt.node == node && attempt.state == "RUNNING")
         });
         if let Some(worker) = busy {
             test.cluster.kill_worker(worker).await.unwrap();
@@ -148,7 +160,10 @@ async fn judge_attempts(
         let started = attempt.started_unix_millis;
         first_replacement = Some(first_replacement.map_or(started, |first: u64| first.min(started)));
     }
-    let killed_at = killed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let killed_at = killed_at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
     let first = first_replacement.ok_or("nothing replaced the lost attempts")?;
     let waited = Duration::from_millis(first.saturating_sub(killed_at));
     if waited > RECOVERY_MAX {
