@@ -1,6 +1,7 @@
 //! From an analysed query to what the scheduler and the workers need.
 
 use std::sync::Arc;
+use std::thread;
 
 use arrow::datatypes::SchemaRef;
 use base::{Error, ErrorCode, QueryId, Result};
@@ -11,10 +12,15 @@ use operators::encode_fragment;
 use planner::{FragmentedPlan, Planner, PlannerOptions};
 use scheduler::{QueryOptions, QueryShape};
 use sql::AnalyzedQuery;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::dispatch::{RootOutput, ScanDescription, StageDescription, Submission};
 use crate::services::Services;
 use crate::statement::StatementContext;
+
+/// The stack of a planning thread. Memory is taken as it is used.
+const PLANNING_STACK_BYTES: usize = 256 << 20;
 
 /// A query that can be handed to the scheduler.
 pub struct PlannedQuery {
@@ -57,18 +63,12 @@ pub async fn plan(
     if settings.retry_policy == RetryPolicy::Task {
         services.config.require_exchange_manager()?;
     }
-    let plan = Planner::new(&planner_options(context))
-        .plan(&analyzed.plan)
-        .await?;
+    let options = planner_options(context);
+    let plan = on_planning_thread(move || async move { Planner::new(&options).plan(&analyzed.plan).await }).await?;
     let count_max = settings.query_max_stage_count as usize;
     if plan.fragments.len() > count_max {
-        let text = format!(
-            "Number of stages in the query ({}) exceeds the allowed maximum ({count_max}). If the query contains \
-             multiple aggregates with DISTINCT over different columns, please set the \
-             'distinct_aggregations_strategy' session property to 'single_step'. If the query contains WITH clauses \
-             that are referenced more than once, please create temporary table(s) for the queries in those clauses.",
-            plan.fragments.len()
-        );
+        let count = plan.fragments.len();
+        let text = format!("Number of stages in the query ({count}) exceeds the allowed maximum ({count_max}).");
         return Err(Error::new(ErrorCode::QUERY_HAS_TOO_MANY_STAGES, text));
     }
     let stages = plan
@@ -116,9 +116,31 @@ pub async fn plan(
 }
 
 /// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it.
-pub fn explain_logical(context: &StatementContext, analyzed: &AnalyzedQuery) -> Result<String> {
-    let optimized = Planner::new(&planner_options(context)).optimize(&analyzed.plan)?;
+pub async fn explain_logical(context: &StatementContext, analyzed: AnalyzedQuery) -> Result<String> {
+    let options = planner_options(context);
+    let optimized =
+        on_planning_thread(move || async move { Planner::new(&options).optimize(&analyzed.plan) }).await?;
     Ok(planner::explain::logical(&optimized))
+}
+
+/// Plans on a thread of its own: planning recurses as deep as the statement is nested, and it computes long enough
+/// that requests should not wait behind it.
+async fn on_planning_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>>,
+{
+    let (answer, answered) = oneshot::channel();
+    let runtime = Handle::current();
+    thread::Builder::new()
+        .name("planning".into())
+        .stack_size(PLANNING_STACK_BYTES)
+        .spawn(move || {
+            // Whoever asked may have gone away; then nobody misses the plan.
+            let _ = answer.send(runtime.block_on(work()));
+        })
+        .map_err(|error| Error::internal("no thread to plan on").caused_by(error))?;
+    answered.await.map_err(|_| Error::internal("planning ended in a panic"))?
 }
 
 fn planner_options(context: &StatementContext) -> PlannerOptions {

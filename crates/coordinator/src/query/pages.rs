@@ -166,3 +166,82 @@ impl Pages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array};
+    use std::time::Duration;
+    use types::{ClientCapabilities, Type};
+
+    fn batch(rows: std::ops::Range<i64>) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(rows));
+        RecordBatch::try_from_iter([("n", column)]).unwrap()
+    }
+
+    fn pages(source: PageSource) -> Pages {
+        let mut pages = Pages::default();
+        pages.set_source(source, RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL));
+        pages
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[tokio::test]
+    async fn the_last_page_is_kept_and_no_other() {
+        let mut pages = pages(PageSource::Rows(VecDeque::from([batch(0..2)])));
+        assert_eq!(pages.check(1), Err(PageError::Unknown));
+        assert_eq!(pages.check(0), Ok(()));
+        let first = pages.make(0, soon()).await.unwrap();
+        assert_eq!(first.data.as_deref(), Some("[[0],[1]]"));
+        assert_eq!(pages.kept(0).unwrap().data, first.data, "asked for again, it is the same");
+        assert_eq!(pages.check(1), Ok(()));
+        let last = pages.make(1, soon()).await.unwrap();
+        assert!(last.data.is_none() && last.is_last);
+        assert_eq!(pages.check(0), Err(PageError::Gone));
+        assert_eq!(pages.check(1), Ok(()));
+        assert_eq!(pages.check(2), Err(PageError::Unknown), "nothing follows the last page");
+    }
+
+    #[tokio::test]
+    async fn a_long_result_is_cut_and_nothing_is_lost_or_twice() {
+        let count = 1_000_000;
+        let mut pages = pages(PageSource::Rows(VecDeque::from([batch(0..count)])));
+        let (mut token, mut expected) = (0, 0);
+        loop {
+            let page = pages.make(token, soon()).await.unwrap();
+            let Some(data) = page.data else { break };
+            assert!(data.len() < 2 * PAGE_TARGET_BYTES);
+            let rows: Vec<[i64; 1]> = serde_json::from_str(&data).unwrap();
+            for [row] in rows {
+                assert_eq!(row, expected);
+                expected += 1;
+            }
+            token += 1;
+        }
+        assert_eq!(expected, count);
+        assert!(token > 4, "the result was cut into {token} pages");
+    }
+
+    #[tokio::test]
+    async fn a_page_without_rows_in_time_is_empty_and_not_the_last() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut pages = pages(PageSource::Stream(receiver));
+        let page = pages.make(0, Instant::now()).await.unwrap();
+        assert!(page.data.is_none() && !page.is_last);
+        sender.send(Ok(batch(0..1))).await.unwrap();
+        drop(sender);
+        let page = pages.make(1, soon()).await.unwrap();
+        assert_eq!(page.data.as_deref(), Some("[[0]]"));
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_source_is_told() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut pages = pages(PageSource::Stream(receiver));
+        sender.send(Err(Error::internal("broken"))).await.unwrap();
+        assert!(pages.make(0, soon()).await.is_err());
+    }
+}

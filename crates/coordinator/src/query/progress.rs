@@ -287,7 +287,6 @@ impl QueryProgress {
             root_stage: (!self.stages.is_empty())
                 .then(|| self.stage_stats(StageId(0)))
                 .flatten(),
-            ..StatementStats::default()
         }
     }
 
@@ -314,7 +313,6 @@ impl QueryProgress {
                 .iter()
                 .filter_map(|id| self.stage_stats(*id))
                 .collect(),
-            ..StageStats::default()
         })
     }
 }

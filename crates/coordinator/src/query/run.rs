@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use base::{Error, Result};
+use base::{Error, ErrorCode, Result};
 use sql::{AnalyzedQuery, Explain, OutputColumn, Statement};
 use tokio::sync::mpsc;
 use types::json::RowEncoder;
@@ -35,18 +35,19 @@ pub async fn run(services: Arc<Services>, query: Arc<Query>) {
 async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
     let context = StatementContext::of(services, query)?;
     let limits = TimeLimits {
+        planning: context.settings.query_max_planning_time,
         execution: context.settings.query_max_execution_time,
         run: context.settings.query_max_run_time,
     };
     tokio::spawn({
         let (services, query) = (Arc::clone(services), Arc::clone(query));
         async move {
-            tokio::select! {
-                error = limits.passed() => services.end(&query, error).await,
-                () = query.reached(QueryState::Finished) => {}
+            if let Some(error) = limits.passed_by(&query).await {
+                services.end(&query, error).await;
             }
         }
     });
+    check_length(services, query)?;
     let statement = statement::resolve(&context, &query.text)?;
     match &statement {
         Statement::Query(inner) => {
@@ -74,6 +75,17 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
             deliver(query, result).await
         }
     }
+}
+
+/// Refuses a statement that is longer than `query.max-length`.
+fn check_length(services: &Services, query: &Query) -> Result<()> {
+    let length_max = services.config.query.max_length as usize;
+    let length = query.text.chars().count();
+    if length <= length_max {
+        return Ok(());
+    }
+    let text = format!("Query text length ({length}) exceeds the maximum length ({length_max})");
+    Err(Error::new(ErrorCode::QUERY_TEXT_TOO_LARGE, text))
 }
 
 /// Hands a query to the scheduler, and lets the client read what its root tasks commit.

@@ -54,7 +54,7 @@ impl Progress {
 fn describe(stats: &StatementStats, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     let (stages, done, retries) = stats.root_stage.as_ref().map(count).unwrap_or_default();
-    let mut text = format!("{}", stats.state);
+    let mut text = stats.state.clone();
     if stages > 0 {
         text.push_str(&format!(
             "  stages {done}/{stages}  splits {}/{} ({} running)  {} rows/s  {}  {}/s",

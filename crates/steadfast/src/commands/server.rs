@@ -3,12 +3,27 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use config::ServerConfig;
+use config::{RetryPolicy, ServerConfig, WarningKind};
 use tracing_subscriber::EnvFilter;
 
 use crate::Failure;
 use crate::cli::ServerArguments;
 use crate::server::{Node, stop_requested};
+
+/// A server that is told to ask for passwords, and cannot, must not let everybody in instead.
+fn refuse_open_door(config: &ServerConfig) -> Result<(), Failure> {
+    const AUTHENTICATION: &str = "http-server.authentication.type";
+    let asked = config.warnings.iter().find(|warning| {
+        matches!(&warning.kind, WarningKind::NoProtection { name } if name == AUTHENTICATION)
+    });
+    match asked {
+        Some(warning) => Err(format!(
+            "{warning}\nRemove {AUTHENTICATION} to start a server without authentication, which is all there is yet."
+        )
+        .into()),
+        None => Ok(()),
+    }
+}
 
 /// Runs a node until it is told to stop.
 pub async fn server(arguments: ServerArguments) -> Result<ExitCode, Failure> {
@@ -23,6 +38,13 @@ pub async fn server(arguments: ServerArguments) -> Result<ExitCode, Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    if config.node.coordinator && config.retry.policy != RetryPolicy::Task {
+        tracing::warn!(
+            "retry-policy={} runs as TASK for now: every stage leaves its output in the exchange",
+            config.retry.policy.as_str()
+        );
+    }
+    refuse_open_door(&config)?;
     // Signals that arrive while the node starts must not be lost.
     let stop = tokio::spawn(stop_requested(arguments.stop_with_stdin));
     let node = Node::start(config).await?;

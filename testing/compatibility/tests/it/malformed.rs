@@ -1,0 +1,135 @@
+//! Requests that are wrong: each gets a clear answer in time, and the server goes on serving.
+
+mod bodies;
+mod connections;
+mod headers;
+mod paths;
+mod statements;
+
+use super::cluster::Cluster;
+use super::http::{Request, Response};
+use super::statement::{Outcome, follow, next_path, run};
+
+/// A request, and what it must get.
+pub struct Case {
+    name: String,
+    request: Request,
+    expected: Expected,
+}
+
+/// What a request must get.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// One of these statuses, and a text that has this in it.
+    Refused(&'static [u16], &'static str),
+    /// A query that fails with an error of that name, whose text has this in it.
+    Failed(&'static str, &'static str),
+    /// A query that succeeds: what looks wrong is not.
+    Served,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, request: Request, expected: Expected) -> Self {
+        Case { name: name.into(), request, expected }
+    }
+
+    /// What is wrong with the server's answer.
+    fn problem(&self, authority: &str) -> Option<String> {
+        let response = self.request.send(authority);
+        let problem = match self.expected {
+            Expected::Refused(statuses, text) => refused(&response, statuses, text),
+            Expected::Failed(error, text) => follow(authority, &response).and_then(|outcome| failed(&outcome, error, text)),
+            Expected::Served => follow(authority, &response).and_then(|outcome| match outcome.error_name() {
+                "" => Ok(()),
+                name => Err(format!("failed with {name}: {}", outcome.error_message())),
+            }),
+        };
+        problem.err().map(|problem| format!("{}: {problem}", self.name))
+    }
+}
+
+fn refused(response: &Response, statuses: &[u16], text: &str) -> Result<(), String> {
+    let found = response.text();
+    if !statuses.contains(&response.status) {
+        return Err(format!("status {} instead of {statuses:?}: {found}", response.status));
+    }
+    // An answer without a body explains itself by its status alone: that of 405, or of the HTTP library.
+    if found.contains(text) { Ok(()) } else { Err(format!("status {} without {text:?}: {found:?}", response.status)) }
+}
+
+fn failed(outcome: &Outcome, error: &str, text: &str) -> Result<(), String> {
+    if outcome.error_name() != error {
+        return Err(format!("error {:?} instead of {error}: {}", outcome.error_name(), outcome.error_message()));
+    }
+    if outcome.error_message().contains(text) {
+        Ok(())
+    } else {
+        Err(format!("{error} without {text:?}: {}", outcome.error_message()))
+    }
+}
+
+/// What the addresses of real queries look like.
+pub struct Addresses {
+    /// The path of the next page of a query that runs, while it is queued.
+    queued: String,
+    /// The path of the next page of a query that runs.
+    executing: String,
+    /// The id of that query.
+    running: String,
+    /// The id of a query that has ended.
+    finished: String,
+}
+
+impl Addresses {
+    fn new(authority: &str) -> Self {
+        let first = Request::statement("SELECT orderkey FROM tpch.tiny.lineitem").send(authority).json();
+        let queued = next_path(&first).expect("an accepted query goes on");
+        let second = Request::get(&queued).send(authority).json();
+        let mut executing = next_path(&second).expect("a query without an error goes on");
+        while !executing.contains("/executing/") {
+            let page = Request::get(&executing).send(authority).json();
+            executing = next_path(&page).expect("a query without an error goes on");
+        }
+        let finished = Request::statement("SELECT 1").send(authority);
+        let id = |page: &serde_json::Value| page["id"].as_str().expect("a query has an id").to_owned();
+        follow(authority, &finished).expect("SELECT 1 is served");
+        Addresses { queued, executing, running: id(&first), finished: id(&finished.json()) }
+    }
+}
+
+/// Runs cases; after every few of them the server still has to serve. Says what was wrong.
+fn check(authority: &str, cases: &[Case]) -> Vec<String> {
+    const BATCH: usize = 10;
+    let mut problems = Vec::new();
+    for batch in cases.chunks(BATCH) {
+        problems.extend(batch.iter().filter_map(|case| case.problem(authority)));
+        let names: Vec<&str> = batch.iter().map(|case| case.name.as_str()).collect();
+        problems.extend(serves(authority).err().map(|problem| format!("after {names:?}: {problem}")));
+    }
+    problems
+}
+
+/// Whether the server serves.
+fn serves(authority: &str) -> Result<(), String> {
+    let outcome = run(authority, "SELECT 1")?;
+    if outcome.rows == [serde_json::json!([1])] { Ok(()) } else { Err(format!("SELECT 1 gave {outcome:?}")) }
+}
+
+#[test]
+fn malformed_requests_get_clear_errors_and_the_server_goes_on() {
+    let cluster = Cluster::start(&[]);
+    let authority = cluster.authority();
+    let addresses = Addresses::new(authority);
+    let mut cases = bodies::cases();
+    cases.extend(headers::cases());
+    cases.extend(paths::cases(&addresses));
+    cases.extend(statements::cases());
+    let mut problems = check(authority, &cases);
+    let connections = connections::cases();
+    problems.extend(connections.iter().filter_map(|connection| connection.problem(authority)));
+    problems.extend(serves(authority).err());
+    let count = cases.len() + connections.len();
+    println!("{count} malformed requests");
+    assert!(count >= 100, "only {count} malformed requests");
+    assert!(problems.is_empty(), "{} of {count} wrong:\n{}", problems.len(), problems.join("\n"));
+}
