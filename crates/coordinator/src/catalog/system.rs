@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use base::{Error, Result};
+use base::{Error, NodeId, Result};
 use connector::snapshot::SnapshotTables;
 use connector::{Catalogs, TableHandle, TableMetadata};
 use protocol::client::server_info::TRINO_VERSION;
@@ -267,17 +267,20 @@ async fn nodes(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
         Cell::Boolean(true),
         "active".into(),
     ]];
-    rows.extend(sources.dispatcher.inspect(worker_rows).await?);
+    let coordinator = node.node_id.clone();
+    rows.extend(sources.dispatcher.inspect(move |state| worker_rows(state, &coordinator)).await?);
     Ok(rows)
 }
 
-fn worker_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
+/// The workers. A coordinator that runs tasks too is one node, not two.
+fn worker_rows(state: &DispatchState, coordinator: &NodeId) -> Vec<Vec<Cell>> {
     let states: std::collections::BTreeMap<_, _> = state
         .core()
         .nodes()
         .map(|node| (node.node.clone(), node.state))
         .collect();
-    let rows = state.nodes().map(|(node, connected)| {
+    let workers = state.nodes().filter(|(node, _)| *node != coordinator);
+    let rows = workers.map(|(node, connected)| {
         let state = match states.get(node) {
             Some(Some(NodeState::Active)) => "active",
             Some(Some(NodeState::ShuttingDown)) => "shutting_down",

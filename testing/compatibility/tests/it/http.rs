@@ -107,9 +107,17 @@ impl Request {
     }
 
     /// Sends it, and reads the answer.
-    pub fn send(&self, authority: &str) -> Response {
+    ///
+    /// # Errors
+    /// That there is none in time.
+    pub fn try_send(&self, authority: &str) -> Result<Response, String> {
         let answer = exchange(authority, &self.to_bytes(authority), false, self.method == "HEAD");
-        answer.unwrap_or_else(|problem| panic!("{} {}: {problem}", self.method, self.target))
+        answer.map_err(|problem| format!("{} {}: {problem}", self.method, self.target))
+    }
+
+    /// The same, for requests that nothing is wrong with.
+    pub fn send(&self, authority: &str) -> Response {
+        self.try_send(authority).unwrap_or_else(|problem| panic!("{problem}"))
     }
 }
 

@@ -35,16 +35,12 @@ impl Case {
 
     /// What is wrong with the server's answer.
     fn problem(&self, authority: &str) -> Option<String> {
-        let response = self.request.send(authority);
-        let problem = match self.expected {
+        let judged = self.request.try_send(authority).and_then(|response| match self.expected {
             Expected::Refused(statuses, text) => refused(&response, statuses, text),
-            Expected::Failed(error, text) => follow(authority, &response).and_then(|outcome| failed(&outcome, error, text)),
-            Expected::Served => follow(authority, &response).and_then(|outcome| match outcome.error_name() {
-                "" => Ok(()),
-                name => Err(format!("failed with {name}: {}", outcome.error_message())),
-            }),
-        };
-        problem.err().map(|problem| format!("{}: {problem}", self.name))
+            Expected::Failed(error, text) => failed(&follow(authority, &response)?, error, text),
+            Expected::Served => served(&follow(authority, &response)?),
+        });
+        judged.err().map(|problem| format!("{}: {problem}", self.name))
     }
 }
 
@@ -65,6 +61,13 @@ fn failed(outcome: &Outcome, error: &str, text: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{error} without {text:?}: {}", outcome.error_message()))
+    }
+}
+
+fn served(outcome: &Outcome) -> Result<(), String> {
+    match outcome.error_name() {
+        "" => Ok(()),
+        name => Err(format!("failed with {name}: {}", outcome.error_message())),
     }
 }
 

@@ -62,7 +62,7 @@ pub fn follow(authority: &str, first: &Response) -> Result<Outcome, String> {
         if Instant::now() > deadline {
             return Err(format!("no end after {} s", STATEMENT_TIMEOUT.as_secs()));
         }
-        response = Request::get(&next).send(authority);
+        response = Request::get(&next).try_send(authority)?;
     }
 }
 
@@ -71,5 +71,5 @@ pub fn follow(authority: &str, first: &Response) -> Result<Outcome, String> {
 /// # Errors
 /// That it was refused, or what is wrong with a page.
 pub fn run(authority: &str, sql: &str) -> Result<Outcome, String> {
-    follow(authority, &Request::statement(sql).send(authority))
+    follow(authority, &Request::statement(sql).try_send(authority)?)
 }
