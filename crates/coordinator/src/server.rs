@@ -66,7 +66,12 @@ impl Coordinator {
 
         let query_ids = QueryIds::new();
         let epoch = Epoch::default();
-        let dispatcher = Dispatcher::start(epoch, core_options(&config), Arc::clone(&options.exchange));
+        let dispatcher = Dispatcher::start(
+            epoch,
+            query_ids.coordinator_id(),
+            core_options(&config),
+            Arc::clone(&options.exchange),
+        );
         let node = Arc::new(NodeDescription {
             node_id: NodeId::new(config.node.id.as_str()),
             environment: config.node.environment.clone(),
@@ -123,7 +128,7 @@ impl Coordinator {
         );
         let app = router(HttpState { services, node })
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .merge(tonic::service::Routes::new(coordinator_server(node_service)).into_axum_router());
+            .merge(node_routes(node_service));
 
         let (stop, mut stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
@@ -166,6 +171,12 @@ impl Coordinator {
             Err(error) => Err(failed(&error)),
         }
     }
+}
+
+/// The routes of the nodes' own protocol. What it answers to unknown paths is for clients of that protocol only.
+fn node_routes(service: NodeService) -> axum::Router {
+    let routes = tonic::service::Routes::new(coordinator_server(service));
+    routes.into_axum_router().reset_fallback()
 }
 
 fn http_uri(config: &ServerConfig, address: SocketAddr) -> String {

@@ -27,11 +27,23 @@ const MERGE_BYTES_PER_RUN_MIN: u64 = 4 << 10;
 #[derive(Debug)]
 pub(crate) struct SpillFile {
     file: Arc<File>,
-    directory: PathBuf,
+    _directory: SpillDirectory,
     length: u64,
     runs: Vec<Run>,
     held: Vec<Bytes>,
     held_bytes: usize,
+}
+
+/// The directory of a spill file, removed when dropped. It is made where the file is made, so that it goes also
+/// when whoever asked for the file has gone away meanwhile.
+#[derive(Debug)]
+struct SpillDirectory(PathBuf);
+
+impl Drop for SpillDirectory {
+    fn drop(&mut self) {
+        // Others may use the same directory: it goes with the last of them.
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 #[derive(Debug)]
@@ -63,26 +75,25 @@ impl SpillFile {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = directory.join(format!("exchange-{:016x}-{number}.spill", process_nonce()));
-        let parent = directory.clone();
-        let file = blocking(move || {
-            fs::create_dir_all(parent)?;
+        blocking(move || {
+            fs::create_dir_all(&directory)?;
+            let directory = SpillDirectory(directory);
             let file = OpenOptions::new()
                 .read(true)
                 .write(true)
                 .create_new(true)
                 .open(&name)?;
             fs::remove_file(&name)?;
-            Ok(file)
-        });
-        let file = Arc::new(file.await?);
-        Ok(SpillFile {
-            file,
-            directory,
-            length: 0,
-            runs: Vec::new(),
-            held: Vec::new(),
-            held_bytes: 0,
+            Ok(SpillFile {
+                file: Arc::new(file),
+                _directory: directory,
+                length: 0,
+                runs: Vec::new(),
+                held: Vec::new(),
+                held_bytes: 0,
+            })
         })
+        .await
     }
 
     /// The bytes in all runs.
@@ -148,13 +159,6 @@ impl SpillFile {
             read_bytes,
         };
         self.runs.iter().map(reader).collect()
-    }
-}
-
-impl Drop for SpillFile {
-    fn drop(&mut self) {
-        // Others may use the same directory: it goes with the last of them.
-        let _ = fs::remove_dir(&self.directory);
     }
 }
 
@@ -247,5 +251,23 @@ mod tests {
         }
         drop(spill);
         assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_file_that_nobody_waits_for_any_more_leaves_no_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("attempt");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // Polled once, the file is under way on another thread; then whoever asked for it goes away.
+            let creation = futures::future::poll_immediate(SpillFile::create(directory.clone()));
+            drop(creation.await);
+            // There is one such thread, so this comes after it.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        });
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 }

@@ -3,7 +3,6 @@
 //! DataFusion's own operators wrap, and a flag of theirs that forbids it does not travel to workers. So these are
 //! functions, with the names Trino gives to operators.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Datum};
@@ -12,10 +11,10 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int8Type, Int16Type, Int32Type
 use arrow::error::ArrowError;
 use base::{Error, ErrorCode};
 use connector::error::into_datafusion;
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
@@ -132,22 +131,6 @@ impl IntegerArithmetic {
             .map(|operator| Arc::new(ScalarUDF::from(IntegerArithmetic::new(operator))))
     }
 
-    /// The call as the expression it stands for: columns keep the names they have.
-    fn as_expression(&self, arguments: &[Expr]) -> Option<Expr> {
-        let operator = match self.operator {
-            IntegerOperator::Add => Operator::Plus,
-            IntegerOperator::Subtract => Operator::Minus,
-            IntegerOperator::Multiply => Operator::Multiply,
-            IntegerOperator::Negate => {
-                let [argument] = arguments else { return None };
-                return Some(Expr::Negative(Box::new(argument.clone())));
-            }
-        };
-        let [left, right] = arguments else { return None };
-        let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
-        Some(Expr::BinaryExpr(BinaryExpr::new(left, operator, right)))
-    }
-
     fn wrong_arguments(&self) -> DataFusionError {
         let text = format!("{} has wrong arguments", self.operator.function_name());
         into_datafusion(Error::internal(text))
@@ -222,11 +205,19 @@ impl ScalarUDFImpl for IntegerArithmetic {
         self.operator.function_name()
     }
 
+    /// The name of the expression that the call stands for: columns keep the names they have.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        let expression = self
-            .as_expression(arguments)
-            .ok_or_else(|| self.wrong_arguments())?;
-        Ok(expression.schema_name().to_string())
+        let symbol = match self.operator {
+            IntegerOperator::Add => "+",
+            IntegerOperator::Subtract => "-",
+            IntegerOperator::Multiply => "*",
+            IntegerOperator::Negate => "-",
+        };
+        match arguments {
+            [left, right] => Ok(format!("{} {symbol} {}", left.schema_name(), right.schema_name())),
+            [argument] => Ok(format!("({symbol} {})", argument.schema_name())),
+            _ => Err(self.wrong_arguments()),
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -269,24 +260,89 @@ impl ScalarUDFImpl for IntegerArithmetic {
     }
 }
 
-impl fmt::Display for IntegerArithmetic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.operator.function_name())
-    }
-}
-
 /// The call of an operator's function.
 pub fn integer_arithmetic(operator: IntegerOperator, arguments: Vec<Expr>) -> Expr {
     ScalarUDF::from(IntegerArithmetic::new(operator)).call(arguments)
 }
 
-/// Whether a constant is the smallest number of its type, whose negation does not fit.
-pub fn is_smallest_integer(value: &ScalarValue) -> bool {
-    matches!(
-        value,
-        ScalarValue::Int8(Some(i8::MIN))
-            | ScalarValue::Int16(Some(i16::MIN))
-            | ScalarValue::Int32(Some(i32::MIN))
-            | ScalarValue::Int64(Some(i64::MIN))
-    )
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, Int8Array, Int64Array};
+    use connector::error::from_datafusion;
+    use datafusion::common::ScalarValue;
+    use datafusion::config::ConfigOptions;
+
+    use super::*;
+
+    fn invoke(operator: IntegerOperator, arguments: Vec<ColumnarValue>, row_count: usize) -> base::Result<ArrayRef> {
+        let field = |value: &ColumnarValue| Arc::new(Field::new("x", value.data_type(), true));
+        let arg_fields: Vec<FieldRef> = arguments.iter().map(field).collect();
+        let arguments = ScalarFunctionArgs {
+            return_field: Arc::clone(&arg_fields[0]),
+            arg_fields,
+            args: arguments,
+            number_rows: row_count,
+            config_options: Arc::new(ConfigOptions::new()),
+        };
+        IntegerArithmetic::new(operator)
+            .invoke_with_args(arguments)
+            .and_then(|value| value.to_array(row_count))
+            .map_err(|error| from_datafusion(&error))
+    }
+
+    fn column(values: impl Array + 'static) -> ColumnarValue {
+        ColumnarValue::Array(Arc::new(values))
+    }
+
+    fn constant(value: i64) -> ColumnarValue {
+        ColumnarValue::Scalar(ScalarValue::Int64(Some(value)))
+    }
+
+    #[test]
+    fn what_fits_is_computed_and_null_stays_null() {
+        let values = || column(Int64Array::from(vec![Some(1), None, Some(-7)]));
+        for (operator, expected) in [
+            (IntegerOperator::Add, [Some(11), None, Some(3)]),
+            (IntegerOperator::Subtract, [Some(-9), None, Some(-17)]),
+            (IntegerOperator::Multiply, [Some(10), None, Some(-70)]),
+        ] {
+            let found = invoke(operator, vec![values(), constant(10)], 3).unwrap();
+            assert_eq!(found.as_primitive::<Int64Type>(), &Int64Array::from(expected.to_vec()));
+        }
+        let found = invoke(IntegerOperator::Negate, vec![values()], 3).unwrap();
+        assert_eq!(
+            found.as_primitive::<Int64Type>(),
+            &Int64Array::from(vec![Some(-1), None, Some(7)])
+        );
+    }
+
+    #[test]
+    fn the_first_row_that_does_not_fit_is_named() {
+        let min = i64::MIN;
+        let max = i64::MAX;
+        let big = || column(Int64Array::from(vec![Some(3), None, Some(max), Some(min)]));
+        for (operator, right, text) in [
+            (IntegerOperator::Add, 1, format!("bigint addition overflow: {max} + 1")),
+            (IntegerOperator::Subtract, 1, format!("bigint subtraction overflow: {min} - 1")),
+            (IntegerOperator::Multiply, 2, format!("bigint multiplication overflow: {max} * 2")),
+        ] {
+            let error = invoke(operator, vec![big(), constant(right)], 4).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE);
+            assert_eq!(error.message(), text);
+        }
+        let error = invoke(IntegerOperator::Negate, vec![big()], 4).unwrap_err();
+        assert_eq!(error.message(), format!("bigint negation overflow: {min}"));
+    }
+
+    #[test]
+    fn constants_and_small_types_fail_too() {
+        let error = invoke(IntegerOperator::Add, vec![constant(i64::MAX), constant(1)], 1).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "bigint addition overflow: 9223372036854775807 + 1"
+        );
+        let tiny = || column(Int8Array::from(vec![100, 27]));
+        let error = invoke(IntegerOperator::Add, vec![tiny(), tiny()], 2).unwrap_err();
+        assert_eq!(error.message(), "tinyint addition overflow: 100 + 100");
+    }
 }

@@ -8,9 +8,11 @@
 
 mod at_most_one_row;
 mod connector_table;
+mod decimal_division;
 mod exchange_source;
 mod fragment;
 mod hash_partitioner;
+mod integer_arithmetic;
 mod large_stack;
 mod leaf;
 #[cfg(test)]
@@ -25,9 +27,11 @@ mod wire;
 
 pub use at_most_one_row::AtMostOneRowExec;
 pub use connector_table::ConnectorTable;
+pub use decimal_division::DecimalDivision;
 pub use exchange_source::ExchangeSourceExec;
 pub use fragment::{Fragment, Sink};
 pub use hash_partitioner::HashPartitioner;
+pub use integer_arithmetic::{IntegerArithmetic, IntegerOperator, integer_arithmetic, is_trino_integer};
 pub use large_stack::on_large_stack;
 pub use session::{config_from_options, session_state_builder, task_context};
 pub use split_scan::SplitScanExec;

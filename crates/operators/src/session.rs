@@ -6,11 +6,14 @@ use std::sync::{Arc, LazyLock};
 
 use base::{Error, Result};
 use datafusion::common::config::ConfigOptions;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionStateDefaults, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
+
+use crate::{DecimalDivision, IntegerArithmetic};
 
 /// Every function that a plan may name, by name and alias.
 struct Functions {
@@ -40,21 +43,36 @@ fn cloned<K: Clone + Eq + Hash, V: Clone>(map: &HashMap<K, V>) -> HashMap<K, V> 
 /// The start of a session state that knows the functions workers know. It has no catalogs, table functions or
 /// file formats.
 pub fn session_state_builder(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
+    let mut scalar_functions = SessionStateDefaults::default_scalar_functions();
+    scalar_functions.extend(IntegerArithmetic::all());
+    scalar_functions.push(Arc::new(ScalarUDF::from(DecimalDivision::default())));
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_scalar_functions(scalar_functions)
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
 }
 
+/// This part of an attempt's memory is set aside by a sort for merging what it holds.
+///
+/// A sort reserves twice the size of each batch; the second half is for its keys in row form. Where the keys are most
+/// of the row, they are larger than that, and a merge that finds no more memory cannot spill: it fails.
+const SORT_RESERVATION_DIVISOR: usize = 4;
+
 /// A context in which a fragment can be decoded and run.
+///
+/// Sorts are told how much to set aside, by the limit of the runtime's memory pool.
 ///
 /// A worker makes one for each attempt: `config` from [`config_from_options`] with the attempt's
 /// [`crate::TaskInputsExtension`] added, `runtime` with the attempt's memory pool and spill directory.
-pub fn task_context(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> TaskContext {
+pub fn task_context(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> TaskContext {
+    if let MemoryLimit::Finite(limit_bytes) = runtime.memory_pool.memory_limit() {
+        config.options_mut().execution.sort_spill_reservation_bytes =
+            limit_bytes / SORT_RESERVATION_DIVISOR;
+    }
     TaskContext::new(
         None,
         String::new(),
@@ -78,4 +96,64 @@ pub fn config_from_options(options: &[(String, String)]) -> Result<SessionConfig
         })?;
     }
     Ok(SessionConfig::from(config).with_target_partitions(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::execution::memory_pool::FairSpillPool;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::physical_expr::expressions::col;
+    use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+    use datafusion::physical_plan::ExecutionPlan;
+    use datafusion::physical_plan::sorts::sort::SortExec;
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    const BATCH_ROWS: i64 = 8192;
+    const BATCH_COUNT: i64 = 60;
+    const MEMORY_BYTES: usize = 16 << 20;
+
+    /// Short texts and numbers, in no order.
+    fn batches() -> Vec<RecordBatch> {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("text", DataType::Utf8, false),
+            Field::new("number", DataType::Int64, false),
+        ]));
+        let batch = |batch: i64| {
+            let numbers = (0..BATCH_ROWS).map(|row| (batch * BATCH_ROWS + row) * 7919 % 100_003);
+            let texts = StringArray::from_iter_values(
+                numbers.clone().map(|number| format!("{:018}", number * 31 % 65_537)),
+            );
+            let columns: Vec<arrow::array::ArrayRef> =
+                vec![Arc::new(texts), Arc::new(Int64Array::from_iter_values(numbers))];
+            RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
+        };
+        (0..BATCH_COUNT).map(batch).collect()
+    }
+
+    #[tokio::test]
+    async fn a_sort_whose_keys_are_the_whole_row_spills_and_ends() {
+        let batches = batches();
+        let schema = batches[0].schema();
+        let input = MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&schema), None).unwrap();
+        let key = |name: &str| PhysicalSortExpr::new_default(col(name, &schema).unwrap());
+        let ordering = LexOrdering::new([key("text"), key("number")]).unwrap();
+        let sort = Arc::new(SortExec::new(ordering, input));
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
+            .build_arc()
+            .unwrap();
+        let context = Arc::new(task_context(SessionConfig::new(), runtime));
+        let stream = sort.execute(0, context).unwrap();
+        let rows = stream
+            .try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) })
+            .await
+            .unwrap();
+        assert_eq!(rows as i64, BATCH_ROWS * BATCH_COUNT);
+        assert!(sort.metrics().unwrap().spill_count().unwrap_or(0) > 1);
+    }
 }

@@ -56,6 +56,10 @@ pub fn cut_plan(plan: &Arc<dyn ExecutionPlan>, options: &[(String, String)]) -> 
     cutter.into_plan(plan.schema(), options)
 }
 
+/// The most rows that a sort may be told to keep. Beyond it there is nothing to gain, and the largest numbers do not
+/// travel.
+const SORT_FETCH_MAX: usize = u32::MAX as usize;
+
 /// A fragment that still grows.
 struct Branch {
     plan: Arc<dyn ExecutionPlan>,
@@ -94,6 +98,9 @@ struct Cutter {
 
 impl Cutter {
     fn cut(&mut self, node: &Arc<dyn ExecutionPlan>) -> Result<Vec<Branch>> {
+        if let Some(limit) = limit_over_sort(node) {
+            return self.cut(&limit);
+        }
         let children: Vec<Arc<dyn ExecutionPlan>> = node.children().into_iter().cloned().collect();
         match (class_of(node), children.as_slice()) {
             (Class::Structural(structure), _) => self.cut_structure(structure, node, &children),
@@ -394,7 +401,7 @@ impl Cutter {
             let plan = if is_sorted {
                 branch.plan
             } else {
-                sorted(branch.plan, ordering, fetch)
+                sorted(branch.plan, ordering, fetch.filter(|rows| *rows <= SORT_FETCH_MAX))
             };
             sorted_branches.push(Branch { plan, ..branch });
         }
@@ -596,6 +603,18 @@ fn rebuild(
         }
     }
     replace_children_if_necessary(Arc::clone(node), ordered)
+}
+
+/// A sort that keeps too many rows, as a sort that keeps all and a limit.
+fn limit_over_sort(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let sort = node.downcast_ref::<SortExec>()?;
+    let fetch = sort.fetch().filter(|rows| *rows > SORT_FETCH_MAX)?;
+    let sort: Arc<dyn ExecutionPlan> = Arc::new(sort.with_fetch(None));
+    Some(if node.output_partitioning().partition_count() == 1 {
+        Arc::new(GlobalLimitExec::new(sort, 0, Some(fetch)))
+    } else {
+        Arc::new(LocalLimitExec::new(sort, fetch))
+    })
 }
 
 fn sorted(

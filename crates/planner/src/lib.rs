@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arithmetic;
 mod class;
 pub mod cut;
 mod determinism;

@@ -12,6 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use operators::{on_large_stack, session_state_builder};
 
 use crate::FragmentedPlan;
+use crate::arithmetic::TrinoArithmetic;
 use crate::cut::cut_plan;
 use crate::joins::SpreadableJoins;
 use crate::options::{PlannerOptions, fragment_options, session_config};
@@ -38,6 +39,7 @@ impl Planner {
         rules.insert(after, Arc::new(SpreadableJoins));
         let mut state = session_state_builder(session_config(options), Arc::new(RuntimeEnv::default()))
             .with_physical_optimizer_rules(rules)
+            .with_analyzer_rule(Arc::new(TrinoArithmetic))
             .build();
         state.mark_start_execution();
         Planner { state }

@@ -108,6 +108,7 @@ impl Core {
     fn apply(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
         match event {
             Event::Tick => {}
+            Event::Resumed => self.workers.excuse(now),
             Event::QuerySubmitted {
                 query,
                 shape,

@@ -13,6 +13,9 @@ use crate::shape::QueryShape;
 pub enum Event {
     /// Time has passed; see [`crate::Core::next_deadline`].
     Tick,
+    /// The coordinator itself stood still for a while, until now. That no worker was heard of in that time says
+    /// nothing about workers.
+    Resumed,
     /// A planned query wants to run.
     QuerySubmitted {
         /// The query.

@@ -54,6 +54,8 @@ pub enum RunnerEvent {
     Connected,
     /// The worker is to take nothing new.
     ShutdownRequested,
+    /// A newer life of the node has taken the place of this one: nobody wants anything of it any more.
+    Superseded,
 }
 
 /// What a worker must do.
@@ -208,6 +210,10 @@ impl Runner {
             RunnerEvent::Connected => {
                 self.connected = true;
                 true
+            }
+            RunnerEvent::Superseded => {
+                self.hold(Vec::new(), commands);
+                false
             }
             RunnerEvent::ShutdownRequested => {
                 self.state = NodeState::ShuttingDown;

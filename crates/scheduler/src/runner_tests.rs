@@ -191,3 +191,16 @@ fn shutdown_is_reported_and_what_runs_goes_on() {
     assert_eq!(report.state, NodeState::ShuttingDown);
     assert_eq!(report.attempts.len(), 1);
 }
+
+#[test]
+fn a_superseded_life_drops_what_it_holds() {
+    let mut bench = Bench::new();
+    bench.step(desired(1, 1, vec![spec(0, 40), spec(1, 40), spec(2, 40)]));
+    let commands = bench.step(RunnerEvent::Superseded);
+    assert_eq!(summary(&commands), (vec![], vec![0, 1], None));
+    let commands = bench.step(ended(&spec(0, 40)));
+    assert_eq!(summary(&commands).0, [0u32; 0], "what waited is not started");
+    assert!(!bench.runner.is_idle(), "not everything has ended yet");
+    bench.step(ended(&spec(1, 40)));
+    assert!(bench.runner.is_idle());
+}

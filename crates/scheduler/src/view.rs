@@ -94,6 +94,12 @@ impl Core {
         self.queries.values().map(QueryView)
     }
 
+    /// A worker, also one that was lost a short while ago.
+    pub fn node(&self, id: &NodeId) -> Option<NodeView<'_>> {
+        let (node, worker) = self.workers.get_key_value(id)?;
+        Some(node_view(node, worker))
+    }
+
     /// The workers, and those that were lost a short while ago.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
         self.workers.iter().map(|(node, worker)| node_view(node, worker))

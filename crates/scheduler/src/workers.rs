@@ -111,6 +111,10 @@ impl Workers {
         self.by_node.get(node)
     }
 
+    pub(crate) fn get_key_value(&self, node: &NodeId) -> Option<(&NodeId, &Worker)> {
+        self.by_node.get_key_value(node)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Worker)> {
         self.by_node.iter()
     }
@@ -364,6 +368,13 @@ impl Workers {
             .filter(|(_, worker)| is_silent(worker))
             .map(|(node, _)| node.clone())
             .collect()
+    }
+
+    /// Silence up to now is not held against anybody.
+    pub(crate) fn excuse(&mut self, now: Millis) {
+        for worker in self.by_node.values_mut().filter(|worker| worker.lost_at.is_none()) {
+            worker.seen_at = now;
+        }
     }
 
     /// When to look for silent workers next.

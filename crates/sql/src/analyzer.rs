@@ -15,6 +15,7 @@ use types::Type;
 
 use crate::context::{PlanningContext, config_options, parser_options};
 use crate::lexer::{Token, TokenKind};
+use crate::reserved::is_reserved;
 use crate::{
     Functions, Metadata, Query, SessionContext, TableName, TableSources, on_large_stack, output_names,
     rewrite, tables, type_check,
@@ -141,7 +142,8 @@ fn planning_error(error: &DataFusionError, query: &Query) -> Error {
     }
     let column = found
         .location()
-        .and_then(|place| query.tokens.iter().find(|token| token.location == place));
+        .and_then(|place| query.tokens.iter().find(|token| token.location == place))
+        .filter(|token| token.kind != TokenKind::Word || !is_reserved(&token.text));
     match column {
         Some(Token {
             kind: TokenKind::Word | TokenKind::QuotedIdentifier(_),

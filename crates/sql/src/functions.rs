@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use sqlparser::ast::{self, Expr, Visit, Visitor};
 use types::Type;
 
+use crate::expr_planner::TrinoExprPlanner;
 use crate::query::location;
 
 /// The functions there are, by name and alias.
@@ -79,12 +80,14 @@ const SYNTAX_FUNCTIONS: [&str; 8] = [
 
 impl Default for Functions {
     fn default() -> Self {
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(TrinoExprPlanner)];
+        planners.extend(SessionStateDefaults::default_expr_planners());
         let mut functions = Functions {
             scalar: BTreeMap::new(),
             higher_order: BTreeMap::new(),
             aggregate: BTreeMap::new(),
             window: BTreeMap::new(),
-            planners: SessionStateDefaults::default_expr_planners(),
+            planners,
         };
         for function in SessionStateDefaults::default_scalar_functions() {
             functions.add_scalar(function);

@@ -150,6 +150,9 @@ impl VisitorMut for SyntaxRewriter {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        if let Err(error) = forbidden::check_table_factor(factor) {
+            return ControlFlow::Break(error);
+        }
         if let Some(unnest) = unnest(factor) {
             *factor = unnest;
         }
@@ -255,6 +258,14 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>> {
         ("if", [condition, then, otherwise]) => {
             return Ok(Some(literal::case(condition, then, Some(otherwise))));
         }
+        // The function of that name leaves out what is NULL.
+        ("concat", [first, second, rest @ ..]) => {
+            let both = literal::concatenation((*first).clone(), (*second).clone());
+            let all = rest
+                .iter()
+                .fold(both, |left, right| literal::concatenation(left, (*right).clone()));
+            return Ok(Some(Expr::Nested(Box::new(all))));
+        }
         ("if", _) => {
             let error = Error::new(
                 ErrorCode::SYNTAX_ERROR,
@@ -265,6 +276,8 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>> {
                 None => error,
             });
         }
+        ("nan", []) => return Ok(Some(literal::double("NaN"))),
+        ("infinity", []) => return Ok(Some(literal::double("Infinity"))),
         ("row", _) => "struct",
         ("sequence", _) => "generate_series",
         _ => return Ok(None),

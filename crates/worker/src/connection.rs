@@ -47,7 +47,7 @@ enum Detached {
     /// It broke, or never came to be.
     Broken { was_attached: bool, reason: String },
     /// The coordinator does not want this worker.
-    Rejected(String),
+    Rejected(wire::Rejection),
     /// The worker itself is gone.
     Stopped,
 }
@@ -100,12 +100,15 @@ impl Connection {
                     }
                     backoff.next_wait()
                 }
-                Detached::Rejected(reason) => {
+                Detached::Rejected(rejection) => {
                     tracing::error!(
                         coordinator = self.uri,
-                        reason,
+                        reason = rejection.reason,
                         "the coordinator rejects this worker"
                     );
+                    if rejection.superseded && self.events.send(NodeEvent::Superseded).await.is_err() {
+                        return;
+                    }
                     REJECTED_WAIT
                 }
                 Detached::Stopped => return,
@@ -131,23 +134,26 @@ impl Connection {
         .await;
         let mut incoming = match greeted {
             Ok(Ok(Greeting::Welcome(incoming))) => incoming,
-            Ok(Ok(Greeting::Rejection(reason))) => return Detached::Rejected(reason),
+            Ok(Ok(Greeting::Rejection(rejection))) => return Detached::Rejected(rejection),
             Ok(Err(reason)) => return broken(reason),
             Err(_) => return broken("the coordinator does not greet".to_owned()),
         };
         if self.events.send(NodeEvent::Connected).await.is_err() {
             return Detached::Stopped;
         }
-        let reason = tokio::select! {
-            reason = receive(&mut incoming, &self.events) => reason,
-            reason = send_newest(&mut self.reports, &outbox) => reason,
+        let ended = tokio::select! {
+            ended = receive(&mut incoming, &self.events) => ended,
+            reason = send_newest(&mut self.reports, &outbox) => StreamEnd::Broken(reason),
         };
-        match self.events.send(NodeEvent::Disconnected).await {
-            Ok(()) => Detached::Broken {
+        if self.events.send(NodeEvent::Disconnected).await.is_err() {
+            return Detached::Stopped;
+        }
+        match ended {
+            StreamEnd::Broken(reason) => Detached::Broken {
                 was_attached: true,
                 reason,
             },
-            Err(_) => Detached::Stopped,
+            StreamEnd::Rejected(rejection) => Detached::Rejected(rejection),
         }
     }
 
@@ -185,7 +191,7 @@ impl Connection {
                 );
                 Ok(Greeting::Welcome(Box::new(incoming)))
             }
-            Some(Message::Rejection(rejection)) => Ok(Greeting::Rejection(rejection.reason)),
+            Some(Message::Rejection(rejection)) => Ok(Greeting::Rejection(rejection)),
             Some(Message::Desired(_)) | None => Err("the coordinator did not greet first".to_owned()),
         }
     }
@@ -193,32 +199,35 @@ impl Connection {
 
 enum Greeting {
     Welcome(Box<Streaming<wire::CoordinatorMessage>>),
-    Rejection(String),
+    Rejection(wire::Rejection),
+}
+
+/// Why a stream that had been greeted ended.
+enum StreamEnd {
+    Broken(String),
+    Rejected(wire::Rejection),
 }
 
 /// Tells the node what the coordinator desires. Returns why the stream ended.
 async fn receive(
     incoming: &mut Streaming<wire::CoordinatorMessage>,
     events: &mpsc::Sender<NodeEvent>,
-) -> String {
+) -> StreamEnd {
     loop {
-        match incoming.message().await {
-            Ok(Some(wire::CoordinatorMessage {
-                message: Some(Message::Desired(desired)),
-            })) => {
+        let message = match incoming.message().await {
+            Ok(Some(wire::CoordinatorMessage { message })) => message,
+            Ok(None) => return StreamEnd::Broken("the coordinator closed the stream".to_owned()),
+            Err(status) => return StreamEnd::Broken(status.to_string()),
+        };
+        match message {
+            Some(Message::Desired(desired)) => {
                 if events.send(NodeEvent::Desired(desired)).await.is_err() {
-                    return "the worker ended".to_owned();
+                    return StreamEnd::Broken("the worker ended".to_owned());
                 }
             }
-            Ok(Some(wire::CoordinatorMessage {
-                message: Some(Message::Rejection(rejection)),
-            })) => {
-                return rejection.reason;
-            }
+            Some(Message::Rejection(rejection)) => return StreamEnd::Rejected(rejection),
             // A newer coordinator may say things that this worker need not understand.
-            Ok(Some(_)) => {}
-            Ok(None) => return "the coordinator closed the stream".to_owned(),
-            Err(status) => return status.to_string(),
+            Some(Message::Welcome(_)) | None => {}
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum NodeEvent {
     Connected,
     /// The stream broke.
     Disconnected,
+    /// A newer life of this node has taken the place of this one.
+    Superseded,
     /// What the coordinator desires.
     Desired(wire::Desired),
     /// An attempt ended.
@@ -137,6 +139,10 @@ impl Node {
             NodeEvent::Disconnected => {
                 self.is_connected = false;
                 self.step(RunnerEvent::Disconnected);
+            }
+            NodeEvent::Superseded => {
+                self.step(RunnerEvent::Superseded);
+                self.held.retain(|_, held| matches!(held, Held::Running(_)));
             }
             NodeEvent::Desired(desired) => self.desired(desired),
             NodeEvent::Ended { attempt, outcome } => self.ended(attempt, outcome),

@@ -54,11 +54,6 @@ impl SpillDirectory {
         self.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// Where the files are.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Removes the directory with everything in it. No file can be created afterwards.
     pub(crate) fn close(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
@@ -279,7 +274,7 @@ mod tests {
         let directory = SpillDirectory::new(root.path().join("life/attempt"), u64::MAX);
         let files = SpillFiles(Arc::clone(&directory));
         assert!(
-            !directory.path().exists(),
+            !directory.path.exists(),
             "an attempt that does not spill touches no disk"
         );
         let file = files.create_temp_file("sort").unwrap();
@@ -301,7 +296,7 @@ mod tests {
         let files = SpillFiles(Arc::clone(&directory));
         let file = files.create_temp_file("sort").unwrap();
         directory.close();
-        assert!(!directory.path().exists());
+        assert!(!directory.path.exists());
         assert!(files.create_temp_file("sort").is_err());
         drop(file);
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);

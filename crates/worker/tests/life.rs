@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -259,4 +260,23 @@ async fn a_worker_that_shuts_down_while_the_coordinator_is_away_commits_first() 
         .unwrap()
         .expect("it is committed");
     assert_eq!((record.attempt(), record.rows()), (held, 1));
+}
+
+#[tokio::test]
+async fn a_worker_whose_node_has_a_newer_life_drops_what_it_runs() {
+    let mut fixture = Fixture::start().await;
+    let task = Task::new(attempt(0, 0, 0), &pass_on(), vec![Behaviour::Wait.split()]);
+    fixture.attached.desire(&[task]).await;
+    fixture.connector.splits_started(1).await;
+    fixture.attached.supersede().await;
+    fixture.connector.splits_dropped(1).await;
+    // It does not come back at once, and what it ran is gone although nobody took it back.
+    let comes_back = timeout(Duration::from_millis(500), fixture.coordinator.attached.recv()).await;
+    assert!(comes_back.is_err(), "two lives of a node must not take turns");
+    fixture.worker.shutdown().await;
+    timeout(PATIENCE, fixture.worker.wait())
+        .await
+        .expect("the worker must go")
+        .unwrap();
+    assert_eq!(fixture.directories.files(), [PathBuf::new(); 0]);
 }

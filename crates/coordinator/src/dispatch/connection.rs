@@ -47,6 +47,11 @@ impl Connection {
         }
     }
 
+    /// Tells the worker that a newer life of its node is there. Nothing else is to be sent after that.
+    pub fn supersede(&self) {
+        reject_superseded(&self.outbox, &self.description);
+    }
+
     /// Whether the worker needs the descriptor of an attempt.
     pub fn lacks_attempt(&self, attempt: &AttemptId) -> bool {
         !self.sent_attempts.contains(attempt)
@@ -74,4 +79,18 @@ impl Connection {
             self.sent_fragments.retain(|(query, _)| queries.contains(query));
         }
     }
+}
+
+/// Tells a worker that a newer life of its node is there: its own work is of no use, and it is not to come back.
+pub fn reject_superseded(outbox: &Outbox, worker: &WorkerDescription) {
+    let reason = format!("a newer process has the node.id {}", worker.node);
+    let rejection = wire::Rejection {
+        reason,
+        superseded: true,
+    };
+    let message = wire::CoordinatorMessage {
+        message: Some(wire::coordinator_message::Message::Rejection(rejection)),
+    };
+    // A worker that reads nothing learns it when it comes back.
+    let _ = outbox.try_send(Ok(message));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base::{AttemptId, NodeId, QueryId, StageId};
+use base::{AttemptId, NodeId, OutputId, QueryId, StageId};
 use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
@@ -138,6 +138,12 @@ impl Execution {
     /// A stage, if the query has it.
     pub fn stage(&self, stage: StageId) -> Option<&ExecutionStage> {
         self.stages.get(stage.0 as usize)
+    }
+
+    /// Whether the output of a task is decided.
+    pub fn is_decided(&self, output: OutputId) -> bool {
+        self.stage(output.task.stage)
+            .is_some_and(|stage| stage.outputs.contains_key(&output.task.partition))
     }
 
     /// The attempts of a stage that a worker ever reported.

@@ -4,6 +4,7 @@
 //! what running queries need beyond their shape. Everybody else talks to it through a [`Dispatcher`].
 
 mod assignment;
+mod cleaner;
 mod connection;
 mod execution;
 mod node_service;
@@ -12,7 +13,7 @@ mod splits;
 mod state;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base::{Epoch, Error, Incarnation, Millis, NodeId, QueryId, Result, StageId};
 use connector::Split;
@@ -21,6 +22,7 @@ use protocol::node::NodeReport;
 use scheduler::{Core, CoreOptions, Event};
 use tokio::sync::{mpsc, oneshot};
 
+use cleaner::{Cleaner, KnownQueries};
 pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
@@ -31,6 +33,11 @@ pub use state::DispatchState;
 const INBOX_COUNT_MAX: usize = 1024;
 /// How many facts are taken in before messages to workers go out.
 const BURST_COUNT_MAX: usize = 128;
+
+/// The loop wakes up so often although nothing happens. So it notices when the whole process stood still.
+const WAKE_INTERVAL: Duration = Duration::from_secs(1);
+/// A loop that wakes up so much too late stood still.
+const STANDSTILL_MIN: Duration = Duration::from_secs(1);
 
 /// A fact for the loop.
 enum Input {
@@ -51,6 +58,7 @@ enum Input {
     },
     Reported {
         node: NodeId,
+        connection: u64,
         report: Box<NodeReport>,
     },
     Detached {
@@ -68,12 +76,22 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts the loop of a coordinator life.
-    pub fn start(epoch: Epoch, options: CoreOptions, exchange: Arc<ExchangeManager>) -> Self {
+    /// Starts the loop of a coordinator life. All its queries have ids that end in `coordinator_id`.
+    pub fn start(
+        epoch: Epoch,
+        coordinator_id: &str,
+        options: CoreOptions,
+        exchange: Arc<ExchangeManager>,
+    ) -> Self {
         let (inbox, facts) = mpsc::channel(INBOX_COUNT_MAX);
         let dispatcher = Dispatcher { inbox };
         let core = Core::new(epoch, options);
-        let state = DispatchState::new(core, epoch, exchange, dispatcher.clone());
+        let known = KnownQueries {
+            coordinator_id: coordinator_id.to_owned(),
+            dispatcher: dispatcher.clone(),
+        };
+        let cleaner = Cleaner::start(exchange, known);
+        let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner);
         tokio::spawn(run(state, facts));
         dispatcher
     }
@@ -120,16 +138,22 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
     let start = Instant::now();
     let now = || Millis(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     loop {
+        let asleep = Instant::now();
+        let wake = asleep + WAKE_INTERVAL;
         let deadline = state
             .next_deadline()
-            .map(|at| start + std::time::Duration::from_millis(at.0));
+            .map_or(wake, |at| wake.min(start + Duration::from_millis(at.0)));
         let fact = tokio::select! {
             fact = facts.recv() => match fact {
                 Some(fact) => Some(fact),
                 None => return,
             },
-            () = sleep_until(deadline) => None,
+            () = tokio::time::sleep_until(deadline.into()) => None,
         };
+        if asleep.elapsed() > WAKE_INTERVAL + STANDSTILL_MIN {
+            tracing::warn!(seconds = asleep.elapsed().as_secs_f64(), "the coordinator stood still");
+            state.step(now(), Event::Resumed);
+        }
         match fact {
             Some(fact) => {
                 state.take(now(), fact);
@@ -141,12 +165,5 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
             None => state.step(now(), Event::Tick),
         }
         state.flush();
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -98,6 +98,7 @@ impl Coordinator for NodeService {
                 tracing::warn!(node = %announcement.node_id, reason, "worker rejected");
                 wire::coordinator_message::Message::Rejection(wire::Rejection {
                     reason: reason.clone(),
+                    superseded: false,
                 })
             }
             None => wire::coordinator_message::Message::Welcome(wire::Welcome {
@@ -155,6 +156,7 @@ impl NodeService {
                         dispatcher
                             .send(Input::Reported {
                                 node: node.clone(),
+                                connection,
                                 report,
                             })
                             .await;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId};
-use exchange::{CommitRecord, ExchangeManager};
-use futures::TryFutureExt;
+use exchange::CommitRecord;
 use protocol::node::{NodeReport, wire};
 use scheduler::{AttemptSpec, AttemptStatus, Command, Core, Event};
 
 use super::assignment::assignment;
-use super::connection::{Connection, Outbox, WorkerDescription};
+use super::cleaner::Cleaner;
+use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded};
 use super::execution::{AttemptRecord, Execution, Submission};
 use super::splits::SplitEnumeration;
 use super::{Dispatcher, Input};
@@ -22,15 +22,13 @@ pub struct DispatchState {
     epoch: Epoch,
     /// What the core's time 0 is.
     started: SystemTime,
-    exchange: Arc<ExchangeManager>,
     dispatcher: Dispatcher,
     connections: BTreeMap<NodeId, Connection>,
     usage: BTreeMap<NodeId, wire::NodeUsage>,
     executions: BTreeMap<QueryId, Execution>,
     /// The newest message for each worker that was not sent yet.
     desired: BTreeMap<NodeId, PendingDesired>,
-    /// Queries that are gone, but of which a worker still told attempts: they may leave output behind.
-    haunted: BTreeMap<NodeId, BTreeSet<QueryId>>,
+    cleaner: Cleaner,
 }
 
 struct PendingDesired {
@@ -52,20 +50,19 @@ impl DispatchState {
     pub(super) fn new(
         core: Core,
         epoch: Epoch,
-        exchange: Arc<ExchangeManager>,
         dispatcher: Dispatcher,
+        cleaner: Cleaner,
     ) -> Self {
         DispatchState {
             core,
             epoch,
             started: SystemTime::now(),
-            exchange,
             dispatcher,
             connections: BTreeMap::new(),
             usage: BTreeMap::new(),
             executions: BTreeMap::new(),
             desired: BTreeMap::new(),
-            haunted: BTreeMap::new(),
+            cleaner,
         }
     }
 
@@ -151,7 +148,16 @@ impl DispatchState {
             } => {
                 self.attach(now, description, connection, outbox);
             }
-            Input::Reported { node, report } => self.report(now, node, *report),
+            // What an older stream still brings is known from the newer one, or of an older life.
+            Input::Reported {
+                node,
+                connection,
+                report,
+            } => {
+                if self.is_current(&node, connection) {
+                    self.report(now, node, *report);
+                }
+            }
             Input::Detached {
                 node,
                 incarnation,
@@ -183,11 +189,17 @@ impl DispatchState {
     }
 
     fn attach(&mut self, now: Millis, description: WorkerDescription, connection: u64, outbox: Outbox) {
-        let node = description.node.clone();
-        tracing::info!(%node, incarnation = description.incarnation.0, "worker connected");
+        let (node, incarnation) = (description.node.clone(), description.incarnation);
+        if self.newest_life(&node).is_some_and(|newest| newest > incarnation) {
+            tracing::warn!(%node, incarnation = incarnation.0, "an older process of a node is rejected");
+            reject_superseded(&outbox, &description);
+            return;
+        }
+        tracing::info!(%node, incarnation = incarnation.0, "worker connected");
         if let Some(old) = self.connections.get(&node)
-            && old.incarnation != description.incarnation
+            && old.incarnation != incarnation
         {
+            old.supersede();
             let incarnation = old.incarnation;
             self.lose(now, node.clone(), incarnation);
         }
@@ -195,12 +207,21 @@ impl DispatchState {
             .insert(node, Connection::new(connection, description, outbox));
     }
 
-    fn detach(&mut self, now: Millis, node: NodeId, incarnation: Incarnation, connection: u64) {
-        if self
-            .connections
-            .get(&node)
+    /// The newest life of a node that is known.
+    fn newest_life(&self, node: &NodeId) -> Option<Incarnation> {
+        let connected = self.connections.get(node).map(|known| known.incarnation);
+        let in_core = self.core.node(node).map(|known| known.incarnation);
+        connected.max(in_core)
+    }
+
+    fn is_current(&self, node: &NodeId, connection: u64) -> bool {
+        self.connections
+            .get(node)
             .is_some_and(|current| current.id == connection)
-        {
+    }
+
+    fn detach(&mut self, now: Millis, node: NodeId, incarnation: Incarnation, connection: u64) {
+        if self.is_current(&node, connection) {
             tracing::warn!(%node, "worker disconnected");
             self.connections.remove(&node);
             self.usage.remove(&node);
@@ -214,20 +235,23 @@ impl DispatchState {
                 record.is_running &= record.node != node;
             }
         }
+        self.cleaner.distrust();
         self.step(now, Event::WorkerDisconnected { node, incarnation });
     }
 
     fn report(&mut self, now: Millis, node: NodeId, mut report: NodeReport) {
         let heard = SystemTime::now();
-        let mut strangers = BTreeSet::new();
+        let mut strangers = false;
         for status in &report.report.attempts {
             let query = status.attempt.task.query;
             let Some(execution) = self.executions.get_mut(&query) else {
-                strangers.insert(query);
+                strangers = true;
                 continue;
             };
             let details = report.details.remove(&status.attempt).unwrap_or_default();
-            if let AttemptStatus::Committed { winner, .. } = status.status {
+            if let AttemptStatus::Committed { winner, .. } = status.status
+                && !execution.is_decided(winner.output())
+            {
                 match CommitRecord::decode(&details.commit_record, winner.output()) {
                     Ok(record) => {
                         execution.reported_records.insert(winner, record);
@@ -251,7 +275,9 @@ impl DispatchState {
             record.stats = details.stats;
             record.last_heard = heard;
         }
-        self.exorcise(&node, strangers);
+        if strangers {
+            self.cleaner.distrust();
+        }
         self.usage.insert(node.clone(), report.usage);
         self.step(
             now,
@@ -260,20 +286,6 @@ impl DispatchState {
                 report: report.report,
             },
         );
-    }
-
-    /// Cleans again after queries that are gone, once a worker that still held some of them lets go.
-    fn exorcise(&mut self, node: &NodeId, strangers: BTreeSet<QueryId>) {
-        let before = match strangers.is_empty() {
-            true => self.haunted.remove(node).unwrap_or_default(),
-            false => self
-                .haunted
-                .insert(node.clone(), strangers.clone())
-                .unwrap_or_default(),
-        };
-        for query in before.difference(&strangers) {
-            self.clean(*query);
-        }
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {
@@ -340,7 +352,7 @@ impl DispatchState {
             }
             Command::QueryReleased { query } => {
                 self.executions.remove(&query);
-                self.clean(query);
+                self.cleaner.clean(query);
             }
         }
     }
@@ -365,15 +377,6 @@ impl DispatchState {
         if let Some(stage) = execution.stages.get_mut(task.stage.0 as usize) {
             stage.outputs.insert(task.partition, record);
         }
-    }
-
-    /// Deletes what a query left in the exchange.
-    fn clean(&self, query: QueryId) {
-        let exchange = Arc::clone(&self.exchange);
-        tokio::spawn(
-            async move { exchange.remove_query(query).await }
-                .inspect_err(move |error| tracing::warn!(%query, %error, "cleaning the exchange failed")),
-        );
     }
 
     /// Sends the newest message to each worker that has one waiting.

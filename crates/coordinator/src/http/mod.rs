@@ -38,6 +38,10 @@ pub fn router(state: HttpState) -> Router {
         .merge(statement::routes())
         .merge(query::routes())
         .merge(node::routes())
+        .fallback(async || Refusal::not_found("Resource not found"))
+        .method_not_allowed_fallback(async || {
+            Refusal(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".into())
+        })
         .layer(CompressionLayer::new().gzip(true))
         .with_state(state)
 }

@@ -9,7 +9,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use base::ErrorCode;
 use protocol::client::ClientContext;
+use protocol::client::headers::request::PREPARED_STATEMENT;
 use tokio::time::Instant;
 
 use super::base_uri::BaseUri;
@@ -54,6 +56,7 @@ async fn submit(
         return Err(Refusal::bad_request("SQL statement is empty"));
     }
     let client = client_context(&headers)?;
+    check_prepared_statements(&client)?;
     let query = services.accept(text.to_string(), client);
     let next = queued_uri(&base, &query, 1);
     Ok(respond(&base, &query, &Page::default(), Some(next)))
@@ -67,6 +70,23 @@ fn client_context(headers: &HeaderMap) -> Result<ClientContext, Refusal> {
         texts.push((name.as_str(), value));
     }
     ClientContext::from_headers(texts, None, None).map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+/// Prepared statements must be statements, whether this request uses them or not.
+fn check_prepared_statements(client: &ClientContext) -> Result<(), Refusal> {
+    for text in client.prepared_statements.values() {
+        let parsed = sql::count_parameters(text).and_then(|count| {
+            let unknown = vec![sql::Expression::null(); count];
+            sql::parse_with_parameters(text, &unknown)
+        });
+        if let Err(error) = parsed
+            && error.code() == ErrorCode::SYNTAX_ERROR
+        {
+            let header = client.prefix.header(PREPARED_STATEMENT);
+            return Err(Refusal::bad_request(format!("Invalid {header} header: {error}")));
+        }
+    }
+    Ok(())
 }
 
 async fn queued(

@@ -10,7 +10,7 @@ mod show;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use base::{Error, Result};
+use base::{Error, ErrorCode, Result};
 use config::SessionSettings;
 use protocol::client::server_info::TRINO_VERSION;
 use protocol::client::{ClientContext, SessionUpdate};
@@ -53,6 +53,9 @@ impl StatementContext {
         let client = &query.client;
         let status = query.status();
         let settings = SessionSettings::resolve(&services.config, &client.system_properties)?;
+        refuse_catalog_properties(services, client)?;
+        let time_zone = settings.time_zone_id.clone().or(client.time_zone.clone()).unwrap_or("UTC".into());
+        SessionContext::check_time_zone(&time_zone)?;
         let since_epoch = status
             .times
             .created
@@ -63,11 +66,7 @@ impl StatementContext {
                 catalog: client.catalog.clone(),
                 schema: client.schema.clone(),
                 user: client.user.clone(),
-                time_zone: settings
-                    .time_zone_id
-                    .clone()
-                    .or(client.time_zone.clone())
-                    .unwrap_or("UTC".into()),
+                time_zone,
                 start_time_millis: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
                 version: TRINO_VERSION.to_string(),
             },
@@ -75,6 +74,21 @@ impl StatementContext {
             client: client.clone(),
         })
     }
+}
+
+/// No connector has session properties yet.
+fn refuse_catalog_properties(services: &Services, client: &ClientContext) -> Result<()> {
+    for (catalog, properties) in &client.catalog_properties {
+        let text = match properties.keys().next() {
+            _ if services.catalogs.get(catalog).is_none() => {
+                format!("Session property catalog does not exist: {catalog}")
+            }
+            Some(property) => format!("Session property '{catalog}.{property}' does not exist"),
+            None => continue,
+        };
+        return Err(Error::new(ErrorCode::INVALID_SESSION_PROPERTY, text));
+    }
+    Ok(())
 }
 
 impl StatementResult {
@@ -134,12 +148,14 @@ pub async fn execute(
             like,
             location,
         } => show::tables(services, context, schema.as_ref(), like.as_ref(), *location).await,
-        Statement::ShowColumns { table, like, .. } => {
-            show::columns(services, context, table, like.as_ref()).await
+        Statement::ShowColumns { table, like, location } => {
+            show::columns(services, context, table, like.as_ref(), *location).await
         }
         Statement::ShowSession { like } => show::session(services, context, like.as_ref()),
         Statement::ShowFunctions { like, .. } => show::functions(services, like.as_ref()),
-        Statement::ShowCreateTable { table, .. } => show::create_table(services, context, table).await,
+        Statement::ShowCreateTable { table, location } => {
+            show::create_table(services, context, table, *location).await
+        }
         Statement::ShowCreateSchema { schema, .. } => show::create_schema(services, context, schema).await,
         Statement::Explain(explain) => explain::explain(services, context, explain).await,
         Statement::Use { .. }

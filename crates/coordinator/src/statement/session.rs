@@ -6,7 +6,7 @@ use base::{Error, ErrorCode, Result};
 use config::SessionPropertyTable;
 use protocol::client::{ClientTransaction, SessionUpdate};
 use rand::Rng;
-use sql::{Metadata, SchemaName, Statement};
+use sql::{Metadata, SchemaName, SessionContext, Statement};
 
 use super::{StatementContext, StatementResult};
 use crate::catalog::catalog_not_found;
@@ -60,6 +60,9 @@ pub async fn execute(
             let value = SessionPropertyTable::new(&services.config)
                 .validate(&property, &value)
                 .map_err(|error| error.at(name.location))?;
+            if property == TIME_ZONE_PROPERTY {
+                SessionContext::check_time_zone(&value).map_err(|error| error.at(name.location))?;
+            }
             update.set_session.insert(property, value);
         }
         Statement::ResetSession { name } => {
@@ -82,6 +85,7 @@ pub async fn execute(
                     .evaluate(services.analyzer.functions(), &context.session)?
                     .unwrap_or_default();
                 let zone = SessionPropertyTable::new(&services.config).validate(TIME_ZONE_PROPERTY, &zone)?;
+                SessionContext::check_time_zone(&zone)?;
                 update.set_session.insert(TIME_ZONE_PROPERTY.into(), zone);
             }
         },

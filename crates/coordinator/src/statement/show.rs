@@ -88,14 +88,16 @@ pub async fn tables(
     )
 }
 
+/// The table of a statement that starts there.
 async fn find_table(
     services: &Services,
     context: &StatementContext,
     name: &QualifiedName,
+    location: ErrorLocation,
 ) -> Result<(TableName, TableMetadata)> {
-    let full = TableName::resolve(name, &context.session, name.location)?;
+    let full = TableName::resolve(name, &context.session, location)?;
     if !services.metadata.catalog_exists(&full.catalog) {
-        return Err(catalog_not_found(&full.catalog).at(name.location));
+        return Err(catalog_not_found(&full.catalog).at(location));
     }
     let schema = SchemaName {
         catalog: full.catalog.clone(),
@@ -103,13 +105,13 @@ async fn find_table(
     };
     if !services.metadata.schema_exists(&schema).await? {
         let text = format!("Schema '{}' does not exist", full.schema);
-        return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(name.location));
+        return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(location));
     }
     match services.metadata.table(&full).await? {
         Some(table) => Ok((full, table.metadata)),
         None => {
             let text = format!("Table '{full}' does not exist");
-            Err(Error::new(ErrorCode::TABLE_NOT_FOUND, text).at(name.location))
+            Err(Error::new(ErrorCode::TABLE_NOT_FOUND, text).at(location))
         }
     }
 }
@@ -120,8 +122,9 @@ pub async fn columns(
     context: &StatementContext,
     table: &QualifiedName,
     like: Option<&Like>,
+    location: ErrorLocation,
 ) -> Result<StatementResult> {
-    let (_, metadata) = find_table(services, context, table).await?;
+    let (_, metadata) = find_table(services, context, table, location).await?;
     let filter = Filter::new(like)?;
     let rows = metadata
         .columns
@@ -219,8 +222,9 @@ pub async fn create_table(
     services: &Arc<Services>,
     context: &StatementContext,
     table: &QualifiedName,
+    location: ErrorLocation,
 ) -> Result<StatementResult> {
-    let (name, metadata) = find_table(services, context, table).await?;
+    let (name, metadata) = find_table(services, context, table, location).await?;
     StatementResult::text("Create Table", sql::format_create_table(&name, &metadata))
 }
 

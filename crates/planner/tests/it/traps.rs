@@ -200,6 +200,15 @@ traps! { check:
     unnest: "select n_nationkey, x from nation, unnest(make_array(1, 2, 3)) t(x)";
     floats: "select l_suppkey, avg(cast(l_extendedprice as double)), stddev(cast(l_quantity as double)) from lineitem
          group by l_suppkey";
+    integer_arithmetic_in_every_place: "select n_regionkey + 1, -n_regionkey * 2, count(*), sum(n_nationkey - 3) from nation
+         where n_nationkey + 1 > 2 and exists (select 1 from region where r_regionkey = n_regionkey + 1 - 1)
+         group by n_regionkey + 1, n_regionkey having count(*) * 2 > 1";
+    integer_arithmetic_in_join_keys: "select count(*), sum(o_orderkey + l_linenumber) from orders join lineitem
+         on o_orderkey + 1 = l_orderkey + 1 and o_custkey - l_suppkey > 0";
+    integer_arithmetic_in_correlated_subquery: "select count(*) from part where p_size + 3 >
+         (select avg(l_quantity) - 20 from lineitem where l_partkey = p_partkey + 0)";
+    integer_arithmetic_in_window: "select o_orderkey + 1, sum(o_orderkey * 2) over (partition by o_custkey + 1
+         order by o_orderkey - 1) from orders where o_orderkey < 3000";
     group_by_float_key: "select cast(l_discount as double) as d, count(*) from lineitem group by 1";
 }
 
@@ -208,6 +217,9 @@ traps! { check_ordered:
     order_by_with_limit: "select o_orderkey from orders order by o_totalprice desc, o_orderkey limit 17";
     order_by_with_offset: "select o_orderkey from orders order by o_totalprice, o_orderkey limit 10 offset 95";
     order_by_offset_only: "select n_name from nation order by n_name offset 20";
+    order_by_with_the_largest_limit: "select o_orderkey from orders order by o_orderkey
+         limit 9223372036854775807 offset 14950";
+    order_by_with_a_limit_beyond_32_bits: "select o_orderkey from orders order by o_orderkey limit 5000000000";
     order_by_nulls: "select nullif(n_regionkey, 2) as r, n_name from nation order by r desc, n_name";
     order_by_of_union: "select n_name as n from nation union all select r_name from region order by n, 1";
     order_by_of_union_with_limit: "select k from (select o_orderkey as k from orders union all
@@ -263,6 +275,42 @@ async fn scalar_subquery_with_two_rows_is_the_users_error() {
         let error = run(&plan, &mut Random(0)).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::SUBQUERY_MULTIPLE_ROWS, "{sql}: {error}");
         assert_eq!(error.message(), "Scalar sub-query has returned multiple rows");
+    }
+}
+
+#[tokio::test]
+async fn integer_overflow_is_the_users_error() {
+    const MAX: i64 = i64::MAX;
+    for (sql, text) in [
+        (
+            format!("select n_nationkey + {MAX} from nation where n_nationkey > 1 and n_nationkey < 3"),
+            format!("bigint addition overflow: 2 + {MAX}"),
+        ),
+        (
+            format!("select {MAX} + 1 from nation"),
+            format!("bigint addition overflow: {MAX} + 1"),
+        ),
+        (
+            format!("select count(*) from nation where n_nationkey * {MAX} < 0 and n_nationkey = 2"),
+            format!("bigint multiplication overflow: 2 * {MAX}"),
+        ),
+        (
+            "select cast(n_nationkey as int) * cast(1000000000 as int) from nation where n_nationkey = 3".into(),
+            "integer multiplication overflow: 3 * 1000000000".into(),
+        ),
+        (
+            format!("select -(n_nationkey - {MAX} - 2) from nation where n_nationkey = 1"),
+            format!("bigint negation overflow: {}", i64::MIN),
+        ),
+        (
+            format!("select (select max(r_regionkey) - {MAX} - 10 from region) from nation"),
+            format!("bigint subtraction overflow: {} - 10", 4 - MAX),
+        ),
+    ] {
+        let plan = plan(&sql, &with_partitions(4)).await.unwrap();
+        let error = run(&plan, &mut Random(0)).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE, "{sql}: {error}");
+        assert_eq!(error.message(), text, "{sql}");
     }
 }
 

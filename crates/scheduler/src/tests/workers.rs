@@ -39,6 +39,19 @@ fn silent_worker_is_lost_after_the_heartbeat_timeout() {
 }
 
 #[test]
+fn silence_while_the_coordinator_stood_still_is_not_held_against_workers() {
+    let mut cluster = one_node();
+    cluster.submit_tasks(1, 1, GB);
+    let resumed = cluster.now + 8_000;
+    cluster.now = resumed;
+    cluster.step(Event::Resumed);
+    cluster.tick_at(resumed + 4_999);
+    assert_eq!(cluster.placed(), ["1.0.0@n1"]);
+    cluster.tick_at(resumed + 5_000);
+    assert!(cluster.held("n1").is_empty(), "silence counts again from then on");
+}
+
+#[test]
 fn new_life_of_a_worker_ends_the_old_one() {
     let mut cluster = one_node();
     cluster.submit_tasks(1, 1, GB);

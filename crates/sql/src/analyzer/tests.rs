@@ -166,7 +166,23 @@ async fn output_names_and_types() {
             "_col0 varchar, _col1 varchar, _col2 varchar, _col3 varchar",
         ),
         ("SELECT if(a > 1, 'x', 'y') FROM t", "_col0 varchar"),
-        ("SELECT approx_distinct(a) FROM t", "_col0 bigint"),
+        (
+            "SELECT approx_distinct(a), approx_distinct(a) - 1 FROM t",
+            "_col0 bigint, _col1 bigint",
+        ),
+        (
+            "SELECT rank() OVER w - row_number() OVER w, a - dense_rank() OVER w, ntile(2) OVER w * 2 FROM t
+             WINDOW w AS (ORDER BY a)",
+            "_col0 bigint, _col1 bigint, _col2 bigint",
+        ),
+        (
+            "SELECT sum(a), sum(CAST(a AS double)) FROM t HAVING sum(CAST(a AS double)) > 0",
+            "_col0 bigint, _col1 double",
+        ),
+        (
+            "SELECT sum(a) OVER (), sum(CAST(a AS double)) OVER () FROM t",
+            "_col0 bigint, _col1 double",
+        ),
         ("SELECT nation.a FROM c.s.t nation", "a bigint"),
         ("SELECT t.a, c.s.t.b FROM c.s.t", "a bigint, b varchar(5)"),
         ("SELECT d + INTERVAL '3' MONTH FROM t", "_col0 date"),
@@ -354,6 +370,11 @@ async fn errors() {
             "line 1:8: 'a' must be an aggregate expression or appear in GROUP BY clause",
         ),
         (
+            "SELECT a FROM t TABLESAMPLE BERNOULLI (10)",
+            ErrorCode::NOT_SUPPORTED,
+            "TABLESAMPLE is not supported",
+        ),
+        (
             "SELECT t.b FROM t GROUP BY a",
             ErrorCode::EXPRESSION_NOT_AGGREGATE,
             "line 1:8: 't.b' must be an aggregate expression or appear in GROUP BY clause",
@@ -430,6 +451,8 @@ fn constants_have_text_values() {
         ("1.50", Some("1.50")),
         ("true", Some("true")),
         ("concat('a', 'b')", Some("ab")),
+        ("concat('a', 'b', 'c') || 'd'", Some("abcd")),
+        ("concat('a', NULL, 'c')", None),
         ("NULL", None),
         ("current_user", Some("alice")),
     ] {

@@ -76,9 +76,10 @@ const NO_OPERAND: [&str; 24] = [
     "WHERE",
 ];
 
-/// Words behind which an operand must stand.
-const BEFORE_OPERAND: [&str; 12] = [
-    "AND", "BETWEEN", "BY", "DISTINCT", "ELSE", "HAVING", "LIKE", "OR", "SELECT", "THEN", "WHEN", "WHERE",
+/// Words behind which an operand or a table must stand.
+const BEFORE_OPERAND: [&str; 14] = [
+    "AND", "BETWEEN", "BY", "DISTINCT", "ELSE", "FROM", "HAVING", "JOIN", "LIKE", "OR", "SELECT", "THEN", "WHEN",
+    "WHERE",
 ];
 
 fn is_any(token: &Token, words: &[&str]) -> bool {

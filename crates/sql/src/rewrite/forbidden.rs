@@ -48,6 +48,16 @@ pub(super) fn check_select(select: &Select) -> Result<()> {
     Ok(())
 }
 
+/// A sample would be planned as the whole table.
+pub(super) fn check_table_factor(factor: &TableFactor) -> Result<()> {
+    match factor {
+        TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+            Err(Error::not_supported("TABLESAMPLE is not supported"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_wildcard(options: &WildcardAdditionalOptions) -> Result<()> {
     if options.opt_exclude.is_some() {
         return refuse("EXCLUDE");

@@ -1,8 +1,9 @@
 //! Literals: Trino's types for them.
 
 use super::*;
+use chrono::NaiveDate;
 use sqlparser::ast::{
-    CaseWhen, CastKind, CharacterLength, UnaryOperator, helpers::attached_token::AttachedToken,
+    BinaryOperator, CaseWhen, CastKind, CharacterLength, UnaryOperator, helpers::attached_token::AttachedToken,
 };
 
 /// A number as a literal.
@@ -14,6 +15,11 @@ fn string(text: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span())
 }
 
+/// A double as a literal.
+pub(super) fn double(text: &str) -> Expr {
+    cast(string(text), DataType::Double(ExactNumberInfo::None))
+}
+
 pub(super) fn cast(expression: Expr, data_type: DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
@@ -21,6 +27,14 @@ pub(super) fn cast(expression: Expr, data_type: DataType) -> Expr {
         data_type,
         array: false,
         format: None,
+    }
+}
+
+pub(super) fn concatenation(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::StringConcat,
+        right: Box::new(right),
     }
 }
 
@@ -43,10 +57,7 @@ pub(super) fn untyped(value: &ValueWithSpan) -> Result<Option<Expr>> {
         return Ok(None);
     };
     if digits.contains(['e', 'E']) {
-        return Ok(Some(cast(
-            string(digits),
-            DataType::Double(ExactNumberInfo::None),
-        )));
+        return Ok(Some(double(digits)));
     }
     let is_whole = digits.bytes().all(|digit| digit.is_ascii_digit());
     // The least bigint is the negative of a number that is none.
@@ -67,8 +78,11 @@ pub(super) fn untyped(value: &ValueWithSpan) -> Result<Option<Expr>> {
     Ok(None)
 }
 
-/// A whole number that stands alone is an integer where it fits into one.
+/// A whole number that stands alone, or as a part of a value, is an integer where it fits into one.
 pub(super) fn type_integer(expression: &mut Expr) {
+    for part in parts(expression) {
+        type_integer(part);
+    }
     let digits = match &*expression {
         Expr::Value(ValueWithSpan {
             value: Value::Number(digits, _),
@@ -92,6 +106,24 @@ pub(super) fn type_integer(expression: &mut Expr) {
     }
 }
 
+/// The parts of an array, a row or a map that is written out.
+fn parts(expression: &mut Expr) -> Vec<&mut Expr> {
+    match expression {
+        Expr::Array(array) => array.elem.iter_mut().collect(),
+        Expr::Function(function) if matches!(function_name(function), Some("row" | "map")) => {
+            let FunctionArguments::List(list) = &mut function.args else {
+                return Vec::new();
+            };
+            let arguments = list.args.iter_mut().filter_map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+                _ => None,
+            });
+            arguments.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// `DECIMAL '1.50'` has the digits that are written, and `TIMESTAMP '…'` those of its fraction.
 pub(super) fn typed(typed: &mut TypedString) -> Result<Option<Expr>> {
     let Value::SingleQuotedString(text) = &typed.value.value else {
@@ -102,6 +134,9 @@ pub(super) fn typed(typed: &mut TypedString) -> Result<Option<Expr>> {
         DataType::Timestamp(precision @ None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             *precision = Some(timestamp_precision(text));
             Ok(None)
+        }
+        DataType::Date if NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").is_err() => {
+            Err(invalid(text, "DATE", typed.value.span))
         }
         other => {
             cast_type(other);
@@ -121,6 +156,15 @@ fn timestamp_precision(text: &str) -> u64 {
     }
 }
 
+fn invalid(text: &str, type_name: &str, span: Span) -> Error {
+    let text = format!("'{text}' is not a valid {type_name} literal");
+    let error = Error::new(ErrorCode::INVALID_LITERAL, text);
+    match location(span) {
+        Some(place) => error.at(place),
+        None => error,
+    }
+}
+
 fn decimal(text: &str, span: Span) -> Result<Expr> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
@@ -130,14 +174,7 @@ fn decimal(text: &str, span: Span) -> Result<Expr> {
     let whole = whole.trim_start_matches('0');
     let precision = (whole.len() + fraction.len()).max(1);
     if !is_number || precision > 38 {
-        let error = Error::new(
-            ErrorCode::INVALID_LITERAL,
-            format!("'{text}' is not a valid DECIMAL literal"),
-        );
-        return Err(match location(span) {
-            Some(place) => error.at(place),
-            None => error,
-        });
+        return Err(invalid(text, "DECIMAL", span));
     }
     let info = ExactNumberInfo::PrecisionAndScale(precision as u64, fraction.len() as i64);
     Ok(cast(string(text), DataType::Decimal(info)))

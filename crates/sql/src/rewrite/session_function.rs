@@ -4,8 +4,7 @@ use super::literal::cast;
 use super::*;
 use crate::lexer::{START, tokenize};
 use crate::query::parse_expression;
-use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
+use chrono::Utc;
 
 /// Puts the session's values in the place of the functions that give them.
 ///
@@ -35,27 +34,19 @@ impl SessionRewriter<'_> {
             "current_schema" => optional_text(session.schema.as_deref()),
             "current_timezone" => text(&session.time_zone),
             "version" => text(&session.version),
-            "current_date" => parsed(&format!("DATE '{}'", self.start().format("%Y-%m-%d")))?,
+            "current_date" => parsed(&format!("DATE '{}'", session.start_time().format("%Y-%m-%d")))?,
             "localtimestamp" => parsed(&format!(
                 "TIMESTAMP '{}'",
-                self.start().format("%Y-%m-%d %H:%M:%S%.3f")
+                session.start_time().format("%Y-%m-%d %H:%M:%S%.3f")
             ))?,
             "now" | "current_timestamp" => {
-                let instant = self.start().with_timezone(&Utc).format("%Y-%m-%dT%H:%M:%S%.3fZ");
+                let instant = session.start_time().with_timezone(&Utc).format("%Y-%m-%dT%H:%M:%S%.3fZ");
                 parsed(&format!(
                     "arrow_cast('{instant}', 'Timestamp(Millisecond, Some(\"UTC\"))')"
                 ))?
             }
             _ => return Ok(None),
         }))
-    }
-
-    /// The start of the query in the session's zone; in UTC if the zone has no name that is known here.
-    fn start(&self) -> DateTime<Tz> {
-        let zone = self.session.time_zone.parse::<Tz>().unwrap_or(Tz::UTC);
-        DateTime::from_timestamp_millis(self.session.start_time_millis)
-            .unwrap_or_default()
-            .with_timezone(&zone)
     }
 }
 

@@ -13,9 +13,9 @@ use crate::server::{Node, stop_requested};
 /// A server that is told to ask for passwords, and cannot, must not let everybody in instead.
 fn refuse_open_door(config: &ServerConfig) -> Result<(), Failure> {
     const AUTHENTICATION: &str = "http-server.authentication.type";
-    let asked = config.warnings.iter().find(|warning| {
-        matches!(&warning.kind, WarningKind::NoProtection { name } if name == AUTHENTICATION)
-    });
+    let asked = config.warnings.iter().find(
+        |warning| matches!(&warning.kind, WarningKind::NoProtection { name } if name == AUTHENTICATION),
+    );
     match asked {
         Some(warning) => Err(format!(
             "{warning}\nRemove {AUTHENTICATION} to start a server without authentication, which is all there is yet."

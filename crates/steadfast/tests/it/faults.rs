@@ -1,7 +1,5 @@
 //! What happens to queries when workers stop, die and fail.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -13,27 +11,9 @@ const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantit
 
 /// Waits until a worker runs an attempt of a query, and says which.
 async fn busy_worker(test: &TestCluster, running: &RunningQuery) -> usize {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        assert!(
-            !running.is_finished(),
-            "the query ended before it could be disturbed"
-        );
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "no worker took the query up"
-        );
-        let listed = attempts(&test.describe(&running.id).await);
-        let busy = (0..test.cluster.options().workers).find(|worker| {
-            let node = test.cluster.worker_node_id(*worker);
-            listed
-                .iter()
-                .any(|attempt| attempt.node == node && attempt.state == "RUNNING")
-        });
-        if let Some(worker) = busy {
-            return worker;
-        }
-    }
+    test.busy_worker(running)
+        .await
+        .expect("the query ended before it could be disturbed")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +41,7 @@ async fn a_stopped_worker_that_goes_on_changes_no_result() {
         sorted(&client.clone().query(QUERY).await.unwrap()),
         sorted(&expected)
     );
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +70,7 @@ async fn a_query_outlives_the_death_of_all_workers() {
         test.cluster.restart_worker(worker).await.unwrap();
     }
     assert_eq!(sorted(&running.result().await.unwrap()), sorted(&expected));
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +90,7 @@ async fn a_query_without_workers_fails_within_its_grace() {
         (name.as_str(), text.as_str()),
         ("NO_NODES_AVAILABLE", "No nodes available to run query")
     );
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +112,7 @@ async fn a_cancelled_query_leaves_nothing_behind() {
         statement.next().await.unwrap();
     }
     statement.cancel().await.unwrap();
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
     let described = test.describe(&id).await;
     assert_eq!(described["errorCode"]["name"], json!("USER_CANCELED"));
 }
@@ -161,7 +141,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
             "the client's absence was not noticed"
         );
     }
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

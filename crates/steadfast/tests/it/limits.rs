@@ -1,7 +1,5 @@
 //! Retries and memory: what is tried again, how often, and with how much.
 
-use std::time::Duration;
-
 use base::DataSize;
 
 use super::support::{RunningQuery, TestCluster, attempts, failure};
@@ -25,7 +23,7 @@ async fn user_errors_fail_at_once() {
         listed.iter().all(|attempt| attempt.number == 0),
         "something was tried again: {listed:?}"
     );
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +63,7 @@ async fn a_task_that_fails_every_time_ends_the_query_with_its_last_cause() {
     let listed = attempts(&test.describe(&id).await);
     let failed = listed.iter().filter(|attempt| attempt.state == "FAILED").count();
     assert_eq!(failed, 3, "{listed:?}");
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +109,7 @@ async fn a_task_that_needs_more_memory_gets_it() {
         listed.iter().any(|attempt| attempt.state == "FAILED"),
         "no lease was too small: {listed:?}"
     );
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,5 +129,22 @@ async fn a_task_that_can_never_fit_says_so() {
         text.starts_with("Cannot allocate enough memory for task "),
         "{text}"
     );
-    test.is_clean(Duration::from_secs(5)).await;
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_may_not_run_longer_than_its_session_allows() {
+    let test = TestCluster::start().await;
+    let mut client = test.client("tpch", "sf1");
+    client
+        .query("SET SESSION query_max_execution_time = '100ms'")
+        .await
+        .unwrap();
+    let (name, text) = failure(client.query(HUNGRY_QUERY).await);
+    assert_eq!(name, "EXCEEDED_TIME_LIMIT", "{text}");
+    assert_eq!(
+        text,
+        "Query exceeded the maximum execution time limit of 100.00ms"
+    );
+    test.is_clean().await;
 }

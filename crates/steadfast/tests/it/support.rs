@@ -1,7 +1,7 @@
 //! Clusters for tests.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use steadfast::client::{Client, ClientError, QueryResult};
@@ -62,12 +62,33 @@ impl TestCluster {
             .unwrap()
     }
 
-    /// Waits until nothing is left of any query: neither in the exchange nor where workers spill.
-    pub async fn is_clean(&self, within: Duration) {
+    /// Waits until a worker runs an attempt of a query, and says which. None if the query has ended.
+    pub async fn busy_worker(&self, running: &RunningQuery) -> Option<usize> {
+        let deadline = Instant::now() + PATIENCE;
+        while !running.is_finished() {
+            assert!(Instant::now() < deadline, "no worker took the query up");
+            let listed = attempts(&self.describe(&running.id).await);
+            let busy = (0..self.cluster.options().workers).find(|worker| {
+                let node = self.cluster.worker_node_id(*worker);
+                listed
+                    .iter()
+                    .any(|attempt| attempt.node == node && attempt.state == "RUNNING")
+            });
+            if busy.is_some() {
+                return busy;
+            }
+        }
+        None
+    }
+
+    /// Waits until nothing is left of any query: neither in the exchange nor where workers spill. Prints how long
+    /// that took.
+    pub async fn is_clean(&self) {
         let options = self.cluster.options();
         let mut places = vec![options.exchange_directory()];
         places.extend((0..options.workers).map(|worker| options.spill_directory(worker)));
-        until(within, || {
+        let started = Instant::now();
+        until(PATIENCE, || {
             let left: Vec<PathBuf> = places.iter().flat_map(|place| files_under(place)).collect();
             if left.is_empty() {
                 Ok(())
@@ -76,6 +97,7 @@ impl TestCluster {
             }
         })
         .await;
+        eprintln!("clean after {:?}", started.elapsed());
     }
 }
 

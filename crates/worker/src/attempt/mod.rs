@@ -56,6 +56,12 @@ impl AttemptEnvironment {
         let directory = self.spill_directory.join(attempt.to_string());
         AttemptProgress::new(memory_bytes, SpillDirectory::new(directory, self.spill_bytes_max))
     }
+
+    /// Where the sink of an attempt spills. It is beside the operators' directory and not in it, because each is
+    /// removed by its own owner: a file that is still being made when the attempt is cut takes its directory along.
+    fn sink_spill_directory(&self, attempt: AttemptId) -> PathBuf {
+        self.spill_directory.join(format!("{attempt}-sink"))
+    }
 }
 
 /// What an attempt is to do.
@@ -195,7 +201,7 @@ impl Attempt<'_> {
         let mut options = self.environment.sink_options.clone();
         let part_of_lease = self.descriptor.memory_bytes / SINK_LEASE_DIVISOR;
         options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(part_of_lease);
-        options.spill_directory = self.progress.spill.path().join("sink");
+        options.spill_directory = self.environment.sink_spill_directory(self.descriptor.attempt);
         options.memory = Some(Arc::new(sink::PoolCharge::new(&pool)));
         let partitions = fragment.sink.partitions();
         self.environment.exchange.sink(

@@ -105,6 +105,15 @@ impl Attached {
             .unwrap();
     }
 
+    /// Tells the worker that a newer life of its node is there.
+    pub async fn supersede(&self) {
+        self.say(wire::coordinator_message::Message::Rejection(wire::Rejection {
+            reason: "a newer life".to_owned(),
+            superseded: true,
+        }))
+        .await;
+    }
+
     /// Desires these attempts and no others.
     pub async fn desire(&mut self, tasks: &[Task]) {
         self.sequence += 1;
@@ -204,7 +213,7 @@ pub fn failed(report: &wire::AttemptReport) -> base::Error {
 /// A coordinator that workers attach to.
 pub struct FakeCoordinator {
     pub uri: String,
-    attached: mpsc::Receiver<Attached>,
+    pub attached: mpsc::Receiver<Attached>,
     /// What workers are told instead of a welcome.
     pub rejection: tokio::sync::watch::Sender<Option<String>>,
 }
@@ -264,7 +273,10 @@ impl Coordinator for Service {
         };
         let rejection = self.rejection.borrow().clone();
         let greeting = match rejection {
-            Some(reason) => wire::coordinator_message::Message::Rejection(wire::Rejection { reason }),
+            Some(reason) => wire::coordinator_message::Message::Rejection(wire::Rejection {
+                reason,
+                superseded: false,
+            }),
             None => wire::coordinator_message::Message::Welcome(wire::Welcome {
                 coordinator_id: "abcde".to_owned(),
                 epoch: EPOCH,

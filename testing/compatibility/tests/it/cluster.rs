@@ -21,7 +21,7 @@ const LOG_LINES_SHOWN: usize = 20;
 /// A coordinator that runs no tasks, and one worker. The processes end when this is dropped, or this process ends.
 pub struct Cluster {
     // In the order in which they end: the directory goes last.
-    worker: Node,
+    _worker: Node,
     coordinator: Node,
     directory: TempDir,
 }
@@ -40,7 +40,7 @@ impl Cluster {
         let directory = directory.expect("a temporary directory can be made");
         let coordinator = start_node(directory.path(), "coordinator", None, properties);
         let worker = start_node(directory.path(), "worker", Some(&coordinator.address), properties);
-        let cluster = Cluster { worker, coordinator, directory };
+        let cluster = Cluster { _worker: worker, coordinator, directory };
         cluster.wait_for_worker();
         cluster
     }

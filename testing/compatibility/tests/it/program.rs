@@ -29,25 +29,20 @@ pub fn cargo() -> Command {
 }
 
 /// The directory that all builds share: the one in which these tests were built.
-pub fn target_directory() -> PathBuf {
-    profile_directory().parent().expect("a profile's directory is inside of target").to_path_buf()
-}
-
-fn profile_directory() -> PathBuf {
-    let tests = std::env::current_exe().expect("the tests have a path");
-    let directory = tests.parent().and_then(Path::parent);
-    directory.expect("the tests are in target/<profile>/deps").to_path_buf()
+pub fn target_directory() -> &'static Path {
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    temporary.parent().expect("it is inside of the target directory")
 }
 
 fn build() -> PathBuf {
-    let profile = profile_directory();
     let mut command = cargo();
     command.args(["build", "--quiet", "--package", "steadfast", "--bin", "steadfast", "--target-dir"]);
     command.arg(target_directory()).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile.ends_with("release") {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    if profile == "release" {
         command.arg("--release");
     }
     let status = command.status().expect("cargo can be run");
     assert!(status.success(), "the program does not build");
-    profile.join("steadfast")
+    target_directory().join(profile).join("steadfast")
 }

@@ -1,6 +1,6 @@
 //! Bodies that are no statement.
 
-use super::{Case, Expected};
+use super::{ANY_USER_ERROR, Case, Expected};
 use crate::http::Request;
 
 const EMPTY: Expected = Expected::Refused(&[400], "SQL statement is empty");
@@ -31,11 +31,16 @@ pub fn cases() -> Vec<Case> {
         ("a picture as a name", "SELECT 🦀".as_bytes().to_vec(), syntax_error.clone()),
         ("a byte order mark", b"\xef\xbb\xbfSELECT 1".to_vec(), syntax_error.clone()),
         ("a lone bracket", b"SELECT )".to_vec(), syntax_error),
-        ("many brackets", vec![b'('; 100_000], Expected::Failed("STACK_OVERFLOW", "too large")),
+        ("many brackets", vec![b'('; 100_000], Expected::Failed(ANY_USER_ERROR, "line 1:")),
         (
             "a deep expression",
-            format!("SELECT {}true", "NOT ".repeat(50_000)).into_bytes(),
+            format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000)).into_bytes(),
             Expected::Failed("STACK_OVERFLOW", "too large"),
+        ),
+        (
+            "a deep condition",
+            format!("SELECT {}true", "NOT ".repeat(50_000)).into_bytes(),
+            Expected::Failed(ANY_USER_ERROR, "line 1:"),
         ),
         (
             "a long expression",
