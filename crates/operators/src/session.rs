@@ -60,7 +60,7 @@ pub fn session_state_builder(config: SessionConfig, runtime: Arc<RuntimeEnv>) ->
 ///
 /// A sort reserves twice the size of each batch; the second half is for its keys in row form. Where the keys are most
 /// of the row, they are larger than that, and a merge that finds no more memory cannot spill: it fails.
-const SORT_RESERVATION_DIVISOR: usize = 4;
+const SORT_RESERVATION_DIVISOR: usize = 13;
 
 /// A context in which a fragment can be decoded and run.
 ///
@@ -114,30 +114,26 @@ mod tests {
     use super::*;
 
     const BATCH_ROWS: i64 = 8192;
-    const BATCH_COUNT: i64 = 60;
-    const MEMORY_BYTES: usize = 16 << 20;
+    const BATCH_COUNT: usize = 400;
+    const MEMORY_BYTES: usize = 128 << 20;
 
     /// Short texts and numbers, in no order.
-    fn batches() -> Vec<RecordBatch> {
+    fn batch() -> RecordBatch {
         let schema = Arc::new(Schema::new(vec![
             Field::new("text", DataType::Utf8, false),
             Field::new("number", DataType::Int64, false),
         ]));
-        let batch = |batch: i64| {
-            let numbers = (0..BATCH_ROWS).map(|row| (batch * BATCH_ROWS + row) * 7919 % 100_003);
-            let texts = StringArray::from_iter_values(
-                numbers.clone().map(|number| format!("{:018}", number * 31 % 65_537)),
-            );
-            let columns: Vec<arrow::array::ArrayRef> =
-                vec![Arc::new(texts), Arc::new(Int64Array::from_iter_values(numbers))];
-            RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
-        };
-        (0..BATCH_COUNT).map(batch).collect()
+        let numbers = (0..BATCH_ROWS).map(|row| row * 7919 % 100_003);
+        let texts =
+            StringArray::from_iter_values(numbers.clone().map(|number| format!("{:018}", number % 257)));
+        let columns: Vec<arrow::array::ArrayRef> =
+            vec![Arc::new(texts), Arc::new(Int64Array::from_iter_values(numbers))];
+        RecordBatch::try_new(schema, columns).unwrap()
     }
 
     #[tokio::test]
     async fn a_sort_whose_keys_are_the_whole_row_spills_and_ends() {
-        let batches = batches();
+        let batches = vec![batch(); BATCH_COUNT];
         let schema = batches[0].schema();
         let input = MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&schema), None).unwrap();
         let key = |name: &str| PhysicalSortExpr::new_default(col(name, &schema).unwrap());
@@ -153,7 +149,7 @@ mod tests {
             .try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) })
             .await
             .unwrap();
-        assert_eq!(rows as i64, BATCH_ROWS * BATCH_COUNT);
+        assert_eq!(rows, BATCH_ROWS as usize * BATCH_COUNT);
         assert!(sort.metrics().unwrap().spill_count().unwrap_or(0) > 1);
     }
 }

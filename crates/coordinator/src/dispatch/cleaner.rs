@@ -15,25 +15,51 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Dispatcher;
 
-/// How often the exchange is swept while there is a reason to, and while there is none.
-const DISTRUST_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How long after its last sign a reason holds.
-const DISTRUST_PERIOD: Duration = Duration::from_secs(60);
 /// How many queries are cleaned at once.
 const REMOVAL_COUNT_MAX: usize = 8;
 /// How many queries may wait to be cleaned. The next sweep finds those beyond.
 const REQUEST_COUNT_MAX: usize = 1024;
 
+/// When the exchange is swept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SweepTimes {
+    /// How often while there is no reason to.
+    pub interval: Duration,
+    /// How often while there is a reason.
+    pub interval_in_distrust: Duration,
+    /// How long after its last sign a reason holds.
+    pub distrust_period: Duration,
+}
+
+impl Default for SweepTimes {
+    fn default() -> Self {
+        SweepTimes {
+            interval: Duration::from_secs(60),
+            interval_in_distrust: Duration::from_secs(1),
+            distrust_period: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Deletes what queries left in the exchange.
 #[derive(Debug)]
 pub(super) struct Cleaner {
     requests: mpsc::Sender<QueryId>,
-    distrust: Distrust,
+    distrust: Arc<Distrust>,
 }
 
 /// Until when there is a reason to look whether something was left.
-type Distrust = Arc<watch::Sender<Instant>>;
+#[derive(Debug)]
+struct Distrust {
+    until: watch::Sender<Instant>,
+    period: Duration,
+}
+
+impl Distrust {
+    fn extend(&self) {
+        self.until.send_replace(Instant::now() + self.period);
+    }
+}
 
 /// Which queries are alive.
 pub(super) struct KnownQueries {
@@ -60,12 +86,16 @@ impl KnownQueries {
 }
 
 impl Cleaner {
-    pub(super) fn start(exchange: Arc<ExchangeManager>, known: KnownQueries) -> Self {
+    pub(super) fn start(exchange: Arc<ExchangeManager>, known: KnownQueries, times: SweepTimes) -> Self {
         let (requests, requested) = mpsc::channel(REQUEST_COUNT_MAX);
-        let distrust = Arc::new(watch::Sender::new(Instant::now()));
+        let distrust = Arc::new(Distrust {
+            until: watch::Sender::new(Instant::now()),
+            period: times.distrust_period,
+        });
         let sweeper = Sweeper {
             exchange,
             known,
+            times,
             distrust: Arc::clone(&distrust),
             is_failing: false,
         };
@@ -82,31 +112,28 @@ impl Cleaner {
 
     /// Something may be left, or be written yet, that nobody asks to delete.
     pub(super) fn distrust(&self) {
-        distrust(&self.distrust);
+        self.distrust.extend();
     }
-}
-
-fn distrust(until: &Distrust) {
-    until.send_replace(Instant::now() + DISTRUST_PERIOD);
 }
 
 struct Sweeper {
     exchange: Arc<ExchangeManager>,
     known: KnownQueries,
-    distrust: Distrust,
+    times: SweepTimes,
+    distrust: Arc<Distrust>,
     /// Whether the last request to the store failed. Only the first failure in a row is told.
     is_failing: bool,
 }
 
 impl Sweeper {
     async fn run(mut self, mut requested: mpsc::Receiver<QueryId>) {
-        let mut changes = self.distrust.subscribe();
+        let mut changes = self.distrust.until.subscribe();
         let mut removals = JoinSet::new();
         let mut swept = Instant::now();
         loop {
             let interval = match Instant::now() < *changes.borrow_and_update() {
-                true => DISTRUST_SWEEP_INTERVAL,
-                false => SWEEP_INTERVAL,
+                true => self.times.interval_in_distrust,
+                false => self.times.interval,
             };
             tokio::select! {
                 query = requested.recv(), if removals.len() < REMOVAL_COUNT_MAX => {
@@ -117,7 +144,7 @@ impl Sweeper {
                 // A removal that panicked is as good as a failed one: the next sweep does it again.
                 Some(removed) = removals.join_next() => match removed {
                     Ok(outcome) => self.judge(outcome),
-                    Err(_) => distrust(&self.distrust),
+                    Err(_) => self.distrust.extend(),
                 },
                 _ = changes.changed() => {}
                 () = sleep_until(swept + interval) => {
@@ -143,7 +170,7 @@ impl Sweeper {
         match outcome {
             Ok(()) => self.is_failing = false,
             Err(error) => {
-                distrust(&self.distrust);
+                self.distrust.extend();
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(%error, "cleaning the exchange failed and is tried again");
                 }

@@ -22,7 +22,7 @@ use protocol::node::NodeReport;
 use scheduler::{Core, CoreOptions, Event};
 use tokio::sync::{mpsc, oneshot};
 
-use cleaner::{Cleaner, KnownQueries};
+use cleaner::{Cleaner, KnownQueries, SweepTimes};
 pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
@@ -90,7 +90,7 @@ impl Dispatcher {
             coordinator_id: coordinator_id.to_owned(),
             dispatcher: dispatcher.clone(),
         };
-        let cleaner = Cleaner::start(exchange, known);
+        let cleaner = Cleaner::start(exchange, known, SweepTimes::default());
         let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner);
         tokio::spawn(run(state, facts));
         dispatcher

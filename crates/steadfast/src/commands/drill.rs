@@ -128,11 +128,11 @@ async fn run_and_kill(
             tokio::time::sleep(LOOK_INTERVAL).await;
             continue;
         };
-        cluster.kill_worker(worker).await?;
         kills.push(Kill {
             node: cluster.worker_node_id(worker),
             at_unix_millis: unix_millis(),
         });
+        cluster.kill_worker(worker).await?;
         cluster.restart_worker(worker).await?;
     }
     Ok(((&mut running).await??, kills))

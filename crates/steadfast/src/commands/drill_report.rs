@@ -27,7 +27,7 @@ pub struct Attempt {
 pub struct Kill {
     /// The worker.
     pub node: String,
-    /// When it was dead.
+    /// When it was sent SIGKILL.
     pub at_unix_millis: u64,
 }
 

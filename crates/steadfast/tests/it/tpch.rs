@@ -119,8 +119,8 @@ async fn kill_in_the_middle(
     let Some(victim) = test.busy_worker(&running).await else {
         return Ok(Landing::Missed);
     };
-    test.cluster.kill_worker(victim).await.unwrap();
     let killed_at = SystemTime::now();
+    test.cluster.kill_worker(victim).await.unwrap();
     test.cluster.restart_worker(victim).await.unwrap();
     let id = running.id.clone();
     let result = running.result().await.map_err(|error| error.to_string())?;
