@@ -64,11 +64,13 @@ pub async fn plan(
         services.config.require_exchange_manager()?;
     }
     let options = planner_options(context);
-    let plan = on_planning_thread(move || async move { Planner::new(&options).plan(&analyzed.plan).await }).await?;
+    let plan =
+        on_planning_thread(move || async move { Planner::new(&options).plan(&analyzed.plan).await }).await?;
     let count_max = settings.query_max_stage_count as usize;
     if plan.fragments.len() > count_max {
         let count = plan.fragments.len();
-        let text = format!("Number of stages in the query ({count}) exceeds the allowed maximum ({count_max}).");
+        let text =
+            format!("Number of stages in the query ({count}) exceeds the allowed maximum ({count_max}).");
         return Err(Error::new(ErrorCode::QUERY_HAS_TOO_MANY_STAGES, text));
     }
     let stages = plan
@@ -140,7 +142,9 @@ where
             let _ = answer.send(runtime.block_on(work()));
         })
         .map_err(|error| Error::internal("no thread to plan on").caused_by(error))?;
-    answered.await.map_err(|_| Error::internal("planning ended in a panic"))?
+    answered
+        .await
+        .map_err(|_| Error::internal("planning ended in a panic"))?
 }
 
 fn planner_options(context: &StatementContext) -> PlannerOptions {

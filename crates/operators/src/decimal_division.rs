@@ -124,9 +124,10 @@ impl ScalarUDFImpl for DecimalDivision {
 
     fn return_type(&self, argument_types: &[DataType]) -> Result<DataType> {
         match argument_types {
-            [dividend @ DataType::Decimal128(..), divisor @ DataType::Decimal128(..)] => {
-                BinaryTypeCoercer::new(dividend, &Operator::Divide, divisor).get_result_type()
-            }
+            [
+                dividend @ DataType::Decimal128(..),
+                divisor @ DataType::Decimal128(..),
+            ] => BinaryTypeCoercer::new(dividend, &Operator::Divide, divisor).get_result_type(),
             _ => Err(wrong_arguments()),
         }
     }
@@ -173,8 +174,8 @@ fn divide(dividends: &ArrayRef, divisors: &ArrayRef, data_type: &DataType) -> Re
     ) else {
         return Err(wrong_arguments());
     };
-    let quotient = Quotient::new(dividends.scale(), divisors.scale(), *precision, *scale)
-        .ok_or_else(wrong_arguments)?;
+    let quotient =
+        Quotient::new(dividends.scale(), divisors.scale(), *precision, *scale).ok_or_else(wrong_arguments)?;
     let quotients = dividends
         .iter()
         .zip(divisors)
@@ -221,7 +222,11 @@ mod tests {
             ("1", "2000001", "0.000000"),
             ("0", "-5", "0.000000"),
         ] {
-            assert_eq!(quotient(dividend, divisor, (2, 2)).unwrap(), expected, "{dividend} / {divisor}");
+            assert_eq!(
+                quotient(dividend, divisor, (2, 2)).unwrap(),
+                expected,
+                "{dividend} / {divisor}"
+            );
         }
     }
 

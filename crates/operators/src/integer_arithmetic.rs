@@ -14,8 +14,8 @@ use connector::error::into_datafusion;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
 
@@ -274,7 +274,11 @@ mod tests {
 
     use super::*;
 
-    fn invoke(operator: IntegerOperator, arguments: Vec<ColumnarValue>, row_count: usize) -> base::Result<ArrayRef> {
+    fn invoke(
+        operator: IntegerOperator,
+        arguments: Vec<ColumnarValue>,
+        row_count: usize,
+    ) -> base::Result<ArrayRef> {
         let field = |value: &ColumnarValue| Arc::new(Field::new("x", value.data_type(), true));
         let arg_fields: Vec<FieldRef> = arguments.iter().map(field).collect();
         let arguments = ScalarFunctionArgs {
@@ -307,7 +311,10 @@ mod tests {
             (IntegerOperator::Multiply, [Some(10), None, Some(-70)]),
         ] {
             let found = invoke(operator, vec![values(), constant(10)], 3).unwrap();
-            assert_eq!(found.as_primitive::<Int64Type>(), &Int64Array::from(expected.to_vec()));
+            assert_eq!(
+                found.as_primitive::<Int64Type>(),
+                &Int64Array::from(expected.to_vec())
+            );
         }
         let found = invoke(IntegerOperator::Negate, vec![values()], 3).unwrap();
         assert_eq!(
@@ -322,9 +329,21 @@ mod tests {
         let max = i64::MAX;
         let big = || column(Int64Array::from(vec![Some(3), None, Some(max), Some(min)]));
         for (operator, right, text) in [
-            (IntegerOperator::Add, 1, format!("bigint addition overflow: {max} + 1")),
-            (IntegerOperator::Subtract, 1, format!("bigint subtraction overflow: {min} - 1")),
-            (IntegerOperator::Multiply, 2, format!("bigint multiplication overflow: {max} * 2")),
+            (
+                IntegerOperator::Add,
+                1,
+                format!("bigint addition overflow: {max} + 1"),
+            ),
+            (
+                IntegerOperator::Subtract,
+                1,
+                format!("bigint subtraction overflow: {min} - 1"),
+            ),
+            (
+                IntegerOperator::Multiply,
+                2,
+                format!("bigint multiplication overflow: {max} * 2"),
+            ),
         ] {
             let error = invoke(operator, vec![big(), constant(right)], 4).unwrap_err();
             assert_eq!(error.code(), ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE);

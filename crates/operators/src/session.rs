@@ -60,7 +60,7 @@ pub fn session_state_builder(config: SessionConfig, runtime: Arc<RuntimeEnv>) ->
 ///
 /// A sort reserves twice the size of each batch; the second half is for its keys in row form. Where the keys are most
 /// of the row, they are larger than that, and a merge that finds no more memory cannot spill: it fails.
-const SORT_RESERVATION_DIVISOR: usize = 13;
+const SORT_RESERVATION_DIVISOR: usize = 3;
 
 /// A context in which a fragment can be decoded and run.
 ///
@@ -70,8 +70,7 @@ const SORT_RESERVATION_DIVISOR: usize = 13;
 /// [`crate::TaskInputsExtension`] added, `runtime` with the attempt's memory pool and spill directory.
 pub fn task_context(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> TaskContext {
     if let MemoryLimit::Finite(limit_bytes) = runtime.memory_pool.memory_limit() {
-        config.options_mut().execution.sort_spill_reservation_bytes =
-            limit_bytes / SORT_RESERVATION_DIVISOR;
+        config.options_mut().execution.sort_spill_reservation_bytes = limit_bytes / SORT_RESERVATION_DIVISOR;
     }
     TaskContext::new(
         None,
@@ -100,8 +99,7 @@ pub fn config_from_options(options: &[(String, String)]) -> Result<SessionConfig
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, RecordBatch, StringArray};
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::array::{ArrayRef, Int16Array, RecordBatch};
     use datafusion::datasource::memory::MemorySourceConfig;
     use datafusion::execution::memory_pool::FairSpillPool;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -113,22 +111,21 @@ mod tests {
 
     use super::*;
 
-    const BATCH_ROWS: i64 = 8192;
-    const BATCH_COUNT: usize = 400;
+    const COLUMN_COUNT: usize = 40;
+    const BATCH_ROWS: usize = 8192;
+    const BATCH_COUNT: usize = 200;
     const MEMORY_BYTES: usize = 128 << 20;
 
-    /// Short texts and numbers, in no order.
+    /// Small numbers in no order: as keys they are half as large again.
     fn batch() -> RecordBatch {
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("text", DataType::Utf8, false),
-            Field::new("number", DataType::Int64, false),
-        ]));
-        let numbers = (0..BATCH_ROWS).map(|row| row * 7919 % 100_003);
-        let texts =
-            StringArray::from_iter_values(numbers.clone().map(|number| format!("{:018}", number % 257)));
-        let columns: Vec<arrow::array::ArrayRef> =
-            vec![Arc::new(texts), Arc::new(Int64Array::from_iter_values(numbers))];
-        RecordBatch::try_new(schema, columns).unwrap()
+        let column = |column: usize| {
+            let values = (0..BATCH_ROWS).map(|row| ((row * 7919 + column) % 10_007) as i16);
+            (
+                format!("c{column}"),
+                Arc::new(Int16Array::from_iter_values(values)) as ArrayRef,
+            )
+        };
+        RecordBatch::try_from_iter((0..COLUMN_COUNT).map(column)).unwrap()
     }
 
     #[tokio::test]
@@ -137,7 +134,8 @@ mod tests {
         let schema = batches[0].schema();
         let input = MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&schema), None).unwrap();
         let key = |name: &str| PhysicalSortExpr::new_default(col(name, &schema).unwrap());
-        let ordering = LexOrdering::new([key("text"), key("number")]).unwrap();
+        let keys = (0..COLUMN_COUNT).map(|column| key(&format!("c{column}")));
+        let ordering = LexOrdering::new(keys).unwrap();
         let sort = Arc::new(SortExec::new(ordering, input));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
@@ -149,7 +147,7 @@ mod tests {
             .try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) })
             .await
             .unwrap();
-        assert_eq!(rows, BATCH_ROWS as usize * BATCH_COUNT);
+        assert_eq!(rows, BATCH_ROWS * BATCH_COUNT);
         assert!(sort.metrics().unwrap().spill_count().unwrap_or(0) > 1);
     }
 }

@@ -11,9 +11,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF};
 use datafusion::optimizer::AnalyzerRule;
-use operators::{
-    DecimalDivision, IntegerArithmetic, IntegerOperator, integer_arithmetic, is_trino_integer,
-};
+use operators::{DecimalDivision, IntegerArithmetic, IntegerOperator, integer_arithmetic, is_trino_integer};
 
 /// Puts [functions that fail on overflow](IntegerArithmetic) where integers are added, subtracted, multiplied or
 /// negated, and [one that rounds](DecimalDivision) where decimals are divided. It runs after types are coerced, and

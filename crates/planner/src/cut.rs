@@ -401,7 +401,11 @@ impl Cutter {
             let plan = if is_sorted {
                 branch.plan
             } else {
-                sorted(branch.plan, ordering, fetch.filter(|rows| *rows <= SORT_FETCH_MAX))
+                sorted(
+                    branch.plan,
+                    ordering,
+                    fetch.filter(|rows| *rows <= SORT_FETCH_MAX),
+                )
             };
             sorted_branches.push(Branch { plan, ..branch });
         }

@@ -16,7 +16,7 @@ use crate::arithmetic::TrinoArithmetic;
 use crate::cut::cut_plan;
 use crate::joins::SpreadableJoins;
 use crate::options::{PlannerOptions, fragment_options, session_config};
-use crate::subquery::with_nullable_subqueries;
+use crate::subquery::{with_counted_exists, with_nullable_subqueries};
 use crate::validate::validate;
 
 /// After this rule of DataFusion's, joins have their sides and modes.
@@ -59,7 +59,9 @@ impl Planner {
 
     /// The optimised physical plan, not yet cut.
     pub async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let logical = with_nullable_subqueries(logical.clone()).map_err(|error| from_datafusion(&error))?;
+        let logical = with_counted_exists(logical.clone())
+            .and_then(with_nullable_subqueries)
+            .map_err(|error| from_datafusion(&error))?;
         Box::pin(self.state.create_physical_plan(&logical))
             .await
             .map_err(|error| from_datafusion(&error))

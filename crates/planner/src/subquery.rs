@@ -6,8 +6,10 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::functions::core;
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::physical_planning_context::{ScalarSubqueryResults, SubqueryIndex};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::scalar_subquery::{ScalarSubqueryExec, ScalarSubqueryLink};
@@ -94,6 +96,47 @@ pub(crate) fn with_nullable_subqueries(plan: LogicalPlan) -> Result<LogicalPlan>
         }
     });
     rewritten.data()
+}
+
+/// The plan with every `EXISTS` that is no condition of a filter or a join as a count: DataFusion plans it nowhere
+/// else.
+pub(crate) fn with_counted_exists(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_)) {
+            return Ok(Transformed::no(node));
+        }
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let counted = expr.transform_up(counted_exists)?;
+            Ok(counted.update_data(|counted| name.restore(counted)))
+        })?;
+        if node.transformed {
+            node.map_data(LogicalPlan::recompute_schema)
+        } else {
+            Ok(node)
+        }
+    });
+    rewritten.data()
+}
+
+fn counted_exists(expr: Expr) -> Result<Transformed<Expr>> {
+    let Expr::Exists(exists) = &expr else {
+        return Ok(Transformed::no(expr));
+    };
+    let mut counted = LogicalPlanBuilder::from(Arc::clone(&exists.subquery.subquery));
+    // What is below a limit cannot be joined to the rows it depends on.
+    if exists.subquery.outer_ref_columns.is_empty() {
+        counted = counted.limit(0, Some(1))?;
+    }
+    let counted = counted.aggregate(Vec::<Expr>::new(), [count_all()])?.build()?;
+    let count = Expr::ScalarSubquery(exists.subquery.with_plan(Arc::new(counted)));
+    let counted = if exists.negated {
+        count.eq(lit(0_i64))
+    } else {
+        count.gt(lit(0_i64))
+    };
+    Ok(Transformed::yes(counted))
 }
 
 fn nullable_subquery(expr: Expr) -> Result<Transformed<Expr>> {

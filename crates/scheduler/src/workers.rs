@@ -372,7 +372,11 @@ impl Workers {
 
     /// Silence up to now is not held against anybody.
     pub(crate) fn excuse(&mut self, now: Millis) {
-        for worker in self.by_node.values_mut().filter(|worker| worker.lost_at.is_none()) {
+        for worker in self
+            .by_node
+            .values_mut()
+            .filter(|worker| worker.lost_at.is_none())
+        {
             worker.seen_at = now;
         }
     }

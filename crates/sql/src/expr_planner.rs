@@ -1,11 +1,16 @@
-//! What the planner behind this crate does otherwise with aggregates and window functions than Trino.
+//! What the planner behind this crate does otherwise with operators, aggregates and window functions than Trino.
 
 use arrow::datatypes::DataType;
-use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawWindowExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr,
+};
 use datafusion::logical_expr::{Expr, WindowFunctionDefinition, cast};
+use sqlparser::ast::BinaryOperator;
+
+use crate::decimal_types::division;
 
 /// Window functions that count in unsigned numbers, which Trino does not have: arithmetic on them would be in
 /// decimals, or could not go below zero.
@@ -13,11 +18,27 @@ const UNSIGNED_WINDOW_FUNCTIONS: [&str; 4] = ["row_number", "rank", "dense_rank"
 /// The same, of aggregates.
 const UNSIGNED_AGGREGATES: [&str; 2] = ["approx_distinct", "regr_count"];
 
-/// Makes what counts a `bigint`, and keeps apart calls that differ only in a cast.
+/// Makes what counts a `bigint`, keeps apart calls that differ only in a cast, and gives quotients of decimals
+/// Trino's types.
 #[derive(Debug)]
 pub(crate) struct TrinoExprPlanner;
 
 impl ExprPlanner for TrinoExprPlanner {
+    fn plan_binary_op(
+        &self,
+        operation: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let quotient = match operation.op {
+            BinaryOperator::Divide => division(&operation.left, &operation.right, schema),
+            _ => None,
+        };
+        Ok(match quotient {
+            Some(quotient) => PlannerResult::Planned(quotient),
+            None => PlannerResult::Original(operation),
+        })
+    }
+
     fn plan_aggregate(&self, call: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         let is_unsigned = UNSIGNED_AGGREGATES.contains(&call.func.name());
         let mut call = call;

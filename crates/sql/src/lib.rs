@@ -8,6 +8,7 @@
 
 mod analyzer;
 mod context;
+mod decimal_types;
 mod expr_planner;
 mod expression;
 mod formatter;

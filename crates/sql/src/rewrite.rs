@@ -89,14 +89,14 @@ impl SyntaxRewriter {
                         if let SelectItem::UnnamedExpr(expression)
                         | SelectItem::ExprWithAlias { expr: expression, .. } = item
                         {
-                            literal::type_integer(expression);
+                            literal::type_literal(expression);
                         }
                     }
                     return Ok(());
                 }
                 SetExpr::Values(values) => {
                     for expression in values.rows.iter_mut().flat_map(|row| row.content.iter_mut()) {
-                        literal::type_integer(expression);
+                        literal::type_literal(expression);
                     }
                     return Ok(());
                 }
@@ -278,7 +278,13 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>> {
         }
         ("nan", []) => return Ok(Some(literal::double("NaN"))),
         ("infinity", []) => return Ok(Some(literal::double("Infinity"))),
-        ("row", _) => "struct",
+        ("row", fields) => {
+            let named = literal::anonymous_fields(fields);
+            if let FunctionArguments::List(list) = &mut function.args {
+                list.args = named;
+            }
+            "named_struct"
+        }
         ("sequence", _) => "generate_series",
         _ => return Ok(None),
     };

@@ -362,6 +362,8 @@ impl Node {
 impl Running {
     fn end(&mut self, now: Instant, error: Option<Error>) {
         self.cancel.cancel();
+        // An attempt that computes without a pause notices late that it is to end; its files need not wait for that.
+        self.progress.spill.close();
         if self.ending.is_none() {
             self.ending = Some(Ending { since: now, error });
         }

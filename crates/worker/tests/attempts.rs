@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use arrow::array::AsArray;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use support::Fixture;
 use support::connector::{BATCH_ROWS, Behaviour, schema};
-use support::coordinator::{Task, attempt, committed, failed, of_attempt};
+use support::coordinator::{Task, attempt, committed, failed, is_running, of_attempt};
 use support::plans::{count_by, fragment, keep_in_memory, numbers, pass_on, record, rows, scan_of, sort};
 use worker::{FailureInjection, InjectedAction};
 
@@ -179,6 +180,31 @@ async fn the_second_attempt_to_commit_names_the_first() {
     fixture.attached.desire(&[task(1)]).await;
     let report = fixture.attached.ends(&[attempt(0, 0, 1)]).await;
     assert_eq!(committed(&report[0]).winner, Some(attempt(0, 0, 0).into()));
+}
+
+#[tokio::test]
+async fn spilled_files_do_not_wait_for_an_attempt_that_notices_late_that_it_is_to_end() {
+    let mut fixture = Fixture::start().await;
+    let held = attempt(0, 0, 0);
+    let splits = vec![Behaviour::Rows(4_000_000).split(), Behaviour::Spin.split()];
+    let task = Task {
+        memory_bytes: 30 << 20,
+        ..Task::new(held, &sort(), splits)
+    };
+    fixture.attached.desire(&[task]).await;
+    fixture.connector.splits_started(2).await;
+    assert!(!fixture.directories.files().is_empty(), "it has not spilled");
+    fixture.attached.desire(&[]).await;
+    let sequence = fixture.attached.sequence();
+    let report = fixture
+        .attached
+        .report(|report| report.desired_sequence == sequence)
+        .await;
+    assert!(of_attempt(&report, &held).is_some_and(is_running), "it spins");
+    assert_eq!(fixture.directories.files(), [PathBuf::new(); 0]);
+    fixture.connector.release();
+    fixture.attached.empties().await;
+    assert_eq!(fixture.directories.files(), [PathBuf::new(); 0]);
 }
 
 #[tokio::test]

@@ -34,7 +34,10 @@ class Cancel(Case):
             listed = self.cluster.document("/v1/query?state=RUNNING")
             return [query["queryId"] for query in listed if query["query"] == LONG_QUERY]
 
-        return self.wait(30, look)[0]
+        query_id = self.wait(30, look)[0]
+        # There must be something that can be left behind.
+        self.wait(30, self.cluster.files_left)
+        return query_id
 
     def check_canceled(self, query_id):
         document = self.cluster.document(f"/v1/query/{query_id}")

@@ -112,7 +112,10 @@ class Types(Case):
         self.check("MAP(ARRAY[1, 2], ARRAY['x', 'y'])", "map(integer, varchar)", {1: "x", 2: "y"})
 
     def test_rows(self):
-        row = self.value("SELECT ROW(1, 'a', true)")
+        cursor = self.connect().cursor()
+        cursor.execute("SELECT ROW(1, 'a', true)")
+        [[row]] = cursor.fetchall()
+        self.assertEqual(cursor.description[0].type_code, "row(integer, varchar, boolean)")
         self.assertEqual(tuple(row), (1, "a", True))
         nested = self.value("SELECT ROW(ROW(1, NULL), ARRAY['a'])")
         self.assertEqual((tuple(nested[0]), nested[1]), ((1, None), ["a"]))

@@ -33,6 +33,8 @@ const TABLES: &[(&str, &[Column])] = &[
             ("column_default", ColumnKind::Text),
             ("is_nullable", ColumnKind::Text),
             ("data_type", ColumnKind::Text),
+            // Trino hides it from `*`; columns cannot be hidden here yet, and clients select it.
+            ("comment", ColumnKind::Text),
         ],
     ),
     ("enabled_roles", &[("role_name", ColumnKind::Text)]),
@@ -178,6 +180,7 @@ async fn column_rows(catalogs: &Catalogs, catalog: &str) -> Result<Vec<Vec<Cell>
                     Cell::Null,
                     if column.nullable { "YES" } else { "NO" }.into(),
                     column.column_type.to_string().into(),
+                    column.comment.clone().into(),
                 ]);
             }
         }

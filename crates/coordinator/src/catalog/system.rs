@@ -268,7 +268,12 @@ async fn nodes(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
         "active".into(),
     ]];
     let coordinator = node.node_id.clone();
-    rows.extend(sources.dispatcher.inspect(move |state| worker_rows(state, &coordinator)).await?);
+    rows.extend(
+        sources
+            .dispatcher
+            .inspect(move |state| worker_rows(state, &coordinator))
+            .await?,
+    );
     Ok(rows)
 }
 

@@ -44,6 +44,8 @@ enum Input {
     Submit(Box<Submission>),
     Cancel(QueryId, Error),
     Close(QueryId),
+    /// The query was closed a while ago. It may have been released since.
+    NotReleased(QueryId),
     Splits {
         query: QueryId,
         stage: StageId,
@@ -151,7 +153,10 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
             () = tokio::time::sleep_until(deadline.into()) => None,
         };
         if asleep.elapsed() > WAKE_INTERVAL + STANDSTILL_MIN {
-            tracing::warn!(seconds = asleep.elapsed().as_secs_f64(), "the coordinator stood still");
+            tracing::warn!(
+                seconds = asleep.elapsed().as_secs_f64(),
+                "the coordinator stood still"
+            );
             state.step(now(), Event::Resumed);
         }
         match fact {
@@ -167,3 +172,6 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
         state.flush();
     }
 }
+
+#[cfg(test)]
+mod tests;

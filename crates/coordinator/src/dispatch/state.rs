@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId};
 use exchange::CommitRecord;
@@ -15,6 +15,9 @@ use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded
 use super::execution::{AttemptRecord, Execution, Submission};
 use super::splits::SplitEnumeration;
 use super::{Dispatcher, Input};
+
+/// How long a query that nobody wants may wait for workers to let go of it before it is cleaned all the same.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The state of the event loop.
 pub struct DispatchState {
@@ -47,12 +50,7 @@ pub struct ConnectedNode<'a> {
 }
 
 impl DispatchState {
-    pub(super) fn new(
-        core: Core,
-        epoch: Epoch,
-        dispatcher: Dispatcher,
-        cleaner: Cleaner,
-    ) -> Self {
+    pub(super) fn new(core: Core, epoch: Epoch, dispatcher: Dispatcher, cleaner: Cleaner) -> Self {
         DispatchState {
             core,
             epoch,
@@ -78,7 +76,7 @@ impl DispatchState {
 
     /// A time of the core's on the wall's clock.
     pub fn system_time(&self, at: Millis) -> SystemTime {
-        self.started + std::time::Duration::from_millis(at.0)
+        self.started + Duration::from_millis(at.0)
     }
 
     /// What is kept of a running query.
@@ -113,7 +111,15 @@ impl DispatchState {
         match input {
             Input::Submit(submission) => self.submit(now, *submission),
             Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
-            Input::Close(query) => self.step(now, Event::QueryClosed { query }),
+            Input::Close(query) => {
+                self.step(now, Event::QueryClosed { query });
+                self.clean_without_waiting(query);
+            }
+            Input::NotReleased(query) => {
+                if self.executions.contains_key(&query) {
+                    self.cleaner.clean(query);
+                }
+            }
             Input::Splits {
                 query,
                 stage,
@@ -286,6 +292,18 @@ impl DispatchState {
                 report: report.report,
             },
         );
+    }
+
+    /// Cleans a query that nobody wants although a worker does not let go of it: an attempt that computes without
+    /// a pause notices late that it is not wanted. What it still writes is cleaned when the query is released.
+    fn clean_without_waiting(&self, query: QueryId) {
+        if self.executions.contains_key(&query) {
+            let dispatcher = self.dispatcher.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(RELEASE_PATIENCE).await;
+                dispatcher.send(Input::NotReleased(query)).await;
+            });
+        }
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {

@@ -1,5 +1,6 @@
 //! The coordinator's HTTP surface.
 
+mod authentication;
 mod base_uri;
 mod node;
 mod query;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tower_http::compression::CompressionLayer;
 
@@ -56,6 +57,11 @@ impl Refusal {
         Refusal(StatusCode::BAD_REQUEST, text.into())
     }
 
+    /// 401
+    pub fn unauthorized(text: impl Into<String>) -> Self {
+        Refusal(StatusCode::UNAUTHORIZED, text.into())
+    }
+
     /// 404
     pub fn not_found(text: impl Into<String>) -> Self {
         Refusal(StatusCode::NOT_FOUND, text.into())
@@ -69,6 +75,11 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
+        let mut response = (self.0, self.1).into_response();
+        if self.0 == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"Trino\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }

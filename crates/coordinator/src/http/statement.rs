@@ -14,6 +14,7 @@ use protocol::client::ClientContext;
 use protocol::client::headers::request::PREPARED_STATEMENT;
 use tokio::time::Instant;
 
+use super::authentication::basic_user;
 use super::base_uri::BaseUri;
 use super::results::respond;
 use super::{HttpState, Refusal};
@@ -69,7 +70,9 @@ fn client_context(headers: &HeaderMap) -> Result<ClientContext, Refusal> {
             .map_err(|_| Refusal::bad_request(format!("header {name} is not UTF-8")))?;
         texts.push((name.as_str(), value));
     }
-    ClientContext::from_headers(texts, None, None).map_err(|error| Refusal::bad_request(error.to_string()))
+    let user = basic_user(headers)?;
+    ClientContext::from_headers(texts, user.as_deref(), None)
+        .map_err(|error| Refusal::bad_request(error.to_string()))
 }
 
 /// Prepared statements must be statements, whether this request uses them or not.

@@ -72,7 +72,11 @@ mod tests {
     }
 
     fn limits(planning: Duration, execution: Duration, run: Duration) -> TimeLimits {
-        TimeLimits { planning, execution, run }
+        TimeLimits {
+            planning,
+            execution,
+            run,
+        }
     }
 
     #[tokio::test]
@@ -80,13 +84,22 @@ mod tests {
         let (short, long) = (Duration::millis(10), Duration::minutes(60));
         let planning = limits(short, long, long).passed_by(&query()).await.unwrap();
         assert_eq!(planning.code(), ErrorCode::EXCEEDED_TIME_LIMIT);
-        assert_eq!(planning.message(), "Query exceeded the maximum planning time limit of 10.00ms");
+        assert_eq!(
+            planning.message(),
+            "Query exceeded the maximum planning time limit of 10.00ms"
+        );
         let run = limits(long, long, short).passed_by(&query()).await.unwrap();
-        assert_eq!(run.message(), "Query exceeded the maximum run time limit of 10.00ms");
+        assert_eq!(
+            run.message(),
+            "Query exceeded the maximum run time limit of 10.00ms"
+        );
         let planned = query();
         planned.advance(QueryState::Running);
         let execution = limits(short, short, long).passed_by(&planned).await.unwrap();
-        assert_eq!(execution.message(), "Query exceeded the maximum execution time limit of 10.00ms");
+        assert_eq!(
+            execution.message(),
+            "Query exceeded the maximum execution time limit of 10.00ms"
+        );
     }
 
     #[tokio::test]

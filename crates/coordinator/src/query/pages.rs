@@ -181,7 +181,10 @@ mod tests {
 
     fn pages(source: PageSource) -> Pages {
         let mut pages = Pages::default();
-        pages.set_source(source, RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL));
+        pages.set_source(
+            source,
+            RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL),
+        );
         pages
     }
 
@@ -196,13 +199,21 @@ mod tests {
         assert_eq!(pages.check(0), Ok(()));
         let first = pages.make(0, soon()).await.unwrap();
         assert_eq!(first.data.as_deref(), Some("[[0],[1]]"));
-        assert_eq!(pages.kept(0).unwrap().data, first.data, "asked for again, it is the same");
+        assert_eq!(
+            pages.kept(0).unwrap().data,
+            first.data,
+            "asked for again, it is the same"
+        );
         assert_eq!(pages.check(1), Ok(()));
         let last = pages.make(1, soon()).await.unwrap();
         assert!(last.data.is_none() && last.is_last);
         assert_eq!(pages.check(0), Err(PageError::Gone));
         assert_eq!(pages.check(1), Ok(()));
-        assert_eq!(pages.check(2), Err(PageError::Unknown), "nothing follows the last page");
+        assert_eq!(
+            pages.check(2),
+            Err(PageError::Unknown),
+            "nothing follows the last page"
+        );
     }
 
     #[tokio::test]

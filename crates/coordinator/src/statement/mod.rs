@@ -54,7 +54,11 @@ impl StatementContext {
         let status = query.status();
         let settings = SessionSettings::resolve(&services.config, &client.system_properties)?;
         refuse_catalog_properties(services, client)?;
-        let time_zone = settings.time_zone_id.clone().or(client.time_zone.clone()).unwrap_or("UTC".into());
+        let time_zone = settings
+            .time_zone_id
+            .clone()
+            .or(client.time_zone.clone())
+            .unwrap_or("UTC".into());
         SessionContext::check_time_zone(&time_zone)?;
         let since_epoch = status
             .times
@@ -148,9 +152,11 @@ pub async fn execute(
             like,
             location,
         } => show::tables(services, context, schema.as_ref(), like.as_ref(), *location).await,
-        Statement::ShowColumns { table, like, location } => {
-            show::columns(services, context, table, like.as_ref(), *location).await
-        }
+        Statement::ShowColumns {
+            table,
+            like,
+            location,
+        } => show::columns(services, context, table, like.as_ref(), *location).await,
         Statement::ShowSession { like } => show::session(services, context, like.as_ref()),
         Statement::ShowFunctions { like, .. } => show::functions(services, like.as_ref()),
         Statement::ShowCreateTable { table, location } => {

@@ -209,6 +209,18 @@ traps! { check:
          (select avg(l_quantity) - 20 from lineitem where l_partkey = p_partkey + 0)";
     integer_arithmetic_in_window: "select o_orderkey + 1, sum(o_orderkey * 2) over (partition by o_custkey + 1
          order by o_orderkey - 1) from orders where o_orderkey < 3000";
+    scalar_subqueries_in_odd_places: "select case when n_regionkey = (select max(r_regionkey) from region)
+         then (select min(n_name) from nation) else (select max(n_name) from nation) end as c, count(*),
+         sum(n_nationkey + (select max(r_regionkey) from region)) from nation group by 1
+         having count(*) > (select min(r_regionkey) from region)";
+    scalar_subquery_in_join_condition: "select count(*), count(r_name) from nation left join region
+         on n_regionkey = r_regionkey and r_regionkey > (select min(r_regionkey) from region)";
+    scalar_subqueries_correlated_and_not: "select count(*) from nation n where n_nationkey >
+         (select avg(m.n_nationkey) from nation m where m.n_regionkey = n.n_regionkey
+         and m.n_nationkey > (select min(r_regionkey) from region))";
+    scalar_subqueries_below_union: "select count(*) from (select n_nationkey as k from nation
+         where n_nationkey > (select min(r_regionkey) + 3 from region) union all select r_regionkey from region
+         where r_regionkey < (select max(r_regionkey) from region)) t where k <> (select max(r_regionkey) + 1 from region)";
     group_by_float_key: "select cast(l_discount as double) as d, count(*) from lineitem group by 1";
 }
 
@@ -278,6 +290,40 @@ async fn scalar_subquery_with_two_rows_is_the_users_error() {
     }
 }
 
+/// DataFusion in one piece cannot plan these.
+#[tokio::test]
+async fn exists_may_stand_where_values_do() {
+    for (sql, expected) in [
+        (
+            "select count(*) from (select exists (select 1 from region) as e, not exists (select 1 from nation
+             where n_nationkey > 100) as n from customer) t where e and n",
+            "1500",
+        ),
+        (
+            "select sum(x) from (select case when exists (select 1 from nation where n_regionkey = r_regionkey
+             and n_nationkey > 23) then r_regionkey * 10 else 1 end as x from region) t",
+            "14",
+        ),
+        (
+            "select count(*) from (select n_name, not exists (select 1 from region where r_regionkey = n_nationkey) as e
+             from nation) t where e",
+            "20",
+        ),
+        (
+            "select sum(c) from (select exists (select 1 from region where r_regionkey < 0) as e, count(*) as c
+             from nation group by 1) t where not e",
+            "25",
+        ),
+    ] {
+        for options in [with_partitions(4), without_broadcast(4)] {
+            let plan = plan(sql, &options).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let batches = run(&plan, &mut Random(1)).await.unwrap();
+            let text = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+            assert!(text.contains(&format!("| {expected} ")), "{sql}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn integer_overflow_is_the_users_error() {
     const MAX: i64 = i64::MAX;
@@ -295,7 +341,8 @@ async fn integer_overflow_is_the_users_error() {
             format!("bigint multiplication overflow: 2 * {MAX}"),
         ),
         (
-            "select cast(n_nationkey as int) * cast(1000000000 as int) from nation where n_nationkey = 3".into(),
+            "select cast(n_nationkey as int) * cast(1000000000 as int) from nation where n_nationkey = 3"
+                .into(),
             "integer multiplication overflow: 3 * 1000000000".into(),
         ),
         (
@@ -309,7 +356,11 @@ async fn integer_overflow_is_the_users_error() {
     ] {
         let plan = plan(&sql, &with_partitions(4)).await.unwrap();
         let error = run(&plan, &mut Random(0)).await.unwrap_err();
-        assert_eq!(error.code(), ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE, "{sql}: {error}");
+        assert_eq!(
+            error.code(),
+            ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE,
+            "{sql}: {error}"
+        );
         assert_eq!(error.message(), text, "{sql}");
     }
 }

@@ -176,6 +176,11 @@ async fn output_names_and_types() {
             "_col0 bigint, _col1 bigint, _col2 bigint",
         ),
         (
+            "SELECT c / 3, c / c, a / DECIMAL '1.50', 2 / c, a / 2, c / 1e0 FROM t",
+            "_col0 decimal(21,13), _col1 decimal(23,13), _col2 decimal(27,6), _col3 decimal(23,11), _col4 bigint, \
+             _col5 double",
+        ),
+        (
             "SELECT sum(a), sum(CAST(a AS double)) FROM t HAVING sum(CAST(a AS double)) > 0",
             "_col0 bigint, _col1 double",
         ),
@@ -186,6 +191,16 @@ async fn output_names_and_types() {
         ("SELECT nation.a FROM c.s.t nation", "a bigint"),
         ("SELECT t.a, c.s.t.b FROM c.s.t", "a bigint, b varchar(5)"),
         ("SELECT d + INTERVAL '3' MONTH FROM t", "_col0 date"),
+        (
+            "SELECT INTERVAL '3' MONTH, INTERVAL '-1-2' YEAR TO MONTH, INTERVAL '3' DAY",
+            "_col0 interval year to month, _col1 interval year to month, _col2 interval day to second",
+        ),
+        (
+            "SELECT ARRAY[1, NULL], ARRAY[ARRAY[1]], MAP(ARRAY[1], ARRAY[2]), ROW(1, 9999999999)",
+            "_col0 array(integer), _col1 array(array(integer)), _col2 map(integer, integer), \
+             _col3 row(integer, bigint)",
+        ),
+        ("SELECT nan(), -infinity()", "_col0 double, _col1 double"),
         ("SELECT (a) FROM t", "a bigint"),
         (
             "SELECT CAST(NULL AS varchar) TABLE_CAT WHERE false",
@@ -364,6 +379,7 @@ async fn errors() {
         ),
         ("SELECT a FROM t WHERE a", ErrorCode::TYPE_MISMATCH, "*"),
         ("SELECT abs('x')", ErrorCode::TYPE_MISMATCH, "*"),
+        ("SELECT 1 UNION SELECT 1, 2", ErrorCode::TYPE_MISMATCH, "*"),
         (
             "SELECT a, sum(c) FROM t",
             ErrorCode::EXPRESSION_NOT_AGGREGATE,

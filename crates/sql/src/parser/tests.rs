@@ -376,6 +376,14 @@ fn errors_say_what_and_where() {
         ("SHOW TABLES;", "line 1:12: mismatched input ';'. Expecting: *"),
         ("SELECT", "line 1:7: mismatched input '<EOF>'. Expecting: *"),
         (
+            "SELECT *\nFROM FROM",
+            "line 2:6: mismatched input 'FROM'. Expecting: *",
+        ),
+        (
+            "SELECT DATE '2020-02-30'",
+            "line 1:13: '2020-02-30' is not a valid DATE literal",
+        ),
+        (
             "SELECT FROM t",
             "line 1:8: mismatched input 'FROM'. Expecting: <expression>",
         ),

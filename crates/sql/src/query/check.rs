@@ -78,8 +78,8 @@ const NO_OPERAND: [&str; 24] = [
 
 /// Words behind which an operand or a table must stand.
 const BEFORE_OPERAND: [&str; 14] = [
-    "AND", "BETWEEN", "BY", "DISTINCT", "ELSE", "FROM", "HAVING", "JOIN", "LIKE", "OR", "SELECT", "THEN", "WHEN",
-    "WHERE",
+    "AND", "BETWEEN", "BY", "DISTINCT", "ELSE", "FROM", "HAVING", "JOIN", "LIKE", "OR", "SELECT", "THEN",
+    "WHEN", "WHERE",
 ];
 
 fn is_any(token: &Token, words: &[&str]) -> bool {

@@ -1,10 +1,16 @@
 //! Literals: Trino's types for them.
 
 use super::*;
+use crate::lexer::{START, tokenize};
+use crate::query::parse_expression;
 use chrono::NaiveDate;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, CharacterLength, UnaryOperator, helpers::attached_token::AttachedToken,
+    BinaryOperator, CaseWhen, CastKind, CharacterLength, DateTimeField, UnaryOperator,
+    helpers::attached_token::AttachedToken,
 };
+use types::{RowField, Type};
+
+const MONTHS_PER_YEAR: i32 = 12;
 
 /// A number as a literal.
 pub(super) fn number(digits: &str) -> Expr {
@@ -28,6 +34,22 @@ pub(super) fn cast(expression: Expr, data_type: DataType) -> Expr {
         array: false,
         format: None,
     }
+}
+
+/// The arguments of a row of these values: before each the name that says that its field has none.
+pub(super) fn anonymous_fields(values: &[&Expr]) -> Vec<FunctionArg> {
+    let field = RowField {
+        name: None,
+        field_type: Type::Unknown,
+    };
+    let arrow::datatypes::DataType::Struct(fields) = Type::Row(vec![field; values.len()]).to_arrow() else {
+        return Vec::new();
+    };
+    let argument = |value: Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(value));
+    let pairs = fields.iter().zip(values);
+    pairs
+        .flat_map(|(field, value)| [argument(string(field.name())), argument((*value).clone())])
+        .collect()
 }
 
 pub(super) fn concatenation(left: Expr, right: Expr) -> Expr {
@@ -78,10 +100,15 @@ pub(super) fn untyped(value: &ValueWithSpan) -> Result<Option<Expr>> {
     Ok(None)
 }
 
-/// A whole number that stands alone, or as a part of a value, is an integer where it fits into one.
-pub(super) fn type_integer(expression: &mut Expr) {
+/// The type of a literal that stands alone, or as a part of a value: a whole number is an integer where it fits into
+/// one, and an interval of years or months has no days.
+pub(super) fn type_literal(expression: &mut Expr) {
     for part in parts(expression) {
-        type_integer(part);
+        type_literal(part);
+    }
+    if let Some(interval) = interval_of_months(expression) {
+        *expression = interval;
+        return;
     }
     let digits = match &*expression {
         Expr::Value(ValueWithSpan {
@@ -104,6 +131,37 @@ pub(super) fn type_integer(expression: &mut Expr) {
         let literal = std::mem::replace(expression, number("0"));
         *expression = cast(literal, DataType::Int(None));
     }
+}
+
+/// `INTERVAL '1' YEAR`, `INTERVAL '2' MONTH`, `INTERVAL '1-2' YEAR TO MONTH`. In the planner every interval has months,
+/// days and nanoseconds at once, unless it is cast.
+fn interval_of_months(expression: &Expr) -> Option<Expr> {
+    let Expr::Interval(interval) = expression else {
+        return None;
+    };
+    let Expr::Value(ValueWithSpan {
+        value: Value::SingleQuotedString(text),
+        ..
+    }) = interval.value.as_ref()
+    else {
+        return None;
+    };
+    let count = |text: &str| text.trim().parse::<i32>().ok();
+    let months = match (&interval.leading_field, &interval.last_field) {
+        (Some(DateTimeField::Year), None) => count(text)?.checked_mul(MONTHS_PER_YEAR)?,
+        (Some(DateTimeField::Month), None) => count(text)?,
+        (Some(DateTimeField::Year), Some(DateTimeField::Month)) => {
+            let (sign, text) = text
+                .strip_prefix('-')
+                .map_or((1, text.as_str()), |text| (-1, text));
+            let (years, months) = text.split_once('-')?;
+            let years = count(years)?.checked_mul(MONTHS_PER_YEAR)?;
+            years.checked_add(count(months)?)?.checked_mul(sign)?
+        }
+        _ => return None,
+    };
+    let text = format!("arrow_cast(CAST({months} AS integer), 'Interval(YearMonth)')");
+    parse_expression(&tokenize(&text, START).ok()?).ok()
 }
 
 /// The parts of an array, a row or a map that is written out.

@@ -40,7 +40,10 @@ impl SessionRewriter<'_> {
                 session.start_time().format("%Y-%m-%d %H:%M:%S%.3f")
             ))?,
             "now" | "current_timestamp" => {
-                let instant = session.start_time().with_timezone(&Utc).format("%Y-%m-%dT%H:%M:%S%.3fZ");
+                let instant = session
+                    .start_time()
+                    .with_timezone(&Utc)
+                    .format("%Y-%m-%dT%H:%M:%S%.3fZ");
                 parsed(&format!(
                     "arrow_cast('{instant}', 'Timestamp(Millisecond, Some(\"UTC\"))')"
                 ))?

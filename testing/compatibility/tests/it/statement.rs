@@ -48,7 +48,11 @@ pub fn follow(authority: &str, first: &Response) -> Result<Outcome, String> {
     let mut response = first.clone();
     loop {
         if response.status != 200 {
-            return Err(format!("a page has status {}: {}", response.status, response.text()));
+            return Err(format!(
+                "a page has status {}: {}",
+                response.status,
+                response.text()
+            ));
         }
         let page = response.json();
         strict_decoder::check(&page)?;
@@ -58,7 +62,9 @@ pub fn follow(authority: &str, first: &Response) -> Result<Outcome, String> {
         if let Some(error) = page.get("error") {
             outcome.error = error.clone();
         }
-        let Some(next) = next_path(&page) else { return Ok(outcome) };
+        let Some(next) = next_path(&page) else {
+            return Ok(outcome);
+        };
         if Instant::now() > deadline {
             return Err(format!("no end after {} s", STATEMENT_TIMEOUT.as_secs()));
         }

@@ -10,7 +10,9 @@ use serde_json::Value;
 /// What the Java client would not take.
 pub fn check(page: &Value) -> Result<(), String> {
     for member in ["id", "infoUri"] {
-        page[member].as_str().ok_or_else(|| format!("{member} is not a text: {}", page[member]))?;
+        page[member]
+            .as_str()
+            .ok_or_else(|| format!("{member} is not a text: {}", page[member]))?;
     }
     check_stats(&page["stats"])?;
     page["warnings"].as_array().ok_or("warnings are not an array")?;
@@ -26,7 +28,9 @@ pub fn check(page: &Value) -> Result<(), String> {
         column["type"].as_str().ok_or("a column without a type")?;
         check_signature(&column["typeSignature"])?;
     }
-    let Some(data) = page.get("data") else { return Ok(()) };
+    let Some(data) = page.get("data") else {
+        return Ok(());
+    };
     let rows = data.as_array().ok_or("data is not an array")?;
     if rows.is_empty() {
         return Err("data is empty instead of absent".to_owned());
@@ -37,7 +41,11 @@ pub fn check(page: &Value) -> Result<(), String> {
     for row in rows {
         let row = row.as_array().ok_or("a row is not an array")?;
         if row.len() != columns.len() {
-            return Err(format!("a row has {} values for {} columns", row.len(), columns.len()));
+            return Err(format!(
+                "a row has {} values for {} columns",
+                row.len(),
+                columns.len()
+            ));
         }
         for (value, column) in row.iter().zip(columns) {
             check_value(value, &column["typeSignature"])?;
@@ -51,14 +59,29 @@ fn check_stats(stats: &Value) -> Result<(), String> {
     let members = stats.as_object().ok_or("stats are not an object")?;
     stats["state"].as_str().ok_or("stats without a state")?;
     for name in ["queued", "scheduled"] {
-        stats[name].as_bool().ok_or_else(|| format!("stats.{name} is not a boolean"))?;
+        stats[name]
+            .as_bool()
+            .ok_or_else(|| format!("stats.{name} is not a boolean"))?;
     }
     for name in [
-        "nodes", "totalSplits", "queuedSplits", "runningSplits", "completedSplits", "cpuTimeMillis",
-        "wallTimeMillis", "queuedTimeMillis", "elapsedTimeMillis", "processedRows", "processedBytes",
-        "physicalInputBytes", "peakMemoryBytes", "spilledBytes",
+        "nodes",
+        "totalSplits",
+        "queuedSplits",
+        "runningSplits",
+        "completedSplits",
+        "cpuTimeMillis",
+        "wallTimeMillis",
+        "queuedTimeMillis",
+        "elapsedTimeMillis",
+        "processedRows",
+        "processedBytes",
+        "physicalInputBytes",
+        "peakMemoryBytes",
+        "spilledBytes",
     ] {
-        stats[name].as_u64().ok_or_else(|| format!("stats.{name} is not an integer: {}", stats[name]))?;
+        stats[name]
+            .as_u64()
+            .ok_or_else(|| format!("stats.{name} is not an integer: {}", stats[name]))?;
     }
     let is_wrong = |(name, value): &(&String, &Value)| {
         value.is_null() || (value.is_number() && !value.is_u64() && !name.ends_with("Percentage"))
@@ -71,9 +94,13 @@ fn check_stats(stats: &Value) -> Result<(), String> {
 
 fn check_error(error: &Value) -> Result<(), String> {
     for name in ["message", "errorName", "errorType"] {
-        error[name].as_str().ok_or_else(|| format!("error.{name} is not a text"))?;
+        error[name]
+            .as_str()
+            .ok_or_else(|| format!("error.{name} is not a text"))?;
     }
-    error["errorCode"].as_u64().ok_or("error.errorCode is not an integer")?;
+    error["errorCode"]
+        .as_u64()
+        .ok_or("error.errorCode is not an integer")?;
     if let Some(location) = error.get("errorLocation") {
         for name in ["lineNumber", "columnNumber"] {
             let place = location[name].as_u64().filter(|place| *place >= 1);
@@ -83,7 +110,9 @@ fn check_error(error: &Value) -> Result<(), String> {
     let mut failure = error.get("failureInfo");
     while let Some(info) = failure {
         info["type"].as_str().ok_or("failureInfo without a type")?;
-        info["suppressed"].as_array().ok_or("failureInfo without suppressed")?;
+        info["suppressed"]
+            .as_array()
+            .ok_or("failureInfo without suppressed")?;
         info["stack"].as_array().ok_or("failureInfo without a stack")?;
         failure = info.get("cause");
     }
@@ -92,11 +121,15 @@ fn check_error(error: &Value) -> Result<(), String> {
 
 fn arguments(signature: &Value) -> Result<&[Value], String> {
     let arguments = signature["arguments"].as_array();
-    arguments.map(Vec::as_slice).ok_or_else(|| format!("a type without arguments: {signature}"))
+    arguments
+        .map(Vec::as_slice)
+        .ok_or_else(|| format!("a type without arguments: {signature}"))
 }
 
 fn check_signature(signature: &Value) -> Result<(), String> {
-    let name = signature["rawType"].as_str().ok_or_else(|| format!("a type without a name: {signature}"))?;
+    let name = signature["rawType"]
+        .as_str()
+        .ok_or_else(|| format!("a type without a name: {signature}"))?;
     let arguments = arguments(signature)?;
     let (least, kind) = match name {
         "varchar" | "char" => (1, "LONG"),
@@ -112,13 +145,17 @@ fn check_signature(signature: &Value) -> Result<(), String> {
     for argument in arguments {
         match kind {
             "LONG" => {
-                argument["value"].as_u64().ok_or_else(|| format!("not a number: {argument}"))?;
+                argument["value"]
+                    .as_u64()
+                    .ok_or_else(|| format!("not a number: {argument}"))?;
             }
             "TYPE" => check_signature(&argument["value"])?,
             _ => {
                 let field = &argument["value"];
                 if let Some(name) = field.get("fieldName") {
-                    name["name"].as_str().ok_or_else(|| format!("a field with a strange name: {field}"))?;
+                    name["name"]
+                        .as_str()
+                        .ok_or_else(|| format!("a field with a strange name: {field}"))?;
                 }
                 check_signature(&field["typeSignature"])?;
             }
@@ -142,24 +179,43 @@ fn check_value(value: &Value, signature: &Value) -> Result<(), String> {
         }
         "array" => {
             let element = &arguments(signature)?[0]["value"];
-            return value.as_array().ok_or_else(wrong)?.iter().try_for_each(|value| check_value(value, element));
+            return value
+                .as_array()
+                .ok_or_else(wrong)?
+                .iter()
+                .try_for_each(|value| check_value(value, element));
         }
         "map" => {
             let arguments = arguments(signature)?;
             let (key, of) = (&arguments[0]["value"], &arguments[1]["value"]);
-            return value.as_object().ok_or_else(wrong)?.iter().try_for_each(|(name, value)| {
-                check_key(name, key)?;
-                check_value(value, of)
-            });
+            return value
+                .as_object()
+                .ok_or_else(wrong)?
+                .iter()
+                .try_for_each(|(name, value)| {
+                    check_key(name, key)?;
+                    check_value(value, of)
+                });
         }
         "row" => {
             let fields = arguments(signature)?;
-            let values = value.as_array().filter(|values| values.len() == fields.len()).ok_or_else(wrong)?;
+            let values = value
+                .as_array()
+                .filter(|values| values.len() == fields.len())
+                .ok_or_else(wrong)?;
             let mut pairs = values.iter().zip(fields);
             return pairs.try_for_each(|(value, field)| check_value(value, &field["value"]["typeSignature"]));
         }
-        "varchar" | "char" | "json" | "uuid" | "ipaddress" | "decimal" | "date" | "number"
-        | "interval day to second" | "interval year to month" => value.is_string(),
+        "varchar"
+        | "char"
+        | "json"
+        | "uuid"
+        | "ipaddress"
+        | "decimal"
+        | "date"
+        | "number"
+        | "interval day to second"
+        | "interval year to month" => value.is_string(),
         name if name.starts_with("time") => value.is_string(),
         _ => value.as_str().is_some_and(|text| STANDARD.decode(text).is_ok()),
     };
@@ -175,7 +231,11 @@ fn check_key(key: &str, signature: &Value) -> Result<(), String> {
         "real" | "double" => key.parse::<f64>().is_ok(),
         _ => true,
     };
-    if is_right { Ok(()) } else { Err(format!("the key {key:?} is no {name}")) }
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("the key {key:?} is no {name}"))
+    }
 }
 
 #[test]
@@ -191,7 +251,8 @@ fn what_the_java_client_refuses_is_refused() {
         check(&serde_json::from_str(&text).unwrap())
     };
     let double = r#"{"rawType":"double","arguments":[]}"#;
-    let decimal = r#"{"rawType":"decimal","arguments":[{"kind":"LONG","value":3},{"kind":"LONG","value":1}]}"#;
+    let decimal =
+        r#"{"rawType":"decimal","arguments":[{"kind":"LONG","value":3},{"kind":"LONG","value":1}]}"#;
     let map = format!(
         r#"{{"rawType":"map","arguments":[{{"kind":"TYPE","value":{{"rawType":"bigint","arguments":[]}}}},
         {{"kind":"TYPE","value":{double}}}]}}"#

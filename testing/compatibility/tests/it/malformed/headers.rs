@@ -73,11 +73,51 @@ fn users() -> Vec<Case> {
     let unauthenticated = Expected::Refused(&[400, 401], "ser must be set");
     vec![
         Case::new("user: none", nobody(), unauthenticated.clone()),
-        Case::new("user: empty", nobody().protocol("User", ""), unauthenticated.clone()),
-        Case::new("user: blank", nobody().protocol("User", "  "), unauthenticated.clone()),
-        Case::new("user: of another protocol", nobody().header("X-Presto-User", "a"), unauthenticated.clone()),
-        Case::new("user: in a header without the prefix", nobody().header("User", "a"), unauthenticated),
-        Case::new("user: not UTF-8", nobody().protocol("User", b"\xe9"), Expected::Refused(&[400], "UTF-8")),
+        Case::new(
+            "user: empty",
+            nobody().protocol("User", ""),
+            unauthenticated.clone(),
+        ),
+        Case::new(
+            "user: blank",
+            nobody().protocol("User", "  "),
+            unauthenticated.clone(),
+        ),
+        Case::new(
+            "user: of another protocol",
+            nobody().header("X-Presto-User", "a"),
+            unauthenticated.clone(),
+        ),
+        Case::new(
+            "user: in a header without the prefix",
+            nobody().header("User", "a"),
+            unauthenticated,
+        ),
+        Case::new(
+            "user: by Basic authentication",
+            nobody().header("Authorization", "Basic YWxpY2U6"),
+            Expected::Served,
+        ),
+        Case::new(
+            "user: with a password that nobody checks",
+            nobody().header("Authorization", "Basic YWxpY2U6c2VjcmV0"),
+            Expected::Refused(&[401], "Password not allowed"),
+        ),
+        Case::new(
+            "user: in credentials that are none",
+            nobody().header("Authorization", "Basic %%%"),
+            Expected::Refused(&[401], "Malformed credentials"),
+        ),
+        Case::new(
+            "user: in credentials of nobody",
+            nobody().header("Authorization", "Basic Og=="),
+            Expected::Refused(&[401], "Malformed credentials"),
+        ),
+        Case::new(
+            "user: not UTF-8",
+            nobody().protocol("User", b"\xe9"),
+            Expected::Refused(&[400], "UTF-8"),
+        ),
     ]
 }
 
@@ -85,7 +125,11 @@ fn names() -> Vec<Case> {
     let alone = Expected::Refused(&[400], "Schema is set but catalog is not");
     let statement = || Request::statement("SELECT count(*) FROM nation");
     vec![
-        Case::new("schema: without a catalog", statement().protocol("Schema", "tiny"), alone.clone()),
+        Case::new(
+            "schema: without a catalog",
+            statement().protocol("Schema", "tiny"),
+            alone.clone(),
+        ),
         Case::new(
             "schema: with an empty catalog",
             statement().protocol("Schema", "tiny").protocol("Catalog", " "),
@@ -101,10 +145,16 @@ fn names() -> Vec<Case> {
             statement().protocol("Catalog", "tpch").protocol("Schema", "nope"),
             Expected::Failed("SCHEMA_NOT_FOUND", "Schema 'nope' does not exist"),
         ),
-        Case::new("catalog: none", statement(), Expected::Failed("MISSING_SCHEMA_NAME", "Schema must be specified")),
+        Case::new(
+            "catalog: none",
+            statement(),
+            Expected::Failed("MISSING_SCHEMA_NAME", "Schema must be specified"),
+        ),
         Case::new(
             "header names: in any case",
-            statement().header("x-trino-CATALOG", "TPCH").header("X-TRINO-SCHEMA", "Tiny"),
+            statement()
+                .header("x-trino-CATALOG", "TPCH")
+                .header("X-TRINO-SCHEMA", "Tiny"),
             Expected::Served,
         ),
     ]
@@ -155,7 +205,11 @@ fn judged_later() -> Vec<Case> {
             statement().protocol("Query-Data-Encoding", "morse"),
             Expected::Served,
         ),
-        Case::new("a header of the protocol that is none", statement().protocol("Colour", "red"), Expected::Served),
+        Case::new(
+            "a header of the protocol that is none",
+            statement().protocol("Colour", "red"),
+            Expected::Served,
+        ),
     ]
 }
 
@@ -174,7 +228,10 @@ fn framing() -> Vec<Case> {
     vec![
         Case::new(
             "headers: 64 kB of prepared statements",
-            statement().protocol("Prepared-Statement", format!("p=SELECT+%27{}%27", "a".repeat(64 << 10))),
+            statement().protocol(
+                "Prepared-Statement",
+                format!("p=SELECT+%27{}%27", "a".repeat(64 << 10)),
+            ),
             Expected::Served,
         ),
         Case::new("headers: 90 prepared statements", prepared, Expected::Served),
@@ -184,20 +241,46 @@ fn framing() -> Vec<Case> {
             Expected::Refused(&[431], ""),
         ),
         Case::new("headers: 2000 of them", many, Expected::Refused(&[431], "")),
-        Case::new("headers: a name with a blank", statement().header(&format!("{PREFIX}A b"), "c"), bad.clone()),
-        Case::new("headers: an empty name", statement().header("", "c"), bad.clone()),
-        Case::new("headers: a control character", statement().protocol("Source", b"a\x01b"), bad.clone()),
-        Case::new("headers: no Host", statement().without("Host"), Expected::Refused(&[400], "Host")),
         Case::new(
-            "length: not a number",
-            statement().without("Content-Length").header("Content-Length", "eight"),
+            "headers: a name with a blank",
+            statement().header(&format!("{PREFIX}A b"), "c"),
             bad.clone(),
         ),
-        Case::new("length: negative", statement().without("Content-Length").header("Content-Length", "-1"), bad.clone()),
-        Case::new("length: two of them", statement().header("Content-Length", "3"), bad.clone()),
+        Case::new("headers: an empty name", statement().header("", "c"), bad.clone()),
+        Case::new(
+            "headers: a control character",
+            statement().protocol("Source", b"a\x01b"),
+            bad.clone(),
+        ),
+        Case::new(
+            "headers: no Host",
+            statement().without("Host"),
+            Expected::Refused(&[400], "Host"),
+        ),
+        Case::new(
+            "length: not a number",
+            statement()
+                .without("Content-Length")
+                .header("Content-Length", "eight"),
+            bad.clone(),
+        ),
+        Case::new(
+            "length: negative",
+            statement()
+                .without("Content-Length")
+                .header("Content-Length", "-1"),
+            bad.clone(),
+        ),
+        Case::new(
+            "length: two of them",
+            statement().header("Content-Length", "3"),
+            bad.clone(),
+        ),
         Case::new(
             "transfer encoding: none that is known",
-            statement().without("Content-Length").header("Transfer-Encoding", "morse"),
+            statement()
+                .without("Content-Length")
+                .header("Transfer-Encoding", "morse"),
             bad,
         ),
     ]
