@@ -60,6 +60,14 @@ impl IntegerOperator {
         }
     }
 
+    fn symbol(self) -> &'static str {
+        match self {
+            IntegerOperator::Add => "+",
+            IntegerOperator::Subtract | IntegerOperator::Negate => "-",
+            IntegerOperator::Multiply => "*",
+        }
+    }
+
     fn argument_count(self) -> usize {
         match self {
             IntegerOperator::Negate => 1,
@@ -207,17 +215,22 @@ impl ScalarUDFImpl for IntegerArithmetic {
 
     /// The name of the expression that the call stands for: columns keep the names they have.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        let symbol = match self.operator {
-            IntegerOperator::Add => "+",
-            IntegerOperator::Subtract => "-",
-            IntegerOperator::Multiply => "*",
-            IntegerOperator::Negate => "-",
+        let (mut first, second) = match arguments {
+            [first, second] => (first, second),
+            [argument] => return Ok(format!("(- {})", argument.schema_name())),
+            _ => return Err(self.wrong_arguments()),
         };
-        match arguments {
-            [left, right] => Ok(format!("{} {symbol} {}", left.schema_name(), right.schema_name())),
-            [argument] => Ok(format!("({symbol} {})", argument.schema_name())),
-            _ => Err(self.wrong_arguments()),
+        // A long sum is a chain of calls, each of which would make the name of all before it anew.
+        let mut rest = vec![(self.operator.symbol(), second)];
+        while let Some((operator, [before, last])) = call_of(first) {
+            rest.push((operator.symbol(), last));
+            first = before;
         }
+        let mut name = first.schema_name().to_string();
+        for (symbol, operand) in rest.into_iter().rev() {
+            name.push_str(&format!(" {symbol} {}", operand.schema_name()));
+        }
+        Ok(name)
     }
 
     fn signature(&self) -> &Signature {
@@ -258,6 +271,15 @@ impl ScalarUDFImpl for IntegerArithmetic {
         apply(left, right, |left, right| self.operator.evaluate(left, right))
             .map_err(|failure| self.explain(left, right, arguments.number_rows, failure))
     }
+}
+
+/// The operator and the arguments of a call of one of these functions.
+fn call_of(expr: &Expr) -> Option<(IntegerOperator, &[Expr])> {
+    let Expr::ScalarFunction(call) = expr else {
+        return None;
+    };
+    let function = call.func.inner().downcast_ref::<IntegerArithmetic>()?;
+    Some((function.operator, &call.args))
 }
 
 /// The call of an operator's function.
@@ -351,6 +373,22 @@ mod tests {
         }
         let error = invoke(IntegerOperator::Negate, vec![big()], 4).unwrap_err();
         assert_eq!(error.message(), format!("bigint negation overflow: {min}"));
+    }
+
+    #[test]
+    fn calls_are_named_as_the_expressions_they_stand_for() {
+        let column = |name: &str| Expr::Column(datafusion::common::Column::from_name(name));
+        let call = |operator, arguments: &[Expr]| integer_arithmetic(operator, arguments.to_vec());
+        let sum = call(IntegerOperator::Add, &[column("a"), column("b")]);
+        let difference = call(IntegerOperator::Subtract, &[sum, column("c")]);
+        let negated = call(IntegerOperator::Negate, std::slice::from_ref(&difference));
+        let product = call(IntegerOperator::Multiply, &[difference, negated]);
+        let expected = (column("a") + column("b") - column("c"))
+            * Expr::Negative(Box::new(column("a") + column("b") - column("c")));
+        assert_eq!(
+            product.schema_name().to_string(),
+            expected.schema_name().to_string()
+        );
     }
 
     #[test]

@@ -66,12 +66,12 @@ impl SpillDirectory {
             return Err(io::Error::other("the attempt has ended"));
         }
         if !state.exists {
-            std::fs::create_dir_all(&self.path)?;
+            std::fs::create_dir_all(&self.path).map_err(spill_error)?;
             state.exists = true;
         }
         let path = self.path.join(format!("{}.spill", state.files));
         state.files += 1;
-        File::create_new(&path)?;
+        File::create_new(&path).map_err(spill_error)?;
         Ok(LocalFile {
             path,
             size_bytes: Arc::new(AtomicU64::new(0)),
@@ -83,6 +83,17 @@ impl SpillDirectory {
 impl Drop for SpillDirectory {
     fn drop(&mut self) {
         remove(&self.path);
+    }
+}
+
+/// A full disk is told as what it is to the user.
+fn spill_error(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            let full = Error::new(ErrorCode::OUT_OF_SPILL_SPACE, "No free space available for spill");
+            io::Error::other(full.caused_by(error))
+        }
+        _ => error,
     }
 }
 
@@ -235,7 +246,7 @@ impl io::Write for Writer {
         }
         if let Err(error) = self.file.write_all(bytes) {
             self.directory.used_bytes.fetch_sub(length, Ordering::Relaxed);
-            return Err(error);
+            return Err(spill_error(error));
         }
         self.size_bytes.fetch_add(length, Ordering::Relaxed);
         self.directory.written_bytes.fetch_add(length, Ordering::Relaxed);
@@ -322,6 +333,17 @@ mod tests {
         let error = connector::error::from_datafusion(&error);
         assert_eq!(error.code(), ErrorCode::EXCEEDED_SPILL_LIMIT);
         assert_eq!(Failure::of(error).class, FailureClass::InsufficientResources);
+    }
+
+    #[test]
+    fn a_full_disk_is_a_lack_of_spill_space() {
+        let full = spill_error(io::ErrorKind::StorageFull.into());
+        let error = connector::error::from_datafusion(&DataFusionError::IoError(full));
+        assert_eq!(error.code(), ErrorCode::OUT_OF_SPILL_SPACE);
+        // More memory would not help, another node may.
+        assert_eq!(Failure::of(error).class, FailureClass::Internal);
+        let other = spill_error(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(other.kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]

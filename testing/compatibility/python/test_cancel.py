@@ -34,10 +34,7 @@ class Cancel(Case):
             listed = self.cluster.document("/v1/query?state=RUNNING")
             return [query["queryId"] for query in listed if query["query"] == LONG_QUERY]
 
-        query_id = self.wait(30, look)[0]
-        # There must be something that can be left behind.
-        self.wait(30, self.cluster.files_left)
-        return query_id
+        return self.wait(30, look)[0]
 
     def check_canceled(self, query_id):
         document = self.cluster.document(f"/v1/query/{query_id}")
@@ -49,6 +46,8 @@ class Cancel(Case):
     def test_a_cursor_cancels_its_query(self):
         cursor, thread, _ended = self.start()
         query_id = self.running_query_id()
+        # There must be something that can be left behind.
+        self.wait(60, self.cluster.files_left)
         cursor.cancel()
         thread.join(30)
         self.assertFalse(thread.is_alive())

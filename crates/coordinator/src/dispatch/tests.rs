@@ -179,6 +179,8 @@ async fn what_a_closed_query_left_is_deleted_although_a_worker_holds_on_to_it() 
         assert!(Instant::now() < deadline, "it waits for the worker");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let is_held = fixture.dispatcher.inspect(move |state| state.execution(&query).is_some());
+    let is_held = fixture
+        .dispatcher
+        .inspect(move |state| state.execution(&query).is_some());
     assert!(is_held.await.unwrap(), "the query was released");
 }
