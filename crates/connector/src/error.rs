@@ -107,8 +107,10 @@ fn classify_arrow(error: &ArrowError) -> Error {
         ArrowError::CastError(text) | ArrowError::ParseError(text) => {
             Error::new(ErrorCode::INVALID_CAST_ARGUMENT, text.clone())
         }
-        ArrowError::InvalidArgumentError(text) | ArrowError::ComputeError(text) => {
-            Error::internal(text.clone())
+        // Kernels say so of values that they cannot compute with. Trying again would give the same.
+        ArrowError::ComputeError(text) => Error::new(ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE, text.clone()),
+        ArrowError::InvalidArgumentError(text) => {
+            Error::new(ErrorCode::INVALID_FUNCTION_ARGUMENT, text.clone())
         }
         ArrowError::MemoryError(text) => Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, text.clone()),
         ArrowError::NotYetImplemented(text) => Error::not_supported(text.clone()),
@@ -174,6 +176,14 @@ mod tests {
             Failure::of(from_datafusion(&error)).class,
             FailureClass::InsufficientResources
         );
+    }
+
+    #[test]
+    fn values_that_cannot_be_computed_with_are_not_tried_again() {
+        for error in [ArrowError::ComputeError("abs".into()), ArrowError::InvalidArgumentError("too large".into())] {
+            let error = DataFusionError::ArrowError(Box::new(error), None);
+            assert_eq!(Failure::of(from_datafusion(&error)).class, FailureClass::User);
+        }
     }
 
     #[test]

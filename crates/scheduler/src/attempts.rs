@@ -96,13 +96,14 @@ impl Core {
                 stage.estimator.register_success(lease.peak_bytes);
             }
         }
-        self.select_output(now, winner, output, commands);
+        self.select_output(now, attempt, winner, output, commands);
     }
 
     /// Decides the output of a task, unless it is decided.
     fn select_output(
         &mut self,
         now: Millis,
+        reporter: AttemptId,
         winner: AttemptId,
         output: &OutputSize,
         commands: &mut Vec<Command>,
@@ -145,7 +146,7 @@ impl Core {
             };
             query.end_attempt(now, &rival, state, peak_bytes);
         }
-        query.decide(epoch, winner, output);
+        query.decide(epoch, reporter, winner, output);
         commands.push(Command::OutputSelected {
             output: OutputId {
                 task: winner.task,
@@ -285,7 +286,7 @@ impl Core {
 
 impl Query {
     /// Takes note of the winner of an output.
-    fn decide(&mut self, epoch: Epoch, winner: AttemptId, output: &OutputSize) {
+    fn decide(&mut self, epoch: Epoch, reporter: AttemptId, winner: AttemptId, output: &OutputSize) {
         let Some(stage) = self.stages.get_mut(winner.task.stage.0 as usize) else {
             return;
         };
@@ -296,8 +297,10 @@ impl Query {
             return;
         };
         task.state = TaskState::Committed;
-        // The winner may be an attempt that had been taken for lost.
+        // The winner may be an attempt that had been taken for lost. If it says so itself, it was not. If its
+        // replacement found what it had committed, it stays lost: that is why the task was run again.
         if winner.epoch == epoch
+            && winner == reporter
             && let Some(attempt) = task.attempt_mut(&winner)
         {
             attempt.state = AttemptState::Committed;

@@ -167,6 +167,22 @@ fn what_is_not_confirmed_is_sent_again_after_a_second() {
 }
 
 #[test]
+fn an_attempt_that_died_between_its_commit_and_its_report_stays_lost() {
+    let mut cluster = one_node();
+    cluster.submit_tasks(1, 1, GB);
+    cluster.report_all();
+    let dead = cluster.attempt(1, 0, 0).unwrap().1.attempt;
+    cluster.add_worker("n2", 64 * GB, 2);
+    cluster.kill("n1");
+    let (n2, replacement) = cluster.attempt(1, 0, 0).unwrap();
+    cluster.report(&n2, vec![committed(replacement.attempt, dead, &[1], 0)]);
+    assert_eq!(cluster.outcome(1), Some(Ok(())));
+    let view = cluster.stage_view(1, 0);
+    let states: Vec<_> = view.task(0).unwrap().attempts.iter().map(|it| it.state).collect();
+    assert_eq!(states, [AttemptState::Lost, AttemptState::Aborted]);
+}
+
+#[test]
 fn zombie_that_commits_beats_its_running_replacement() {
     let mut cluster = one_node();
     cluster.submit_tasks(1, 1, GB);
