@@ -44,13 +44,7 @@ pub struct ErrorCause {
 impl Error {
     /// An error with Trino's code and a message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner {
-            code,
-            message: message.into(),
-            location: None,
-            lost: None,
-            cause: None,
-        }))
+        Error(Box::new(Inner { code, message: message.into(), location: None, lost: None, cause: None }))
     }
 
     /// An internal error: something that should not happen.
@@ -78,9 +72,7 @@ impl Error {
 
     /// The same error, with the text of the error below it.
     pub fn caused_by(mut self, cause: impl fmt::Display) -> Self {
-        self.0.cause = Some(ErrorCause {
-            message: cause.to_string(),
-        });
+        self.0.cause = Some(ErrorCause { message: cause.to_string() });
         self
     }
 

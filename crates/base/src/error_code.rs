@@ -274,10 +274,7 @@ mod tests {
     fn numbers_and_names_are_unique() {
         for (at, one) in ErrorCode::ALL.iter().enumerate() {
             for other in &ErrorCode::ALL[at + 1..] {
-                assert!(
-                    one.code != other.code && one.name != other.name,
-                    "{one:?} {other:?}"
-                );
+                assert!(one.code != other.code && one.name != other.name, "{one:?} {other:?}");
             }
         }
     }

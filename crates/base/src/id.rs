@@ -38,20 +38,14 @@ impl FromStr for QueryId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes: [u8; QueryId::LENGTH] = text
-            .as_bytes()
-            .try_into()
-            .map_err(|_| ParseIdError(text.to_string()))?;
+        let bytes: [u8; QueryId::LENGTH] =
+            text.as_bytes().try_into().map_err(|_| ParseIdError(text.to_string()))?;
         let valid = bytes.iter().enumerate().all(|(at, byte)| match at {
             8 | 15 | 21 => *byte == b'_',
             0..21 => byte.is_ascii_digit(),
             _ => byte.is_ascii_lowercase() || byte.is_ascii_digit(),
         });
-        if valid {
-            Ok(QueryId(bytes))
-        } else {
-            Err(ParseIdError(text.to_string()))
-        }
+        if valid { Ok(QueryId(bytes)) } else { Err(ParseIdError(text.to_string())) }
     }
 }
 
@@ -127,10 +121,7 @@ pub struct AttemptId {
 impl AttemptId {
     /// The output this attempt tries to commit.
     pub fn output(&self) -> OutputId {
-        OutputId {
-            task: self.task,
-            generation: self.generation,
-        }
+        OutputId { task: self.task, generation: self.generation }
     }
 }
 
@@ -194,23 +185,10 @@ mod tests {
     #[test]
     fn attempt_shows_generation_and_epoch_only_when_they_matter() {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId {
-            query,
-            stage: StageId(2),
-            partition: 3,
-        };
-        let first = AttemptId {
-            task,
-            generation: 0,
-            epoch: Epoch(0),
-            number: 1,
-        };
+        let task = TaskId { query, stage: StageId(2), partition: 3 };
+        let first = AttemptId { task, generation: 0, epoch: Epoch(0), number: 1 };
         assert_eq!(first.to_string(), "20261120_061411_00007_abcde.2.3.1");
-        let later = AttemptId {
-            generation: 1,
-            epoch: Epoch(4),
-            ..first
-        };
+        let later = AttemptId { generation: 1, epoch: Epoch(4), ..first };
         assert_eq!(later.to_string(), "20261120_061411_00007_abcde.2.3.1-g1e4");
     }
 }

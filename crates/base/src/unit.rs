@@ -41,14 +41,8 @@ impl core::error::Error for ParseUnitError {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DataSize(pub u64);
 
-const DATA_UNITS: [(&str, u64); 6] = [
-    ("PB", 1 << 50),
-    ("TB", 1 << 40),
-    ("GB", 1 << 30),
-    ("MB", 1 << 20),
-    ("kB", 1 << 10),
-    ("B", 1),
-];
+const DATA_UNITS: [(&str, u64); 6] =
+    [("PB", 1 << 50), ("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)];
 
 impl DataSize {
     /// So many bytes.
@@ -74,14 +68,9 @@ impl DataSize {
 
 /// Splits `12.5MB` into the number and the unit.
 fn number_and_unit<'a>(text: &'a str, expected: &'static str) -> Result<(f64, &'a str), ParseUnitError> {
-    let error = || ParseUnitError {
-        text: text.to_string(),
-        expected,
-    };
+    let error = || ParseUnitError { text: text.to_string(), expected };
     let trimmed = text.trim();
-    let at = trimmed
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .ok_or_else(error)?;
+    let at = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
     let number: f64 = trimmed[..at].parse().map_err(|_| error())?;
     Ok((number, trimmed[at..].trim_start()))
 }
@@ -92,28 +81,16 @@ impl FromStr for DataSize {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str = "a size such as 64MB (units: B, kB, MB, GB, TB, PB)";
         let (number, unit) = number_and_unit(text, EXPECTED)?;
-        let error = || ParseUnitError {
-            text: text.to_string(),
-            expected: EXPECTED,
-        };
-        let (_, bytes) = DATA_UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(error)?;
+        let error = || ParseUnitError { text: text.to_string(), expected: EXPECTED };
+        let (_, bytes) = DATA_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
         let size = number * *bytes as f64;
-        if size < 9.2e18 {
-            Ok(DataSize(size as u64))
-        } else {
-            Err(error())
-        }
+        if size < 9.2e18 { Ok(DataSize(size as u64)) } else { Err(error()) }
     }
 }
 
 impl fmt::Display for DataSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = DATA_UNITS
-            .iter()
-            .find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes));
+        let exact = DATA_UNITS.iter().find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes));
         let (unit, bytes) = exact.copied().unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / bytes)
     }
@@ -166,28 +143,16 @@ impl FromStr for Duration {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str = "a duration such as 10s (units: ns, us, ms, s, m, h, d)";
         let (number, unit) = number_and_unit(text, EXPECTED)?;
-        let error = || ParseUnitError {
-            text: text.to_string(),
-            expected: EXPECTED,
-        };
-        let (_, nanos) = TIME_UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(error)?;
+        let error = || ParseUnitError { text: text.to_string(), expected: EXPECTED };
+        let (_, nanos) = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
         let length = number * *nanos as f64;
-        if length < 9.2e18 {
-            Ok(Duration(length as u64))
-        } else {
-            Err(error())
-        }
+        if length < 9.2e18 { Ok(Duration(length as u64)) } else { Err(error()) }
     }
 }
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = TIME_UNITS
-            .iter()
-            .find(|(_, nanos)| self.0 >= *nanos && self.0.is_multiple_of(*nanos));
+        let exact = TIME_UNITS.iter().find(|(_, nanos)| self.0 >= *nanos && self.0.is_multiple_of(*nanos));
         let (unit, nanos) = exact.copied().unwrap_or(("s", 1));
         write!(f, "{}{unit}", self.0 / nanos)
     }

@@ -20,17 +20,11 @@ pub struct Connector {
 }
 
 const fn available(name: &'static str) -> Connector {
-    Connector {
-        name,
-        available: true,
-    }
+    Connector { name, available: true }
 }
 
 const fn later(name: &'static str) -> Connector {
-    Connector {
-        name,
-        available: false,
-    }
+    Connector { name, available: false }
 }
 
 /// The connectors of Trino.
@@ -102,10 +96,7 @@ impl CatalogConfig {
     /// The text of a property, as set or by default.
     pub fn get(&self, name: &str) -> Option<&str> {
         let set = self.properties.iter().find(|setting| setting.name == name);
-        let property = || {
-            self.property(name)
-                .and_then(|property| property.default_text(false))
-        };
+        let property = || self.property(name).and_then(|property| property.default_text(false));
         set.map(|setting| setting.value.as_str()).or_else(property)
     }
 

@@ -28,11 +28,7 @@ pub(crate) struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     pub(crate) fn new(environment: Environment<'a>) -> Self {
-        Checker {
-            environment,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        }
+        Checker { environment, problems: Vec::new(), warnings: Vec::new() }
     }
 
     pub(crate) fn problem(&mut self, position: Option<Position>, kind: ProblemKind) {
@@ -44,21 +40,13 @@ impl<'a> Checker<'a> {
     }
 
     pub(crate) fn inconsistent(&mut self, position: Option<Position>, reason: impl Into<String>) {
-        self.problem(
-            position,
-            ProblemKind::Inconsistent {
-                reason: reason.into(),
-            },
-        );
+        self.problem(position, ProblemKind::Inconsistent { reason: reason.into() });
     }
 
     /// Keeps the last of several entries of one name, as Java does, and replaces `${ENV:NAME}`.
     pub(crate) fn prepare(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
-        let last: BTreeMap<String, usize> = entries
-            .iter()
-            .enumerate()
-            .map(|(at, entry)| (entry.name.clone(), at))
-            .collect();
+        let last: BTreeMap<String, usize> =
+            entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
         let mut count: BTreeMap<String, usize> = BTreeMap::new();
         for entry in &entries {
             *count.entry(entry.name.clone()).or_default() += 1;
@@ -69,12 +57,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             if count.get(&entry.name).is_some_and(|count| *count > 1) {
-                self.warn(
-                    Some(entry.position.clone()),
-                    WarningKind::SetAgain {
-                        name: entry.name.clone(),
-                    },
-                );
+                self.warn(Some(entry.position.clone()), WarningKind::SetAgain { name: entry.name.clone() });
             }
             match substitute(&entry.value, self.environment) {
                 Ok(value) => {
@@ -132,31 +115,16 @@ impl<'a> Checker<'a> {
     }
 
     fn set(&mut self, property: &'static Property, entry: Entry, set: &mut BTreeMap<&'static str, SetValue>) {
-        let Entry {
-            name,
-            value: text,
-            position,
-        } = entry;
+        let Entry { name, value: text, position } = entry;
         if property.status == Status::NoEffect {
             self.no_effect(Some(position.clone()), name.clone());
         }
         match property.kind.parse(&text) {
             Ok(value) => {
-                set.insert(
-                    property.name,
-                    SetValue {
-                        value,
-                        text,
-                        position: Some(position),
-                    },
-                );
+                set.insert(property.name, SetValue { value, text, position: Some(position) });
             }
             Err(reason) => {
-                let value = if property.kind.is_secret() {
-                    "[REDACTED]".to_owned()
-                } else {
-                    text
-                };
+                let value = if property.kind.is_secret() { "[REDACTED]".to_owned() } else { text };
                 self.problem(Some(position), ProblemKind::InvalidValue { name, value, reason });
             }
         }
@@ -164,11 +132,7 @@ impl<'a> Checker<'a> {
 
     fn no_effect(&mut self, position: Option<Position>, name: String) {
         let protects = PROTECTION.contains(&name.as_str());
-        let kind = if protects {
-            WarningKind::NoProtection { name }
-        } else {
-            WarningKind::NoEffect { name }
-        };
+        let kind = if protects { WarningKind::NoProtection { name } } else { WarningKind::NoEffect { name } };
         self.warn(position, kind);
     }
 }
@@ -232,11 +196,7 @@ mod tests {
             ("${:x} ${ENV:} ${1a:b} ${", "${:x} ${ENV:} ${1a:b} ${"),
             ("100%", "100%"),
         ] {
-            assert_eq!(
-                substitute(value, &environment).ok().as_deref(),
-                Some(expected),
-                "{value}"
-            );
+            assert_eq!(substitute(value, &environment).ok().as_deref(), Some(expected), "{value}");
         }
         assert!(
             matches!(substitute("${ENV:C}", &environment), Err(Unresolved::Variable(name)) if name == "C")

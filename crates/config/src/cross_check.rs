@@ -17,10 +17,8 @@ pub(crate) fn cross_check(
     exchange_file: Option<&Position>,
     jvm_limit: Option<DataSize>,
 ) {
-    let missing = |name: &str, reason: &str| ProblemKind::Missing {
-        name: name.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let missing =
+        |name: &str, reason: &str| ProblemKind::Missing { name: name.to_owned(), reason: reason.to_owned() };
     if values.text("node.environment").is_none() {
         let kind = missing("node.environment", "it is the name of the cluster");
         checker.problem(Some(node_file.clone()), kind);
@@ -32,10 +30,7 @@ pub(crate) fn cross_check(
         }
         const INCLUDE: &str = "node-scheduler.include-coordinator";
         if values.set.contains_key(INCLUDE) && values.boolean(INCLUDE) {
-            let kind = WarningKind::OtherRole {
-                name: INCLUDE.to_owned(),
-                role: "coordinator",
-            };
+            let kind = WarningKind::OtherRole { name: INCLUDE.to_owned(), role: "coordinator" };
             checker.warn(values.position(INCLUDE), kind);
         }
     }
@@ -62,14 +57,9 @@ fn check_retry(checker: &mut Checker<'_>, values: &Values) {
             format!("retry-policy is {policy}, which retry-policy.allowed does not allow"),
         );
     }
-    let (first, last) = (
-        values.duration("retry-initial-delay"),
-        values.duration("retry-max-delay"),
-    );
+    let (first, last) = (values.duration("retry-initial-delay"), values.duration("retry-max-delay"));
     if first > last {
-        let position = values
-            .position("retry-initial-delay")
-            .or_else(|| values.position("retry-max-delay"));
+        let position = values.position("retry-initial-delay").or_else(|| values.position("retry-max-delay"));
         let reason =
             format!("retry-initial-delay ({first}) must not be greater than retry-max-delay ({last})");
         checker.inconsistent(position, reason);
@@ -94,10 +84,8 @@ fn check_order(checker: &mut Checker<'_>, values: &Values) {
             let text = |name| property(name).and_then(|property| values.text_of(property));
             let position = values.position(least).or_else(|| values.position(most));
             let (low, high) = (text(least).unwrap_or_default(), text(most).unwrap_or_default());
-            checker.inconsistent(
-                position,
-                format!("{least} ({low}) must not be greater than {most} ({high})"),
-            );
+            checker
+                .inconsistent(position, format!("{least} ({low}) must not be greater than {most} ({high})"));
         }
     }
 }
@@ -118,10 +106,7 @@ fn check_memory(checker: &mut Checker<'_>, values: &Values, jvm_limit: Option<Da
         checker.inconsistent(values.position("query.max-total-memory"), reason);
     }
     let Some(limit) = limit_per_node else { return };
-    let (headroom, per_node) = (
-        heap_headroom_per_node.of(limit),
-        query_max_memory_per_node.of(limit),
-    );
+    let (headroom, per_node) = (heap_headroom_per_node.of(limit), query_max_memory_per_node.of(limit));
     if headroom.0.saturating_add(per_node.0) > limit.0 {
         let position = values
             .position("query.max-memory-per-node")
@@ -137,19 +122,14 @@ fn check_memory(checker: &mut Checker<'_>, values: &Values, jvm_limit: Option<Da
 
 fn check_directories(checker: &mut Checker<'_>, values: &Values) {
     const PROPERTY: &str = "exchange.base-directories";
-    const SCHEMES: [&str; 11] = [
-        "file", "s3", "s3a", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs", "viewfs",
-    ];
+    const SCHEMES: [&str; 11] =
+        ["file", "s3", "s3a", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs", "viewfs"];
     if !values.set.contains_key(PROPERTY) {
         return;
     }
     let directories = values.list(PROPERTY);
-    let scheme = |directory: &str| {
-        directory
-            .split_once("://")
-            .map_or("file", |(scheme, _)| scheme)
-            .to_owned()
-    };
+    let scheme =
+        |directory: &str| directory.split_once("://").map_or("file", |(scheme, _)| scheme).to_owned();
     let schemes: Vec<String> = directories.iter().map(|directory| scheme(directory)).collect();
     let invalid = |value: &str, reason: String| ProblemKind::InvalidValue {
         name: PROPERTY.to_owned(),
@@ -158,14 +138,8 @@ fn check_directories(checker: &mut Checker<'_>, values: &Values) {
     };
     let position = values.position(PROPERTY);
     if directories.is_empty() {
-        checker.problem(
-            position,
-            invalid("", "expected at least one directory".to_owned()),
-        );
-    } else if let Some(at) = schemes
-        .iter()
-        .position(|scheme| !SCHEMES.contains(&scheme.as_str()))
-    {
+        checker.problem(position, invalid("", "expected at least one directory".to_owned()));
+    } else if let Some(at) = schemes.iter().position(|scheme| !SCHEMES.contains(&scheme.as_str())) {
         let reason = format!("there is no file system for '{}'", schemes[at]);
         checker.problem(position, invalid(&directories[at], reason));
     } else if schemes.iter().any(|scheme| *scheme != schemes[0]) {

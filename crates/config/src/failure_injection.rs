@@ -35,11 +35,7 @@ impl FailureInjection {
 /// # Errors
 /// What was expected instead, as the end of a sentence.
 pub fn parse_failure_injections(text: &str) -> Result<Vec<FailureInjection>, String> {
-    text.split(';')
-        .map(str::trim)
-        .filter(|one| !one.is_empty())
-        .map(parse_one)
-        .collect()
+    text.split(';').map(str::trim).filter(|one| !one.is_empty()).map(parse_one).collect()
 }
 
 fn parse_one(text: &str) -> Result<FailureInjection, String> {
@@ -52,9 +48,7 @@ fn parse_one(text: &str) -> Result<FailureInjection, String> {
         delay: None,
     };
     for part in text.split(',').map(str::trim) {
-        let (key, value) = part
-            .split_once('=')
-            .ok_or_else(|| format!("expected key=value at '{part}'"))?;
+        let (key, value) = part.split_once('=').ok_or_else(|| format!("expected key=value at '{part}'"))?;
         match key.trim() {
             "stage" => injection.stage = Some(number(value)?),
             "partition" => injection.partition = Some(number(value)?),
@@ -67,16 +61,12 @@ fn parse_one(text: &str) -> Result<FailureInjection, String> {
             }
             "class" => class = Some(error_type(value)?),
             "delay" => {
-                let delay = value
-                    .trim()
-                    .parse()
-                    .map_err(|_| format!("expected a delay such as 2s at '{value}'"))?;
+                let delay =
+                    value.trim().parse().map_err(|_| format!("expected a delay such as 2s at '{value}'"))?;
                 injection.delay = Some(delay);
             }
             key => {
-                return Err(format!(
-                    "unknown key '{key}' (known: stage, partition, attempts, class, delay)"
-                ));
+                return Err(format!("unknown key '{key}' (known: stage, partition, attempts, class, delay)"));
             }
         }
     }
@@ -85,9 +75,7 @@ fn parse_one(text: &str) -> Result<FailureInjection, String> {
 }
 
 fn number(text: &str) -> Result<u32, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("expected a number at '{text}'"))
+    text.trim().parse().map_err(|_| format!("expected a number at '{text}'"))
 }
 
 fn error_type(text: &str) -> Result<ErrorType, String> {
@@ -96,9 +84,9 @@ fn error_type(text: &str) -> Result<ErrorType, String> {
         "INTERNAL" | "INTERNAL_ERROR" => Ok(ErrorType::InternalError),
         "EXTERNAL" => Ok(ErrorType::External),
         "INSUFFICIENT_RESOURCES" => Ok(ErrorType::InsufficientResources),
-        other => Err(format!(
-            "unknown class '{other}' (known: USER, INTERNAL, EXTERNAL, INSUFFICIENT_RESOURCES)"
-        )),
+        other => {
+            Err(format!("unknown class '{other}' (known: USER, INTERNAL, EXTERNAL, INSUFFICIENT_RESOURCES)"))
+        }
     }
 }
 
@@ -111,16 +99,11 @@ mod tests {
         let text =
             "stage=1,partition=0,attempts=0-1,class=INTERNAL; class=USER_ERROR, attempts=2, delay=1.5s;";
         let injections = parse_failure_injections(text).unwrap();
-        let [first, second] = injections.as_slice() else {
-            panic!("two injections")
-        };
+        let [first, second] = injections.as_slice() else { panic!("two injections") };
         assert_eq!((first.class, first.delay), (ErrorType::InternalError, None));
         assert!(first.matches(1, 0, 0) && first.matches(1, 0, 1));
         assert!(!first.matches(1, 0, 2) && !first.matches(1, 1, 0) && !first.matches(2, 0, 0));
-        assert_eq!(
-            (second.class, second.delay),
-            (ErrorType::UserError, Some(Duration::millis(1500)))
-        );
+        assert_eq!((second.class, second.delay), (ErrorType::UserError, Some(Duration::millis(1500))));
         assert!(second.matches(7, 7, 2) && !second.matches(7, 7, 3));
         assert_eq!(parse_failure_injections(" ; "), Ok(Vec::new()));
     }
@@ -130,18 +113,9 @@ mod tests {
         for (text, expected) in [
             ("stage=1", "expected a class at 'stage=1'"),
             ("stage=x,class=USER", "expected a number at 'x'"),
-            (
-                "class=SOME",
-                "unknown class 'SOME' (known: USER, INTERNAL, EXTERNAL, INSUFFICIENT_RESOURCES)",
-            ),
-            (
-                "class=USER,attempts=3-1",
-                "attempts 3-1 has its ends the wrong way round",
-            ),
-            (
-                "class=USER,speed=9",
-                "unknown key 'speed' (known: stage, partition, attempts, class, delay)",
-            ),
+            ("class=SOME", "unknown class 'SOME' (known: USER, INTERNAL, EXTERNAL, INSUFFICIENT_RESOURCES)"),
+            ("class=USER,attempts=3-1", "attempts 3-1 has its ends the wrong way round"),
+            ("class=USER,speed=9", "unknown key 'speed' (known: stage, partition, attempts, class, delay)"),
             ("class", "expected key=value at 'class'"),
             ("class=USER,delay=soon", "expected a delay such as 2s at 'soon'"),
         ] {

@@ -27,9 +27,10 @@ impl Files for DiskFiles {
     fn read(&self, path: &Path) -> io::Result<Option<String>> {
         match std::fs::read(path) {
             // Java reads these files as Latin-1; whoever writes UTF-8 today means UTF-8.
-            Ok(bytes) => Ok(Some(String::from_utf8(bytes).unwrap_or_else(|error| {
-                error.as_bytes().iter().map(|byte| char::from(*byte)).collect()
-            }))),
+            Ok(bytes) => Ok(Some(
+                String::from_utf8(bytes)
+                    .unwrap_or_else(|error| error.as_bytes().iter().map(|byte| char::from(*byte)).collect()),
+            )),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -70,13 +71,8 @@ impl Files for MemoryFiles {
 
 /// Kubernetes and editors leave hidden files beside the real ones.
 fn is_properties_file(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    !hidden
-        && path
-            .extension()
-            .is_some_and(|extension| extension == "properties")
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden && path.extension().is_some_and(|extension| extension == "properties")
 }
 
 #[cfg(test)]
@@ -97,22 +93,10 @@ mod tests {
     #[test]
     fn only_visible_properties_files_are_listed() {
         let directory = tempfile::tempdir().unwrap();
-        for name in [
-            "b.properties",
-            "a.properties",
-            ".x.properties",
-            "a.json",
-            "properties",
-        ] {
+        for name in ["b.properties", "a.properties", ".x.properties", "a.json", "properties"] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         let listed = DiskFiles.properties_files(directory.path()).unwrap();
-        assert_eq!(
-            listed,
-            [
-                directory.path().join("a.properties"),
-                directory.path().join("b.properties")
-            ]
-        );
+        assert_eq!(listed, [directory.path().join("a.properties"), directory.path().join("b.properties")]);
     }
 }

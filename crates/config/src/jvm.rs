@@ -11,18 +11,13 @@ use crate::problem::{Position, Problem, ProblemKind};
 pub(crate) fn memory_limit(file: &str, text: &str) -> Result<Option<DataSize>, Problem> {
     let options = (1..).zip(text.lines()).flat_map(|(line, text)| {
         let is_comment = text.trim_start().starts_with('#');
-        text.split_whitespace()
-            .filter(move |_| !is_comment)
-            .map(move |option| (line, option))
+        text.split_whitespace().filter(move |_| !is_comment).map(move |option| (line, option))
     });
     let mut limit = None;
     for (line, option) in options {
         if let Some(size) = option.strip_prefix("-Xmx") {
             limit = Some(parse_size(size).ok_or_else(|| Problem {
-                position: Some(Position {
-                    file: file.into(),
-                    line: Some(line),
-                }),
+                position: Some(Position { file: file.into(), line: Some(line) }),
                 kind: ProblemKind::InvalidValue {
                     name: "-Xmx".to_owned(),
                     value: size.to_owned(),
@@ -62,11 +57,7 @@ mod tests {
             ("# -Xmx1g\n-XX:MaxRAMPercentage=80", None),
             ("", None),
         ] {
-            assert_eq!(
-                memory_limit("etc/jvm.config", text),
-                Ok(limit.map(DataSize)),
-                "{text}"
-            );
+            assert_eq!(memory_limit("etc/jvm.config", text), Ok(limit.map(DataSize)), "{text}");
         }
     }
 
@@ -74,12 +65,7 @@ mod tests {
     fn a_bad_xmx_names_its_line() {
         for bad in ["-Xmx8GB", "-Xmx", "-Xmx0", "-Xmxlots", "-Xmx99999999999999t"] {
             let problem = memory_limit("etc/jvm.config", &format!("-server\n{bad}")).unwrap_err();
-            assert!(
-                problem
-                    .to_string()
-                    .starts_with("etc/jvm.config:2: Invalid value '"),
-                "{problem}"
-            );
+            assert!(problem.to_string().starts_with("etc/jvm.config:2: Invalid value '"), "{problem}");
         }
     }
 }

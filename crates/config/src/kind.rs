@@ -187,12 +187,12 @@ impl Kind {
             Kind::Secret => Ok(Value::Secret(Secret::new(text))),
             Kind::Path if text.is_empty() => Err("expected a path".to_owned()),
             Kind::Path => Ok(Value::Text(text.to_owned())),
-            Kind::Environment => word(text, "[a-z0-9][_a-z0-9]*", |c| {
-                c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
-            }),
-            Kind::Identifier => word(text, "[A-Za-z0-9][_A-Za-z0-9-]*", |c| {
-                c.is_ascii_alphanumeric() || c == '_' || c == '-'
-            }),
+            Kind::Environment => {
+                word(text, "[a-z0-9][_a-z0-9]*", |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            }
+            Kind::Identifier => {
+                word(text, "[A-Za-z0-9][_A-Za-z0-9-]*", |c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+            }
             Kind::List | Kind::PathList => Ok(Value::List(split_list(text))),
             Kind::Uri => parse_uri(text),
             Kind::FailureInjections => {
@@ -207,10 +207,7 @@ impl Kind {
         match *self {
             Kind::Boolean => "boolean".to_owned(),
             Kind::Integer { min, max } => {
-                format!(
-                    "integer{}",
-                    range_text(min, max, min == i64::MIN, max >= INTEGER_MAX)
-                )
+                format!("integer{}", range_text(min, max, min == i64::MIN, max >= INTEGER_MAX))
             }
             Kind::Double { min, max } => {
                 format!("double{}", range_text(min, max, min == f64::MIN, max == f64::MAX))
@@ -274,15 +271,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => return Ok(duration),
         Err(error) => expected_unit(error),
     };
-    let days = text
-        .trim()
-        .strip_suffix('d')
-        .and_then(|days| days.trim_end().parse::<f64>().ok());
-    if days.is_some_and(|days| days > 1.0) {
-        Ok(Duration(u64::MAX))
-    } else {
-        Err(error)
-    }
+    let days = text.trim().strip_suffix('d').and_then(|days| days.trim_end().parse::<f64>().ok());
+    if days.is_some_and(|days| days > 1.0) { Ok(Duration(u64::MAX)) } else { Err(error) }
 }
 
 fn parse_memory_share(text: &str) -> Result<MemoryShare, String> {
@@ -305,32 +295,20 @@ fn parse_threads(text: &str) -> Result<Value, String> {
         Some(number) => (number, true),
         None => (text, false),
     };
-    let count = number
-        .trim_end()
-        .parse()
-        .map_err(|_| "expected a number such as 8, or 2C for twice the cores")?;
-    if count == 0 {
-        Err("must be at least 1".to_owned())
-    } else {
-        Ok(Value::Threads { count, per_core })
-    }
+    let count =
+        number.trim_end().parse().map_err(|_| "expected a number such as 8, or 2C for twice the cores")?;
+    if count == 0 { Err("must be at least 1".to_owned()) } else { Ok(Value::Threads { count, per_core }) }
 }
 
 /// Finds the word as Trino does: in any case, with `-` for `_`.
 fn choose(words: Choice, text: &str) -> Result<&'static str, String> {
     let normal = |word: &str| word.to_ascii_uppercase().replace('-', "_");
     let found = words.iter().find(|word| normal(word) == normal(text));
-    found
-        .copied()
-        .ok_or_else(|| format!("expected one of {}", words.join(", ")))
+    found.copied().ok_or_else(|| format!("expected one of {}", words.join(", ")))
 }
 
 fn split_list(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(str::to_owned)
-        .collect()
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 fn word(text: &str, pattern: &str, allowed: fn(char) -> bool) -> Result<Value, String> {
@@ -367,75 +345,39 @@ mod tests {
     #[test]
     fn choices_are_found_in_any_case_and_with_dashes() {
         const WORDS: Choice = &["NONE", "LEAST_WASTE"];
-        assert_eq!(
-            Kind::Choice(WORDS).parse("least-waste"),
-            Ok(Value::Choice("LEAST_WASTE"))
-        );
-        assert_eq!(
-            Kind::Choice(WORDS).parse("most"),
-            Err("expected one of NONE, LEAST_WASTE".to_owned())
-        );
+        assert_eq!(Kind::Choice(WORDS).parse("least-waste"), Ok(Value::Choice("LEAST_WASTE")));
+        assert_eq!(Kind::Choice(WORDS).parse("most"), Err("expected one of NONE, LEAST_WASTE".to_owned()));
     }
 
     #[test]
     fn memory_is_a_size_or_a_percentage() {
         let share = Kind::MemoryShare.parse("25%");
         assert_eq!(share, Ok(Value::MemoryShare(MemoryShare::Share(0.25))));
-        assert_eq!(
-            MemoryShare::Share(0.25).of(DataSize::gigabytes(8)),
-            DataSize::gigabytes(2)
-        );
+        assert_eq!(MemoryShare::Share(0.25).of(DataSize::gigabytes(8)), DataSize::gigabytes(2));
         assert!(Kind::MemoryShare.parse("101%").is_err());
         assert!(Kind::MemoryShare.parse("lots").is_err());
     }
 
     #[test]
     fn threads_may_be_given_per_core() {
-        assert_eq!(
-            Kind::Threads.parse("2C"),
-            Ok(Value::Threads {
-                count: 2,
-                per_core: true
-            })
-        );
-        assert_eq!(
-            Kind::Threads.parse("7"),
-            Ok(Value::Threads {
-                count: 7,
-                per_core: false
-            })
-        );
+        assert_eq!(Kind::Threads.parse("2C"), Ok(Value::Threads { count: 2, per_core: true }));
+        assert_eq!(Kind::Threads.parse("7"), Ok(Value::Threads { count: 7, per_core: false }));
         assert!(Kind::Threads.parse("0").is_err());
     }
 
     #[test]
     fn uris_have_scheme_host_and_a_good_port() {
-        for good in [
-            "http://localhost:8080",
-            "https://trino",
-            "http://[::1]:8080/",
-            "http://a.b:1/x:y",
-        ] {
+        for good in ["http://localhost:8080", "https://trino", "http://[::1]:8080/", "http://a.b:1/x:y"] {
             assert!(Kind::Uri.parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "localhost:8080",
-            "http://",
-            "http://:8080",
-            "http://h:99999",
-            "ftp://h",
-            "http://a b",
-        ] {
+        for bad in ["localhost:8080", "http://", "http://:8080", "http://h:99999", "ftp://h", "http://a b"] {
             assert!(Kind::Uri.parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn numbers_that_are_not_finite_are_refused() {
-        let kind = Kind::Double {
-            min: 0.0,
-            max: f64::MAX,
-        };
+        let kind = Kind::Double { min: 0.0, max: f64::MAX };
         for bad in ["NaN", "inf", "-1"] {
             assert!(kind.parse(bad).is_err(), "{bad}");
         }

@@ -73,12 +73,7 @@ impl ServerConfig {
         etc_dir: &Path,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigErrors> {
-        Loader {
-            files,
-            etc_dir,
-            checker: Checker::new(environment),
-        }
-        .load(environment)
+        Loader { files, etc_dir, checker: Checker::new(environment) }.load(environment)
     }
 
     /// A configuration of properties given one by one, for embedded clusters and tests.
@@ -115,9 +110,7 @@ impl Loader<'_> {
             Some(entries) => self.checker.scope(Scope::Server, entries, &mut values.set),
             None => self.checker.problem(
                 Some(position(&config_path)),
-                ProblemKind::Unreadable {
-                    reason: "there is no such file".to_owned(),
-                },
+                ProblemKind::Unreadable { reason: "there is no such file".to_owned() },
             ),
         }
         let node_entries = self.read(&node_path).unwrap_or_default();
@@ -127,11 +120,7 @@ impl Loader<'_> {
         let exchange_path = self.exchange_manager_path(&values);
         let exchange_entries = self.read(&exchange_path);
         let has_exchange = exchange_entries.is_some();
-        self.checker.scope(
-            Scope::ExchangeManager,
-            exchange_entries.unwrap_or_default(),
-            &mut values.set,
-        );
+        self.checker.scope(Scope::ExchangeManager, exchange_entries.unwrap_or_default(), &mut values.set);
 
         let catalogs = self.catalogs(&values);
         let log = self.log();
@@ -141,19 +130,9 @@ impl Loader<'_> {
         let exchange_file = has_exchange.then(|| position(&exchange_path));
         let mut checker = self.checker;
         if checker.problems.is_empty() {
-            cross_check(
-                &mut checker,
-                &values,
-                &position(&node_path),
-                exchange_file.as_ref(),
-                jvm_limit,
-            );
+            cross_check(&mut checker, &values, &position(&node_path), exchange_file.as_ref(), jvm_limit);
         }
-        let Checker {
-            mut problems,
-            mut warnings,
-            ..
-        } = checker;
+        let Checker { mut problems, mut warnings, .. } = checker;
         in_order(&mut problems, |problem| problem.position.as_ref());
         in_order(&mut warnings, |warning| warning.position.as_ref());
         if !problems.is_empty() {
@@ -190,8 +169,7 @@ impl Loader<'_> {
 
     fn unreadable(&mut self, path: &Path, error: &std::io::Error) {
         let reason = error.to_string();
-        self.checker
-            .problem(Some(position(path)), ProblemKind::Unreadable { reason });
+        self.checker.problem(Some(position(path)), ProblemKind::Unreadable { reason });
     }
 
     /// Trino starts in a directory that has `etc` in it, wherever that really is.
@@ -210,11 +188,7 @@ impl Loader<'_> {
         let resolved = self.resolve(&path);
         if matches!(self.files.read(&resolved), Ok(None)) {
             let reason = format!("there is no file {}", resolved.display());
-            let kind = ProblemKind::InvalidValue {
-                name: PROPERTY.to_owned(),
-                value: path,
-                reason,
-            };
+            let kind = ProblemKind::InvalidValue { name: PROPERTY.to_owned(), value: path, reason };
             self.checker.problem(values.position(PROPERTY), kind);
         }
         resolved
@@ -232,17 +206,12 @@ impl Loader<'_> {
         let disabled = values.list("catalog.disabled-catalogs");
         let mut catalogs: Vec<CatalogConfig> = Vec::new();
         for path in paths {
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .to_lowercase();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
             if disabled.iter().any(|disabled| disabled.to_lowercase() == name) {
                 continue;
             }
             if name == "system" || catalogs.iter().any(|catalog| catalog.name == name) {
-                self.checker
-                    .inconsistent(Some(position(&path)), format!("Catalog '{name}' already exists"));
+                self.checker.inconsistent(Some(position(&path)), format!("Catalog '{name}' already exists"));
                 continue;
             }
             let entries = self.read(&path).unwrap_or_default();
@@ -254,10 +223,7 @@ impl Loader<'_> {
     fn catalog(&mut self, name: String, path: &Path, mut entries: Vec<Entry>) -> Option<CatalogConfig> {
         let Some(at) = entries.iter().rposition(|entry| entry.name == CONNECTOR_NAME) else {
             let reason = "a catalog needs a connector".to_owned();
-            let kind = ProblemKind::Missing {
-                name: CONNECTOR_NAME.to_owned(),
-                reason,
-            };
+            let kind = ProblemKind::Missing { name: CONNECTOR_NAME.to_owned(), reason };
             self.checker.problem(Some(position(path)), kind);
             return None;
         };
@@ -265,30 +231,20 @@ impl Loader<'_> {
         let named = self.checker.prepare(named).pop()?;
         entries.retain(|entry| entry.name != CONNECTOR_NAME);
         let connector = self.connector_name(&named)?;
-        let available = CONNECTORS
-            .iter()
-            .find(|known| known.name == connector && known.available);
+        let available = CONNECTORS.iter().find(|known| known.name == connector && known.available);
         let Some(available) = available else {
-            let kind = WarningKind::CatalogLeftOut {
-                catalog: name,
-                connector,
-            };
+            let kind = WarningKind::CatalogLeftOut { catalog: name, connector };
             self.checker.warn(Some(named.position), kind);
             return None;
         };
         let mut set = BTreeMap::new();
-        self.checker
-            .scope(Scope::Catalog(available.name), entries, &mut set);
+        self.checker.scope(Scope::Catalog(available.name), entries, &mut set);
         let catalog = CatalogConfig {
             name,
             connector_name: connector,
             properties: set
                 .into_iter()
-                .map(|(name, set)| Setting {
-                    name: name.to_owned(),
-                    value: set.text,
-                    position: set.position,
-                })
+                .map(|(name, set)| Setting { name: name.to_owned(), value: set.text, position: set.position })
                 .collect(),
         };
         self.check_catalog(&catalog, named.position);
@@ -305,17 +261,12 @@ impl Loader<'_> {
         }
         let position = Some(named.position.clone());
         if known(&renamed) {
-            let kind = WarningKind::ConnectorRenamed {
-                alias: value.clone(),
-                name: renamed.clone(),
-            };
+            let kind = WarningKind::ConnectorRenamed { alias: value.clone(), name: renamed.clone() };
             self.checker.warn(position, kind);
             return Some(renamed);
         }
         let suggestion = nearest(value, CONNECTORS.iter().map(|connector| connector.name));
-        let hint = suggestion
-            .map(|name| format!(". Did you mean '{name}'?"))
-            .unwrap_or_default();
+        let hint = suggestion.map(|name| format!(". Did you mean '{name}'?")).unwrap_or_default();
         let kind = ProblemKind::InvalidValue {
             name: CONNECTOR_NAME.to_owned(),
             value: value.clone(),
@@ -333,14 +284,10 @@ impl Loader<'_> {
         let metastore = set("hive.metastore").and_then(|setting| setting.position.clone());
         if catalog.choice("hive.metastore") != Some("FILE") {
             let reason = "Only hive.metastore=file is available yet";
-            self.checker
-                .inconsistent(Some(metastore.unwrap_or(connector)), reason);
+            self.checker.inconsistent(Some(metastore.unwrap_or(connector)), reason);
         } else if set("hive.metastore.catalog.dir").is_none() {
             let name = "hive.metastore.catalog.dir".to_owned();
-            let kind = ProblemKind::Missing {
-                name,
-                reason: "hive.metastore is file".to_owned(),
-            };
+            let kind = ProblemKind::Missing { name, reason: "hive.metastore is file".to_owned() };
             self.checker.problem(metastore, kind);
         }
     }
@@ -374,10 +321,7 @@ impl Loader<'_> {
 /// Puts what was found into the order of lines within each file, files as they come.
 fn in_order<T>(found: &mut [T], position: impl Fn(&T) -> Option<&Position>) {
     let mut files: Vec<Arc<str>> = Vec::new();
-    for file in found
-        .iter()
-        .filter_map(|one| position(one).map(|position| &position.file))
-    {
+    for file in found.iter().filter_map(|one| position(one).map(|position| &position.file)) {
         if !files.contains(file) {
             files.push(Arc::clone(file));
         }
@@ -396,7 +340,5 @@ fn position(path: &Path) -> Position {
 
 /// The name of this machine, as Linux tells it.
 fn host_name() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .map(|name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned())
 }

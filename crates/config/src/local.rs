@@ -43,26 +43,14 @@ impl LocalNode {
         };
         add(Source::Node, "node.environment", "local".to_owned());
         add(Source::Node, "node.id", self.id.clone());
-        add(
-            Source::Node,
-            "node.data-dir",
-            self.data_dir.to_string_lossy().into_owned(),
-        );
+        add(Source::Node, "node.data-dir", self.data_dir.to_string_lossy().into_owned());
         add(Source::Node, "node.internal-address", "127.0.0.1".to_owned());
         add(Source::Node, "node.bind-ip", "127.0.0.1".to_owned());
         add(Source::Config, "coordinator", self.coordinator.to_string());
         if self.coordinator {
-            add(
-                Source::Config,
-                "node-scheduler.include-coordinator",
-                "false".to_owned(),
-            );
+            add(Source::Config, "node-scheduler.include-coordinator", "false".to_owned());
         }
-        add(
-            Source::Config,
-            "http-server.http.port",
-            self.http_port.to_string(),
-        );
+        add(Source::Config, "http-server.http.port", self.http_port.to_string());
         if let Some(uri) = &self.discovery_uri {
             add(Source::Config, "discovery.uri", uri.clone());
         }
@@ -73,18 +61,10 @@ impl LocalNode {
         if let Some(slots) = self.task_slots {
             add(Source::Config, "task.max-worker-threads", slots.to_string());
         }
-        add(
-            Source::ExchangeManager,
-            "exchange-manager.name",
-            "filesystem".to_owned(),
-        );
+        add(Source::ExchangeManager, "exchange-manager.name", "filesystem".to_owned());
         let exchange_dir = self.exchange_dir.to_string_lossy().into_owned();
         add(Source::ExchangeManager, "exchange.base-directories", exchange_dir);
-        add(
-            Source::Catalog("tpch".to_owned()),
-            "connector.name",
-            "tpch".to_owned(),
-        );
+        add(Source::Catalog("tpch".to_owned()), "connector.name", "tpch".to_owned());
         for (source, name, value) in &self.extra {
             properties.retain(|(at, known, _)| (at, known) != (source, name));
             properties.push((source.clone(), name.clone(), value.clone()));
@@ -138,16 +118,8 @@ mod tests {
             memory_limit: Some(DataSize::megabytes(700)),
             task_slots: Some(3),
             extra: vec![
-                (
-                    Source::Config,
-                    "task.max-worker-threads".to_owned(),
-                    "4".to_owned(),
-                ),
-                (
-                    Source::Catalog("tpch".to_owned()),
-                    "tpch.splits-per-node".to_owned(),
-                    "2".to_owned(),
-                ),
+                (Source::Config, "task.max-worker-threads".to_owned(), "4".to_owned()),
+                (Source::Catalog("tpch".to_owned()), "tpch.splits-per-node".to_owned(), "2".to_owned()),
             ],
         }
     }
@@ -160,10 +132,7 @@ mod tests {
         assert_eq!(config.task.max_worker_threads, 4);
         assert_eq!(config.memory.limit_per_node, Some(DataSize::megabytes(700)));
         assert_eq!(config.task.spill_paths, [PathBuf::from("/tmp/a b/spill")]);
-        assert_eq!(
-            config.require_exchange_manager().unwrap().base_directories,
-            ["/tmp/exchange"]
-        );
+        assert_eq!(config.require_exchange_manager().unwrap().base_directories, ["/tmp/exchange"]);
         assert_eq!(config.catalogs[0].integer("tpch.splits-per-node"), Some(2));
         assert!(!config.node.coordinator && !config.node.include_coordinator);
     }
@@ -175,9 +144,6 @@ mod tests {
         let loaded = ServerConfig::load(directory.path()).unwrap();
         let direct = ServerConfig::for_local(&worker()).unwrap();
         assert_eq!((loaded.node, loaded.task), (direct.node, direct.task));
-        assert_eq!(
-            (loaded.retry, loaded.exchange_manager),
-            (direct.retry, direct.exchange_manager)
-        );
+        assert_eq!((loaded.retry, loaded.exchange_manager), (direct.retry, direct.exchange_manager));
     }
 }

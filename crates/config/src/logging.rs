@@ -49,24 +49,12 @@ pub struct LogConfig {
 impl LogConfig {
     pub(crate) fn read(entries: &[Entry], problems: &mut Vec<Problem>) -> Self {
         let mut levels = Vec::new();
-        for Entry {
-            name,
-            value,
-            position,
-        } in entries
-        {
+        for Entry { name, value, position } in entries {
             let known = LEVELS.iter().find(|(word, _)| word.eq_ignore_ascii_case(value));
             match known {
                 Some((_, level)) => {
-                    let logger = if name == "ROOT" {
-                        String::new()
-                    } else {
-                        name.clone()
-                    };
-                    levels.push(LoggerLevel {
-                        logger,
-                        level: *level,
-                    });
+                    let logger = if name == "ROOT" { String::new() } else { name.clone() };
+                    levels.push(LoggerLevel { logger, level: *level });
                 }
                 None => problems.push(Problem {
                     position: Some(position.clone()),
@@ -113,10 +101,7 @@ mod tests {
 
     #[test]
     fn levels_become_directives() {
-        let (entries, _) = parse(
-            "etc/log.properties",
-            "io.trino=DEBUG\norg.eclipse=OFF\nexchange=trace\n",
-        );
+        let (entries, _) = parse("etc/log.properties", "io.trino=DEBUG\norg.eclipse=OFF\nexchange=trace\n");
         let mut problems = Vec::new();
         let config = LogConfig::read(&entries, &mut problems);
         assert_eq!(problems, []);

@@ -52,11 +52,7 @@ pub fn markdown() -> String {
     );
     for connector in CONNECTORS.iter().filter(|connector| connector.available) {
         let name = connector.name;
-        write_file(
-            &mut text,
-            PropertyFile::Catalog(name),
-            &format!("Connector `{name}`"),
-        );
+        write_file(&mut text, PropertyFile::Catalog(name), &format!("Connector `{name}`"));
     }
     write_sessions(&mut text);
     write_without_effect(&mut text);
@@ -84,11 +80,7 @@ fn write_file(text: &mut String, file: PropertyFile, heading: &str) {
 }
 
 fn write_property(text: &mut String, property: &Property) {
-    let star = if property.status == Status::Extension {
-        " ★"
-    } else {
-        ""
-    };
+    let star = if property.status == Status::Extension { " ★" } else { "" };
     let default = match property.default {
         DefaultValue::Text("") => String::new(),
         DefaultValue::Text(default) => format!("`{default}`"),
@@ -112,11 +104,7 @@ fn write_property(text: &mut String, property: &Property) {
         _ => {}
     }
     let kind = property.kind.describe();
-    let _ = writeln!(
-        text,
-        "| `{}`{star} | {kind} | {default}{task_default} | {doc} |",
-        property.name
-    );
+    let _ = writeln!(text, "| `{}`{star} | {kind} | {default}{task_default} | {doc} |", property.name);
 }
 
 fn write_sessions(text: &mut String) {
@@ -124,13 +112,7 @@ fn write_sessions(text: &mut String) {
     let only_sessions =
         |property: &&Property| property.file == PropertyFile::Session && property.status != Status::NoEffect;
     for property in properties().filter(only_sessions) {
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {} |",
-            property.name,
-            property.kind.describe(),
-            property.doc
-        );
+        let _ = writeln!(text, "| `{}` | {} | {} |", property.name, property.kind.describe(), property.doc);
     }
 }
 
@@ -140,31 +122,18 @@ fn write_without_effect(text: &mut String) {
          Beware of those that keep people out, such as `http-server.authentication.type`: the warning says so.\n",
     );
     let connectors = CONNECTORS.iter().filter(|connector| connector.available);
-    let catalogs = connectors.map(|connector| {
-        (
-            PropertyFile::Catalog(connector.name),
-            format!("Connector `{}`", connector.name),
-        )
-    });
+    let catalogs = connectors
+        .map(|connector| (PropertyFile::Catalog(connector.name), format!("Connector `{}`", connector.name)));
     let files = [
         (PropertyFile::Config, "`config.properties`".to_owned()),
-        (
-            PropertyFile::ExchangeManager,
-            "`exchange-manager.properties`".to_owned(),
-        ),
+        (PropertyFile::ExchangeManager, "`exchange-manager.properties`".to_owned()),
     ];
     let sessions = [(PropertyFile::Session, "Session properties".to_owned())];
     for (file, heading) in files.into_iter().chain(catalogs).chain(sessions) {
         let of_table = properties()
             .filter(|property| property.file == file && property.status == Status::NoEffect)
-            .flat_map(|property| {
-                [property.name]
-                    .into_iter()
-                    .chain(property.aliases.iter().copied())
-            });
-        let mut names: Vec<&str> = of_table
-            .chain(accepted_without_effect(file).iter().copied())
-            .collect();
+            .flat_map(|property| [property.name].into_iter().chain(property.aliases.iter().copied()));
+        let mut names: Vec<&str> = of_table.chain(accepted_without_effect(file).iter().copied()).collect();
         names.sort_unstable();
         if names.is_empty() {
             continue;

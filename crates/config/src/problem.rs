@@ -17,10 +17,7 @@ pub struct Position {
 impl Position {
     /// A file as a whole.
     pub fn of_file(file: impl Into<Arc<str>>) -> Self {
-        Position {
-            file: file.into(),
-            line: None,
-        }
+        Position { file: file.into(), line: None }
     }
 }
 
@@ -132,22 +129,13 @@ impl fmt::Display for Problem {
                 write!(f, "Invalid value '{value}' for property '{name}': {reason}")
             }
             ProblemKind::UnsetVariable { name, variable } => {
-                write!(
-                    f,
-                    "Property '{name}' uses environment variable {variable}, which is not set"
-                )
+                write!(f, "Property '{name}' uses environment variable {variable}, which is not set")
             }
             ProblemKind::UnknownProvider { name, provider } => {
-                write!(
-                    f,
-                    "Property '{name}' uses secret provider '{provider}'; only ENV is available"
-                )
+                write!(f, "Property '{name}' uses secret provider '{provider}'; only ENV is available")
             }
             ProblemKind::Conflict { alias, name } => {
-                write!(
-                    f,
-                    "Configuration property '{alias}' conflicts with property '{name}'"
-                )
+                write!(f, "Configuration property '{alias}' conflicts with property '{name}'")
             }
             ProblemKind::Missing { name, reason } => write!(f, "Property '{name}' must be set: {reason}"),
             ProblemKind::Inconsistent { reason } => f.write_str(reason),
@@ -228,32 +216,20 @@ impl fmt::Display for Warning {
                 "Configuration property '{name}' is accepted but has no effect: this server lets everybody in"
             ),
             WarningKind::Renamed { alias, name } => {
-                write!(
-                    f,
-                    "Configuration property '{alias}' has been replaced. Use '{name}' instead."
-                )
+                write!(f, "Configuration property '{alias}' has been replaced. Use '{name}' instead.")
             }
             WarningKind::SetAgain { name } => {
-                write!(
-                    f,
-                    "Configuration property '{name}' is set more than once; this line counts"
-                )
+                write!(f, "Configuration property '{name}' is set more than once; this line counts")
             }
             WarningKind::FileNotRead => f.write_str("This file is not read"),
             WarningKind::CatalogLeftOut { catalog, connector } => {
-                write!(
-                    f,
-                    "Catalog '{catalog}' is left out: there is no connector '{connector}' yet"
-                )
+                write!(f, "Catalog '{catalog}' is left out: there is no connector '{connector}' yet")
             }
             WarningKind::ConnectorRenamed { alias, name } => {
                 write!(f, "Connector '{alias}' has been renamed. Use '{name}' instead.")
             }
             WarningKind::OtherRole { name, role } => {
-                write!(
-                    f,
-                    "Configuration property '{name}' has no effect: this node is not a {role}"
-                )
+                write!(f, "Configuration property '{name}' has no effect: this node is not a {role}")
             }
         }
     }
@@ -271,11 +247,7 @@ pub struct ConfigErrors {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len();
-        writeln!(
-            f,
-            "The configuration has {count} error{}:",
-            if count == 1 { "" } else { "s" }
-        )?;
+        writeln!(f, "The configuration has {count} error{}:", if count == 1 { "" } else { "s" })?;
         for (at, problem) in self.problems.iter().enumerate() {
             write!(f, "\n{}) {problem}", at + 1)?;
         }

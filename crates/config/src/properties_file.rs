@@ -24,15 +24,10 @@ pub fn parse(file: &str, text: &str) -> (Vec<Entry>, Vec<Problem>) {
     let mut entries = Vec::new();
     let mut problems = Vec::new();
     for (line, text) in logical_lines(text) {
-        let position = Position {
-            file: Arc::clone(&file),
-            line: Some(line),
-        };
+        let position = Position { file: Arc::clone(&file), line: Some(line) };
         let syntax = |reason: &str| Problem {
             position: Some(position.clone()),
-            kind: ProblemKind::Syntax {
-                reason: reason.to_owned(),
-            },
+            kind: ProblemKind::Syntax { reason: reason.to_owned() },
         };
         let (name, value) = split(&text);
         match (unescape(name), unescape(value)) {
@@ -40,11 +35,7 @@ pub fn parse(file: &str, text: &str) -> (Vec<Entry>, Vec<Problem>) {
                 problems.push(syntax("A property needs a name before its value"));
             }
             (Some(name), Some(value)) => {
-                entries.push(Entry {
-                    name,
-                    value: value.trim().to_owned(),
-                    position,
-                });
+                entries.push(Entry { name, value: value.trim().to_owned(), position });
             }
             _ => problems.push(syntax("Malformed \\uxxxx encoding")),
         }
@@ -106,12 +97,7 @@ fn split(line: &str) -> (&str, &str) {
     });
     let (name, rest) = line.split_at(end.unwrap_or(line.len()));
     let rest = rest.trim_start_matches(is_blank);
-    (
-        name,
-        rest.strip_prefix(['=', ':'])
-            .unwrap_or(rest)
-            .trim_start_matches(is_blank),
-    )
+    (name, rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start_matches(is_blank))
 }
 
 /// Resolves escapes. None: a malformed `\uXXXX`.
@@ -151,10 +137,7 @@ mod tests {
         let (entries, problems) = parse("f", text);
         assert_eq!(problems, []);
         let line = |entry: &Entry| entry.position.line.unwrap();
-        entries
-            .iter()
-            .map(|entry| (entry.name.clone(), entry.value.clone(), line(entry)))
-            .collect()
+        entries.iter().map(|entry| (entry.name.clone(), entry.value.clone(), line(entry))).collect()
     }
 
     #[test]
@@ -179,11 +162,7 @@ mod tests {
             ("a = : b", "a", ": b", 1),
             ("grün=ß", "grün", "ß", 1),
         ] {
-            assert_eq!(
-                read(text),
-                [(name.to_owned(), value.to_owned(), line)],
-                "{text:?}"
-            );
+            assert_eq!(read(text), [(name.to_owned(), value.to_owned(), line)], "{text:?}");
         }
     }
 
@@ -206,9 +185,6 @@ mod tests {
     #[test]
     fn what_is_escaped_reads_back() {
         let value = "C:\\dir\\n x\ny\t=:#!";
-        assert_eq!(
-            read(&format!("k={}", escape(value))),
-            [("k".to_owned(), value.to_owned(), 1)]
-        );
+        assert_eq!(read(&format!("k={}", escape(value))), [("k".to_owned(), value.to_owned(), 1)]);
     }
 }

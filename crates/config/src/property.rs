@@ -142,38 +142,23 @@ impl Property {
     /// The same as [`Property::new`], without a default.
     pub(crate) const fn unset(topic: Topic, name: &'static str, kind: Kind, doc: &'static str) -> Self {
         let property = Property::new(topic, name, kind, "", doc);
-        Property {
-            default: DefaultValue::Unset,
-            ..property
-        }
+        Property { default: DefaultValue::Unset, ..property }
     }
 
     pub(crate) const fn computed(self, how: &'static str) -> Self {
-        Property {
-            default: DefaultValue::Computed(how),
-            ..self
-        }
+        Property { default: DefaultValue::Computed(how), ..self }
     }
 
     pub(crate) const fn session(self, name: &'static str) -> Self {
-        Property {
-            session: Some(name),
-            ..self
-        }
+        Property { session: Some(name), ..self }
     }
 
     pub(crate) const fn aliases(self, names: &'static [&'static str]) -> Self {
-        Property {
-            aliases: names,
-            ..self
-        }
+        Property { aliases: names, ..self }
     }
 
     pub(crate) const fn under_task(self, default: &'static str) -> Self {
-        Property {
-            task_default: Some(default),
-            ..self
-        }
+        Property { task_default: Some(default), ..self }
     }
 
     pub(crate) const fn in_file(self, file: PropertyFile) -> Self {
@@ -181,31 +166,19 @@ impl Property {
     }
 
     pub(crate) const fn coordinator_only(self) -> Self {
-        Property {
-            worker: false,
-            ..self
-        }
+        Property { worker: false, ..self }
     }
 
     pub(crate) const fn worker_only(self) -> Self {
-        Property {
-            coordinator: false,
-            ..self
-        }
+        Property { coordinator: false, ..self }
     }
 
     pub(crate) const fn extension(self) -> Self {
-        Property {
-            status: Status::Extension,
-            ..self
-        }
+        Property { status: Status::Extension, ..self }
     }
 
     pub(crate) const fn without_effect(self) -> Self {
-        Property {
-            status: Status::NoEffect,
-            ..self
-        }
+        Property { status: Status::NoEffect, ..self }
     }
 
     pub(crate) const fn hidden(self) -> Self {

@@ -148,11 +148,7 @@ pub struct MemoryConfig {
 impl MemoryConfig {
     /// What tasks may use of a node's memory: the limit less the headroom.
     pub fn pool(&self, limit_per_node: DataSize) -> DataSize {
-        DataSize(
-            limit_per_node
-                .0
-                .saturating_sub(self.heap_headroom_per_node.of(limit_per_node).0),
-        )
+        DataSize(limit_per_node.0.saturating_sub(self.heap_headroom_per_node.of(limit_per_node).0))
     }
 }
 
@@ -299,9 +295,7 @@ impl ServerConfig {
     pub fn require_exchange_manager(&self) -> Result<&ExchangeManagerConfig, base::Error> {
         const MESSAGE: &str = "Exchange manager must be configured for the failure recovery capabilities to be fully functional";
         let code = base::ErrorCode::EXCHANGE_MANAGER_NOT_CONFIGURED;
-        self.exchange_manager
-            .as_ref()
-            .ok_or_else(|| base::Error::new(code, MESSAGE))
+        self.exchange_manager.as_ref().ok_or_else(|| base::Error::new(code, MESSAGE))
     }
 
     pub(crate) fn build(
@@ -339,22 +333,16 @@ impl NodeConfig {
         let http_port = u16::try_from(values.count("http-server.http.port")).expect("the table limits ports");
         let id = values.text("node.id").unwrap_or_else(|| {
             let host = place.host_name.as_deref().unwrap_or("node");
-            let host: String = host
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-                .collect();
+            let host: String =
+                host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
             format!("{}-{http_port}", host.trim_start_matches('-'))
         });
         let internal_address = values.text("node.internal-address");
         NodeConfig {
             environment: values.text("node.environment").unwrap_or_default(),
             id,
-            data_dir: values
-                .text("node.data-dir")
-                .map_or_else(|| place.data_dir.clone(), PathBuf::from),
-            external_address: values
-                .text("node.external-address")
-                .or_else(|| internal_address.clone()),
+            data_dir: values.text("node.data-dir").map_or_else(|| place.data_dir.clone(), PathBuf::from),
+            external_address: values.text("node.external-address").or_else(|| internal_address.clone()),
             internal_address,
             bind_ip: values.text("node.bind-ip"),
             coordinator,
@@ -388,20 +376,12 @@ impl RetryConfig {
 impl TaskConfig {
     fn of(values: &Values, node: &NodeConfig) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let spill_paths: Vec<_> = values
-            .list("spiller-spill-path")
-            .into_iter()
-            .map(PathBuf::from)
-            .collect();
+        let spill_paths: Vec<_> = values.list("spiller-spill-path").into_iter().map(PathBuf::from).collect();
         let injections = values.text("failure-injection.tasks").unwrap_or_default();
         TaskConfig {
             max_worker_threads: values.threads("task.max-worker-threads", cores).unwrap_or(cores),
             no_progress_timeout: values.duration("task.no-progress-timeout"),
-            spill_paths: if spill_paths.is_empty() {
-                vec![node.data_dir.join("spill")]
-            } else {
-                spill_paths
-            },
+            spill_paths: if spill_paths.is_empty() { vec![node.data_dir.join("spill")] } else { spill_paths },
             failure_injections: parse_failure_injections(&injections)
                 .expect("its kind is checked when it is set"),
         }
@@ -471,12 +451,10 @@ impl FaultToleranceConfig {
         FaultToleranceConfig {
             standard_split_size: values.size(fte!("standard-split-size")),
             max_task_split_count: values.count(fte!("max-task-split-count")),
-            arbitrary_task_target_size_growth_period: values.count(fte!(
-                "arbitrary-distribution-compute-task-target-size-growth-period"
-            )),
-            arbitrary_task_target_size_growth_factor: values.double(fte!(
-                "arbitrary-distribution-compute-task-target-size-growth-factor"
-            )),
+            arbitrary_task_target_size_growth_period: values
+                .count(fte!("arbitrary-distribution-compute-task-target-size-growth-period")),
+            arbitrary_task_target_size_growth_factor: values
+                .double(fte!("arbitrary-distribution-compute-task-target-size-growth-factor")),
             arbitrary_task_target_size_min: values
                 .size(fte!("arbitrary-distribution-compute-task-target-size-min")),
             arbitrary_task_target_size_max: values

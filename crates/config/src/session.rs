@@ -54,9 +54,7 @@ impl SessionPropertyTable {
     /// The session properties of a server.
     pub fn new(config: &ServerConfig) -> Self {
         let of_session = |property: &'static Property| {
-            property
-                .session
-                .map(|name| (name, SessionProperty::of(name, property, &config.values)))
+            property.session.map(|name| (name, SessionProperty::of(name, property, &config.values)))
         };
         SessionPropertyTable {
             properties: table::properties().filter_map(of_session).collect(),
@@ -117,18 +115,9 @@ impl SessionPropertyTable {
         {
             let allowed: Vec<_> = self.allowed.iter().map(|policy| policy.as_str()).collect();
             let allowed = allowed.join(", ");
-            return Err(invalid(format!(
-                "Retry policy {policy} not allowed. Must be one of [{allowed}]"
-            )));
+            return Err(invalid(format!("Retry policy {policy} not allowed. Must be one of [{allowed}]")));
         }
-        Ok((
-            property,
-            SetValue {
-                value,
-                text: text.to_owned(),
-                position: None,
-            },
-        ))
+        Ok((property, SetValue { value, text: text.to_owned(), position: None }))
     }
 }
 
@@ -143,10 +132,7 @@ impl SessionProperty {
         SessionProperty {
             name,
             type_name: property.kind.session_type(),
-            default: values
-                .text_of(property)
-                .map(|text| show(&property.kind, text))
-                .unwrap_or_default(),
+            default: values.text_of(property).map(|text| show(&property.kind, text)).unwrap_or_default(),
             description,
             hidden: property.hidden,
             effective: property.status != Status::NoEffect,
@@ -164,9 +150,7 @@ fn show(kind: &Kind, text: &str) -> String {
     match kind.parse(text) {
         Ok(Value::Duration(_)) => {
             let text = text.trim();
-            let unit = text
-                .find(|letter: char| letter.is_ascii_alphabetic())
-                .unwrap_or(text.len());
+            let unit = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
             match text[..unit].trim().parse::<f64>() {
                 Ok(number) => format!("{number:.2}{}", &text[unit..]),
                 Err(_) => text.to_owned(),

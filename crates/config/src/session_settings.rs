@@ -93,11 +93,7 @@ impl SessionSettings {
             query_max_memory_per_node: values.memory_share("query.max-memory-per-node"),
             required_workers_count: values.count("query-manager.required-workers"),
             required_workers_max_wait_time: values.duration("query-manager.required-workers-max-wait"),
-            time_zone_id: config
-                .sql
-                .forced_session_time_zone
-                .clone()
-                .or_else(|| values.text("time_zone_id")),
+            time_zone_id: config.sql.forced_session_time_zone.clone().or_else(|| values.text("time_zone_id")),
         }
     }
 }
@@ -118,10 +114,7 @@ mod tests {
     }
 
     fn set<const N: usize>(values: [(&str, &str); N]) -> BTreeMap<String, String> {
-        values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     #[test]
@@ -129,10 +122,7 @@ mod tests {
         let config = config();
         let plain = SessionSettings::resolve(&config, &BTreeMap::new()).unwrap();
         assert_eq!(plain.retry_policy, RetryPolicy::Task);
-        assert_eq!(
-            (plain.max_failed_tasks, plain.retry_max_delay),
-            (Some(100), Duration::seconds(30))
-        );
+        assert_eq!((plain.max_failed_tasks, plain.retry_max_delay), (Some(100), Duration::seconds(30)));
         assert_eq!(plain.fault_tolerance, config.fault_tolerance);
         assert_eq!(plain.exchange_compression_codec, CompressionCodec::Lz4);
         assert_eq!(plain.time_zone_id, None);
@@ -148,10 +138,7 @@ mod tests {
         ]);
         let own = SessionSettings::resolve(&config, &values).unwrap();
         assert_eq!(own.retry_policy, RetryPolicy::None);
-        assert_eq!(
-            (own.max_failed_tasks, own.retry_max_delay),
-            (Some(7), Duration::seconds(30))
-        );
+        assert_eq!((own.max_failed_tasks, own.retry_max_delay), (Some(7), Duration::seconds(30)));
         assert_eq!(own.fault_tolerance.task_memory, Some(DataSize::megabytes(256)));
         assert_eq!(own.fault_tolerance.max_partition_count, 9);
         assert_eq!(own.exchange_compression_codec, CompressionCodec::Zstd);
@@ -160,11 +147,7 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for (name, value) in [
-            ("nothing", "1"),
-            ("retry_policy", "SOME"),
-            ("query_max_run_time", "1"),
-        ] {
+        for (name, value) in [("nothing", "1"), ("retry_policy", "SOME"), ("query_max_run_time", "1")] {
             let error = SessionSettings::resolve(&config(), &set([(name, value)])).unwrap_err();
             assert_eq!(error.code(), base::ErrorCode::INVALID_SESSION_PROPERTY, "{name}");
         }

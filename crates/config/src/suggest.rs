@@ -4,13 +4,8 @@
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Up to a third of the letters may differ: more is another word.
     let limit = (name.chars().count() / 3).max(1);
-    let distances = known
-        .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate));
-    distances
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
+    let distances = known.into_iter().map(|candidate| (distance(name, candidate), candidate));
+    distances.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)
 }
 
 /// The number of letters to insert, remove, replace or swap with their neighbour to turn one text into the other.
@@ -41,13 +36,9 @@ mod tests {
 
     #[test]
     fn distance_counts_edits() {
-        for (one, other, edits) in [
-            ("", "", 0),
-            ("", "ab", 2),
-            ("kitten", "sitting", 3),
-            ("polcy", "policy", 1),
-            ("ab", "ba", 1),
-        ] {
+        for (one, other, edits) in
+            [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("polcy", "policy", 1), ("ab", "ba", 1)]
+        {
             assert_eq!(distance(one, other), edits, "{one} {other}");
             assert_eq!(distance(other, one), edits, "{other} {one}");
         }

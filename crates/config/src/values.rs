@@ -58,12 +58,7 @@ impl Values {
         }
         let property = table::property(name).expect("the code asks for properties of the table only");
         let text = property.default_text(self.task_retries)?;
-        Some(
-            property
-                .kind
-                .parse(text)
-                .expect("defaults of the table can be read"),
-        )
+        Some(property.kind.parse(text).expect("defaults of the table can be read"))
     }
 
     pub(crate) fn boolean(&self, name: &str) -> bool {
@@ -90,8 +85,7 @@ impl Values {
     }
 
     pub(crate) fn optional_count(&self, name: &str) -> Option<u32> {
-        self.count_if_set(name)
-            .map(|value| u32::try_from(value).expect("counts fit into 32 bits"))
+        self.count_if_set(name).map(|value| u32::try_from(value).expect("counts fit into 32 bits"))
     }
 
     pub(crate) fn double(&self, name: &str) -> f64 {
@@ -127,11 +121,9 @@ impl Values {
     pub(crate) fn threads(&self, name: &str, cores: u32) -> Option<u32> {
         self.get(name).map(|value| {
             expect_kind(Some(value), |value| match value {
-                Value::Threads { count, per_core } => Some(if per_core {
-                    count.saturating_mul(cores)
-                } else {
-                    count
-                }),
+                Value::Threads { count, per_core } => {
+                    Some(if per_core { count.saturating_mul(cores) } else { count })
+                }
                 _ => None,
             })
         })

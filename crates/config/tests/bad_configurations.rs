@@ -16,10 +16,7 @@ fn load(changed: &[(&str, &str)]) -> Result<ServerConfig, ConfigErrors> {
         ("etc/config.properties", "coordinator=true\n"),
         ("etc/catalog/tpch.properties", "connector.name=tpch\n"),
     ];
-    let files = good
-        .iter()
-        .chain(changed)
-        .map(|(path, text)| ((*path).into(), (*text).to_owned()));
+    let files = good.iter().chain(changed).map(|(path, text)| ((*path).into(), (*text).to_owned()));
     ServerConfig::load_with(&MemoryFiles(files.collect()), Path::new("etc"), &environment)
 }
 
@@ -43,11 +40,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "query.max-memroy=1GB",
         "1: Configuration property 'query.max-memroy' was not used. Did you mean to use 'query.max-memory'?",
     ),
-    (
-        CONFIG,
-        "completely-different=1",
-        "1: Configuration property 'completely-different' was not used",
-    ),
+    (CONFIG, "completely-different=1", "1: Configuration property 'completely-different' was not used"),
     (
         CONFIG,
         "Coordinator=true",
@@ -68,11 +61,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "max-failed-task=3",
         "1: Configuration property 'max-failed-task' was not used. Did you mean to use 'max-failed-tasks'?",
     ),
-    (
-        CONFIG,
-        "retry-attempts=4",
-        "1: Defunct property 'retry-attempts' cannot be configured",
-    ),
+    (CONFIG, "retry-attempts=4", "1: Defunct property 'retry-attempts' cannot be configured"),
     (
         CONFIG,
         "query.low-memory-killer.delay=0s",
@@ -104,31 +93,11 @@ const BAD: &[(&str, &str, &str)] = &[
         "4: Configuration property 'tpch.splits-per-node' was not used",
     ),
     // Values that cannot be read.
-    (
-        CONFIG,
-        "coordinator=yes",
-        "1: Invalid value 'yes' for property 'coordinator': expected true or false",
-    ),
-    (
-        CONFIG,
-        "coordinator=",
-        "1: Invalid value '' for property 'coordinator': expected true or false",
-    ),
-    (
-        CONFIG,
-        "query.max-memory=abc",
-        "1: Invalid value 'abc' for property 'query.max-memory': {sizes}",
-    ),
-    (
-        CONFIG,
-        "query.max-memory=20gb",
-        "1: Invalid value '20gb' for property 'query.max-memory': {sizes}",
-    ),
-    (
-        CONFIG,
-        "query.max-memory=-1GB",
-        "1: Invalid value '-1GB' for property 'query.max-memory': {sizes}",
-    ),
+    (CONFIG, "coordinator=yes", "1: Invalid value 'yes' for property 'coordinator': expected true or false"),
+    (CONFIG, "coordinator=", "1: Invalid value '' for property 'coordinator': expected true or false"),
+    (CONFIG, "query.max-memory=abc", "1: Invalid value 'abc' for property 'query.max-memory': {sizes}"),
+    (CONFIG, "query.max-memory=20gb", "1: Invalid value '20gb' for property 'query.max-memory': {sizes}"),
+    (CONFIG, "query.max-memory=-1GB", "1: Invalid value '-1GB' for property 'query.max-memory': {sizes}"),
     (
         CONFIG,
         "query.max-memory-per-node=much",
@@ -251,11 +220,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "1: Invalid value '130%' for property 'memory.heap-headroom-per-node': must be between 0% and 100%",
     ),
     // Syntax and variables.
-    (
-        CONFIG,
-        "coordinator=true\n=true",
-        "2: A property needs a name before its value",
-    ),
+    (CONFIG, "coordinator=true\n=true", "2: A property needs a name before its value"),
     (CONFIG, "coordinator=tru\\u00e", "1: Malformed \\uxxxx encoding"),
     (
         CONFIG,
@@ -283,11 +248,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "coordinator=false",
         "1: Property 'discovery.uri' must be set: a worker needs the address of the coordinator",
     ),
-    (
-        NODE,
-        "",
-        " Property 'node.environment' must be set: it is the name of the cluster",
-    ),
+    (NODE, "", " Property 'node.environment' must be set: it is the name of the cluster"),
     (
         CONFIG,
         "fault-tolerant-execution-partition-count=9\nfault-tolerant-execution-max-partition-count=8",
@@ -323,11 +284,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "exchange-manager.config-file=etc/exchange.properties",
         "1: Invalid value 'etc/exchange.properties' for property 'exchange-manager.config-file': there is no file etc/exchange.properties",
     ),
-    (
-        EXCHANGE,
-        "",
-        " Property 'exchange-manager.name' must be set: there is an exchange manager",
-    ),
+    (EXCHANGE, "", " Property 'exchange-manager.name' must be set: there is an exchange manager"),
     (
         EXCHANGE,
         "exchange-manager.name=filesystem",
@@ -354,11 +311,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "2: Invalid value '/a,s3://b' for property 'exchange.base-directories': all directories must have the same scheme",
     ),
     // Catalogs.
-    (
-        HIVE,
-        "hive.metastore=file",
-        " Property 'connector.name' must be set: a catalog needs a connector",
-    ),
+    (HIVE, "hive.metastore=file", " Property 'connector.name' must be set: a catalog needs a connector"),
     (
         HIVE,
         "connector.name=hiv",
@@ -369,26 +322,14 @@ const BAD: &[(&str, &str, &str)] = &[
         "connector.name=hive\nhive.metastore.catalog.dir=/m",
         "1: Only hive.metastore=file is available yet",
     ),
-    (
-        HIVE,
-        "connector.name=hive\nhive.metastore=glue",
-        "2: Only hive.metastore=file is available yet",
-    ),
+    (HIVE, "connector.name=hive\nhive.metastore=glue", "2: Only hive.metastore=file is available yet"),
     (
         HIVE,
         "connector.name=hive\nhive.metastore=file",
         "2: Property 'hive.metastore.catalog.dir' must be set: hive.metastore is file",
     ),
-    (
-        "etc/catalog/TPCH.properties",
-        "connector.name=tpch",
-        " Catalog 'tpch' already exists",
-    ),
-    (
-        "etc/catalog/system.properties",
-        "connector.name=tpch",
-        " Catalog 'system' already exists",
-    ),
+    ("etc/catalog/TPCH.properties", "connector.name=tpch", " Catalog 'tpch' already exists"),
+    ("etc/catalog/system.properties", "connector.name=tpch", " Catalog 'system' already exists"),
 ];
 
 #[test]
@@ -397,15 +338,9 @@ fn each_bad_configuration_is_explained() {
     for (file, text, message) in BAD {
         let errors = load(&[(file, text)]).expect_err(text);
         let said: Vec<String> = errors.problems.iter().map(ToString::to_string).collect();
-        let message = message
-            .replace("{sizes}", SIZES)
-            .replace("{durations}", DURATIONS);
+        let message = message.replace("{sizes}", SIZES).replace("{durations}", DURATIONS);
         // Where two catalogs have one name, the later file is at fault.
-        let file = if *file == "etc/catalog/TPCH.properties" {
-            "etc/catalog/tpch.properties"
-        } else {
-            file
-        };
+        let file = if *file == "etc/catalog/TPCH.properties" { "etc/catalog/tpch.properties" } else { file };
         if file == EXCHANGE && text.is_empty() {
             let second = format!(
                 "{EXCHANGE}: Property 'exchange.base-directories' must be set: there is an exchange manager"
@@ -420,21 +355,12 @@ fn each_bad_configuration_is_explained() {
 #[test]
 fn all_problems_are_reported_at_once_and_in_order() {
     let errors = load(&[
-        (
-            CONFIG,
-            "coordinatr=true\nquery.max-history=-1\nquery.max-length=${ENV:NONE}\nretry-policy=x",
-        ),
-        (
-            HIVE,
-            "connector.name=hive\nhive.metastore=file\nhive.metastore.catalog.dir=/m\nhive.colour=red",
-        ),
+        (CONFIG, "coordinatr=true\nquery.max-history=-1\nquery.max-length=${ENV:NONE}\nretry-policy=x"),
+        (HIVE, "connector.name=hive\nhive.metastore=file\nhive.metastore.catalog.dir=/m\nhive.colour=red"),
     ])
     .unwrap_err();
-    let positions: Vec<_> = errors
-        .problems
-        .iter()
-        .map(|problem| problem.position.clone().unwrap().to_string())
-        .collect();
+    let positions: Vec<_> =
+        errors.problems.iter().map(|problem| problem.position.clone().unwrap().to_string()).collect();
     assert_eq!(
         positions,
         [
@@ -450,10 +376,7 @@ fn all_problems_are_reported_at_once_and_in_order() {
         text.starts_with("The configuration has 5 errors:\n\n1) etc/config.properties:1: Config"),
         "{text}"
     );
-    assert_eq!(
-        base::Error::from(errors).code(),
-        base::ErrorCode::CONFIGURATION_INVALID
-    );
+    assert_eq!(base::Error::from(errors).code(), base::ErrorCode::CONFIGURATION_INVALID);
 }
 
 #[test]
@@ -472,11 +395,7 @@ fn files_on_disk_are_named_with_their_lines() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.properties");
     std::fs::write(&file, "# a comment\ncoordinator=maybe\n").unwrap();
-    std::fs::write(
-        directory.path().join("node.properties"),
-        "node.environment=test\n",
-    )
-    .unwrap();
+    std::fs::write(directory.path().join("node.properties"), "node.environment=test\n").unwrap();
     let errors = ServerConfig::load(directory.path()).unwrap_err();
     let expected = format!(
         "The configuration has 1 error:\n\n1) {}:2: Invalid value 'maybe' for property 'coordinator': expected true or false",
@@ -488,9 +407,6 @@ fn files_on_disk_are_named_with_their_lines() {
 #[test]
 fn secrets_are_never_shown() {
     let config = load(&[(CONFIG, "internal-communication.shared-secret=hunter2\n")]).unwrap();
-    assert_eq!(
-        config.node.shared_secret.as_ref().map(config::Secret::expose),
-        Some("hunter2")
-    );
+    assert_eq!(config.node.shared_secret.as_ref().map(config::Secret::expose), Some("hunter2"));
     assert!(!format!("{config:?}").contains("hunter2"));
 }

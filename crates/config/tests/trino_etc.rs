@@ -8,9 +8,7 @@ use config::{
 };
 
 fn load(etc: &str, files: &[(&str, &str)]) -> ServerConfig {
-    let files = files
-        .iter()
-        .map(|(path, text)| (Path::new(etc).join(path), (*text).to_owned()));
+    let files = files.iter().map(|(path, text)| (Path::new(etc).join(path), (*text).to_owned()));
     let environment = |name: &str| match name {
         "CATALOG_MANAGEMENT" => Some("static".to_owned()),
         "SECRET" => Some("s3cr=t".to_owned()),
@@ -38,14 +36,8 @@ fn the_image_of_trino_loads() {
                  http-server.http.port=8080\ndiscovery.uri=http://localhost:8080\n\
                  catalog.management=${ENV:CATALOG_MANAGEMENT}\n",
             ),
-            (
-                "node.properties",
-                "node.environment=docker\nnode.data-dir=/data/trino\n",
-            ),
-            (
-                "log.properties",
-                "# Enable verbose logging from Trino\n#io.trino=DEBUG\n",
-            ),
+            ("node.properties", "node.environment=docker\nnode.data-dir=/data/trino\n"),
+            ("log.properties", "# Enable verbose logging from Trino\n#io.trino=DEBUG\n"),
             (
                 "jvm.config",
                 "-server\n-agentpath:/usr/lib/trino/bin/libjvmkill.so\n-XX:InitialRAMPercentage=80\n\
@@ -54,14 +46,8 @@ fn the_image_of_trino_loads() {
             ),
             ("catalog/jmx.properties", "connector.name=jmx\n"),
             ("catalog/memory.properties", "connector.name=memory\n"),
-            (
-                "catalog/tpcds.properties",
-                "connector.name=tpcds\ntpcds.splits-per-node=4\n",
-            ),
-            (
-                "catalog/tpch.properties",
-                "connector.name=tpch\ntpch.splits-per-node=4\n",
-            ),
+            ("catalog/tpcds.properties", "connector.name=tpcds\ntpcds.splits-per-node=4\n"),
+            ("catalog/tpch.properties", "connector.name=tpch\ntpch.splits-per-node=4\n"),
         ],
     );
     assert_eq!(
@@ -81,10 +67,7 @@ fn the_image_of_trino_loads() {
     assert_eq!(config.exchange_manager, None);
     assert_eq!(config.catalogs.len(), 1);
     assert_eq!(config.catalogs[0].integer("tpch.splits-per-node"), Some(4));
-    assert_eq!(
-        config.catalogs[0].choice("tpch.column-naming"),
-        Some("SIMPLIFIED")
-    );
+    assert_eq!(config.catalogs[0].choice("tpch.column-naming"), Some("SIMPLIFIED"));
     assert_eq!(config.catalogs[0].get("connector.name"), None);
 }
 
@@ -115,14 +98,8 @@ fn a_worker_of_the_chart_loads() {
             ("jvm.config", CHART_JVM),
             ("exchange-manager.properties", CHART_EXCHANGE),
             ("log.properties", "io.trino=DEBUG\n"),
-            (
-                "access-control.properties",
-                "access-control.name=file\nsecurity.config-file=/x.json\n",
-            ),
-            (
-                "catalog/tpch.properties",
-                "connector.name=tpch\ntpch.splits-per-node=4\n",
-            ),
+            ("access-control.properties", "access-control.name=file\nsecurity.config-file=/x.json\n"),
+            ("catalog/tpch.properties", "connector.name=tpch\ntpch.splits-per-node=4\n"),
         ],
     );
     let has_no_effect = |name: &str| format!("Configuration property '{name}' is accepted but has no effect");
@@ -146,10 +123,7 @@ fn a_worker_of_the_chart_loads() {
     );
     assert!(!config.node.coordinator && !config.node.include_coordinator);
     assert_eq!(config.node.discovery_uri.as_deref(), Some("http://trino:8080"));
-    assert_eq!(
-        config.node.shared_secret.as_ref().map(config::Secret::expose),
-        Some("s3cr=t")
-    );
+    assert_eq!(config.node.shared_secret.as_ref().map(config::Secret::expose), Some("s3cr=t"));
     assert_eq!(config.node.shutdown_grace_period, Duration::seconds(120));
     assert_eq!(config.retry.policy, RetryPolicy::Task);
     assert_eq!(config.retry.task_retry_attempts_per_task, 6);
@@ -158,18 +132,12 @@ fn a_worker_of_the_chart_loads() {
     assert_eq!(config.memory.limit_per_node, Some(DataSize::gigabytes(8)));
     assert_eq!(config.memory.query_max_memory, DataSize::gigabytes(8));
     assert_eq!(config.memory.query_max_total_memory, DataSize::gigabytes(16));
-    assert_eq!(
-        config.memory.query_max_memory_per_node,
-        MemoryShare::Size(DataSize::gigabytes(1))
-    );
+    assert_eq!(config.memory.query_max_memory_per_node, MemoryShare::Size(DataSize::gigabytes(1)));
     assert_eq!(config.fault_tolerance.task_memory, Some(DataSize::gigabytes(2)));
     assert_eq!(config.fault_tolerance.max_partition_count, 20);
     let exchange = config.require_exchange_manager().unwrap();
     assert_eq!(exchange.base_directories, ["s3://one/x", "s3://two/x"]);
-    assert_eq!(
-        (exchange.sink_memory_max, exchange.fsync),
-        (DataSize::megabytes(64), false)
-    );
+    assert_eq!((exchange.sink_memory_max, exchange.fsync), (DataSize::megabytes(64), false));
     assert_eq!(config.log.levels[0].level, Level::Debug);
     assert_eq!(config.log.directives(), "debug");
 }
@@ -189,15 +157,9 @@ fn a_coordinator_of_the_chart_loads() {
             ("node.properties", CHART_NODE),
             ("jvm.config", CHART_JVM),
             ("other.properties", CHART_EXCHANGE),
-            (
-                "password-authenticator.properties",
-                "password-authenticator.name=file\n",
-            ),
+            ("password-authenticator.properties", "password-authenticator.name=file\n"),
             ("catalog/tpch.properties", "connector.name=tpch\n"),
-            (
-                "catalog/delta.properties",
-                "connector.name=delta-lake\ndelta.metadata.cache-ttl=1m\n",
-            ),
+            ("catalog/delta.properties", "connector.name=delta-lake\ndelta.metadata.cache-ttl=1m\n"),
             (
                 "catalog/Lake.properties",
                 "connector.name=hive\nhive.metastore=file\nhive.metastore.catalog.dir=file:///data/metastore\n\
@@ -205,10 +167,8 @@ fn a_coordinator_of_the_chart_loads() {
             ),
         ],
     );
-    let alarm = config
-        .warnings
-        .iter()
-        .find(|warning| matches!(warning.kind, WarningKind::NoProtection { .. }));
+    let alarm =
+        config.warnings.iter().find(|warning| matches!(warning.kind, WarningKind::NoProtection { .. }));
     assert_eq!(
         alarm.unwrap().to_string(),
         "/etc/trino/config.properties:8: Configuration property 'http-server.authentication.type' is accepted but has \
@@ -218,20 +178,10 @@ fn a_coordinator_of_the_chart_loads() {
     assert!(config.warnings.iter().any(|warning| renamed(&warning.kind)));
     assert!(config.node.coordinator && !config.node.include_coordinator);
     assert!(config.exchange_manager.is_some());
-    let names: Vec<_> = config
-        .catalogs
-        .iter()
-        .map(|catalog| catalog.name.as_str())
-        .collect();
+    let names: Vec<_> = config.catalogs.iter().map(|catalog| catalog.name.as_str()).collect();
     assert_eq!(names, ["lake"]);
-    assert_eq!(
-        config.catalogs[0].get("hive.metastore.catalog.dir"),
-        Some("file:///data/metastore")
-    );
-    assert_eq!(
-        config.catalogs[0].properties[0].position.as_ref().unwrap().line,
-        Some(2)
-    );
+    assert_eq!(config.catalogs[0].get("hive.metastore.catalog.dir"), Some("file:///data/metastore"));
+    assert_eq!(config.catalogs[0].properties[0].position.as_ref().unwrap().line, Some(2));
     assert_eq!(config.memory.pool(DataSize::gigabytes(8)), DataSize::gigabytes(6));
 }
 
@@ -240,34 +190,16 @@ fn defaults_are_those_of_trino() {
     let config = ServerConfig::from_properties([(Source::Node, "node.environment", "test")]).unwrap();
     assert_eq!(config.warnings, []);
     assert_eq!(config.retry.policy, RetryPolicy::None);
-    assert_eq!(
-        config.retry.allowed,
-        [RetryPolicy::None, RetryPolicy::Query, RetryPolicy::Task]
-    );
-    assert_eq!(
-        (config.retry.max_failed_tasks, config.retry.query_retry_attempts),
-        (None, 4)
-    );
+    assert_eq!(config.retry.allowed, [RetryPolicy::None, RetryPolicy::Query, RetryPolicy::Task]);
+    assert_eq!((config.retry.max_failed_tasks, config.retry.query_retry_attempts), (None, 4));
     assert_eq!(config.query.exchange_compression_codec, CompressionCodec::None);
     assert_eq!(config.query.client_timeout, Duration::minutes(5));
-    assert_eq!(
-        (config.query.max_history, config.query.max_length),
-        (100, 1_000_000)
-    );
-    assert_eq!(
-        (
-            config.query.max_stage_count,
-            config.query.schedule_split_batch_size
-        ),
-        (150, 1000)
-    );
+    assert_eq!((config.query.max_history, config.query.max_length), (100, 1_000_000));
+    assert_eq!((config.query.max_stage_count, config.query.schedule_split_batch_size), (150, 1000));
     assert_eq!(config.query.min_expire_age, Duration::minutes(15));
     assert_eq!(config.query.allowed_no_matching_node_period, Duration::minutes(2));
     assert_eq!(config.fault_tolerance.max_task_split_count, 2048);
-    assert_eq!(
-        config.fault_tolerance.arbitrary_task_target_size_max,
-        DataSize::gigabytes(50)
-    );
+    assert_eq!(config.fault_tolerance.arbitrary_task_target_size_max, DataSize::gigabytes(50));
     assert_eq!(config.fault_tolerance.task_memory, None);
     assert_eq!(config.node.heartbeat_timeout, Duration::seconds(5));
     assert_eq!(config.task.no_progress_timeout, Duration::minutes(5));
@@ -281,11 +213,7 @@ fn defaults_are_those_of_trino() {
 fn failures_can_be_injected() {
     let config = ServerConfig::from_properties([
         (Source::Node, "node.environment", "test"),
-        (
-            Source::Config,
-            "failure-injection.tasks",
-            "stage=1,partition=0,attempts=0-1,class=INTERNAL",
-        ),
+        (Source::Config, "failure-injection.tasks", "stage=1,partition=0,attempts=0-1,class=INTERNAL"),
     ])
     .unwrap();
     assert!(config.task.failure_injections[0].matches(1, 0, 1));

@@ -33,10 +33,7 @@ fn location_of(error: &DataFusionError) -> Option<ErrorLocation> {
                 if let Some(span) = diagnostic.span {
                     let line = u32::try_from(span.start.line).ok()?;
                     let column = u32::try_from(span.start.column).ok()?;
-                    return Some(ErrorLocation {
-                        line: line.max(1),
-                        column: column.max(1),
-                    });
+                    return Some(ErrorLocation { line: line.max(1), column: column.max(1) });
                 }
                 current = below;
             }
@@ -52,9 +49,9 @@ fn classify(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::Diagnostic(_, below) | DataFusionError::Context(_, below) => classify(below),
         DataFusionError::Shared(below) => classify(below),
-        DataFusionError::Collection(errors) => errors
-            .first()
-            .map_or_else(|| Error::internal("no error in a collection of errors"), classify),
+        DataFusionError::Collection(errors) => {
+            errors.first().map_or_else(|| Error::internal("no error in a collection of errors"), classify)
+        }
         DataFusionError::External(below) => classify_any(below.as_ref()),
         DataFusionError::ArrowError(below, _) => classify_arrow(below),
         DataFusionError::ParquetError(below) => match StdError::source(below.as_ref()) {
@@ -125,10 +122,9 @@ fn classify_schema(error: &SchemaError) -> Error {
             ErrorCode::COLUMN_NOT_FOUND,
             format!("Column '{}' cannot be resolved", field.flat_name()),
         ),
-        SchemaError::AmbiguousReference { field } => Error::new(
-            ErrorCode::AMBIGUOUS_NAME,
-            format!("Column '{}' is ambiguous", field.flat_name()),
-        ),
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(ErrorCode::AMBIGUOUS_NAME, format!("Column '{}' is ambiguous", field.flat_name()))
+        }
         other => Error::new(ErrorCode::DUPLICATE_COLUMN_NAME, other.to_string()),
     }
 }
@@ -172,15 +168,14 @@ mod tests {
     #[test]
     fn memory_exhaustion_is_retried_with_more_memory() {
         let error = DataFusionError::ResourcesExhausted("no more".into()).context("in a join");
-        assert_eq!(
-            Failure::of(from_datafusion(&error)).class,
-            FailureClass::InsufficientResources
-        );
+        assert_eq!(Failure::of(from_datafusion(&error)).class, FailureClass::InsufficientResources);
     }
 
     #[test]
     fn values_that_cannot_be_computed_with_are_not_tried_again() {
-        for error in [ArrowError::ComputeError("abs".into()), ArrowError::InvalidArgumentError("too large".into())] {
+        for error in
+            [ArrowError::ComputeError("abs".into()), ArrowError::InvalidArgumentError("too large".into())]
+        {
             let error = DataFusionError::ArrowError(Box::new(error), None);
             assert_eq!(Failure::of(from_datafusion(&error)).class, FailureClass::User);
         }

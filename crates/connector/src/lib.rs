@@ -91,8 +91,5 @@ pub trait Connector: Debug + Send + Sync {
 }
 
 fn not_supported(what: &str) -> Error {
-    Error::new(
-        ErrorCode::NOT_SUPPORTED,
-        format!("This connector does not support {what}"),
-    )
+    Error::new(ErrorCode::NOT_SUPPORTED, format!("This connector does not support {what}"))
 }

@@ -40,12 +40,7 @@ impl<'a> Properties<'a> {
         values: &'a BTreeMap<String, String>,
         definitions: &'static [PropertyDefinition],
     ) -> Result<Self> {
-        let known = || {
-            definitions
-                .iter()
-                .map(|definition| definition.name)
-                .chain([CONNECTOR_NAME])
-        };
+        let known = || definitions.iter().map(|definition| definition.name).chain([CONNECTOR_NAME]);
         for name in values.keys() {
             if !known().any(|known| known == name) {
                 let hint = match nearest_name(name, known()) {
@@ -56,26 +51,13 @@ impl<'a> Properties<'a> {
                 return Err(Error::new(ErrorCode::CONFIGURATION_INVALID, text));
             }
         }
-        Ok(Properties {
-            catalog,
-            values,
-            definitions,
-        })
+        Ok(Properties { catalog, values, definitions })
     }
 
     /// The value given, or else the default, without blanks around it.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        let default = || {
-            self.definitions
-                .iter()
-                .find(|definition| definition.name == name)?
-                .default
-        };
-        self.values
-            .get(name)
-            .map(String::as_str)
-            .or_else(default)
-            .map(str::trim)
+        let default = || self.definitions.iter().find(|definition| definition.name == name)?.default;
+        self.values.get(name).map(String::as_str).or_else(default).map(str::trim)
     }
 
     /// The value given, or else the default, or else CONFIGURATION_INVALID.
@@ -97,10 +79,7 @@ impl<'a> Properties<'a> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        match choices
-            .iter()
-            .find(|(choice, _)| choice.eq_ignore_ascii_case(value))
-        {
+        match choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(value)) {
             Some((_, chosen)) => Ok(Some(*chosen)),
             None => {
                 let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
@@ -112,10 +91,8 @@ impl<'a> Properties<'a> {
     /// The error of a value that is not right. The text names the catalog, the property and the value.
     pub fn invalid(&self, name: &str, reason: impl Display) -> Error {
         let value = self.get(name).unwrap_or_default();
-        let text = format!(
-            "Catalog '{}': invalid value '{value}' for property '{name}': {reason}",
-            self.catalog
-        );
+        let text =
+            format!("Catalog '{}': invalid value '{value}' for property '{name}': {reason}", self.catalog);
         Error::new(ErrorCode::CONFIGURATION_INVALID, text)
     }
 }
@@ -150,40 +127,21 @@ mod tests {
     use super::*;
 
     const KNOWN: &[PropertyDefinition] = &[
-        PropertyDefinition {
-            name: "x.count",
-            value_type: "integer",
-            default: Some("4"),
-            description: "",
-        },
-        PropertyDefinition {
-            name: "x.colour",
-            value_type: "RED or BLUE",
-            default: None,
-            description: "",
-        },
+        PropertyDefinition { name: "x.count", value_type: "integer", default: Some("4"), description: "" },
+        PropertyDefinition { name: "x.colour", value_type: "RED or BLUE", default: None, description: "" },
     ];
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     #[test]
     fn unknown_name_is_refused_with_the_nearest() {
-        for (name, hint) in [
-            ("x.cuont", ". Did you mean 'x.count'?"),
-            ("something.quite.different", ""),
-        ] {
+        for (name, hint) in [("x.cuont", ". Did you mean 'x.count'?"), ("something.quite.different", "")] {
             let values = values(&[("connector.name", "x"), (name, "1")]);
             let error = Properties::check("c", &values, KNOWN).unwrap_err();
             assert_eq!(error.code(), ErrorCode::CONFIGURATION_INVALID);
-            assert_eq!(
-                error.message(),
-                format!("Catalog 'c': unknown property '{name}'{hint}")
-            );
+            assert_eq!(error.message(), format!("Catalog 'c': unknown property '{name}'{hint}"));
         }
     }
 
@@ -198,10 +156,7 @@ mod tests {
         let given = values(&[("x.count", " 7 "), ("x.colour", "red")]);
         let properties = Properties::check("c", &given, KNOWN).unwrap();
         assert_eq!(properties.parse::<u32>("x.count").unwrap(), Some(7));
-        assert_eq!(
-            properties.choose("x.colour", &[("BLUE", 0), ("RED", 1)]).unwrap(),
-            Some(1)
-        );
+        assert_eq!(properties.choose("x.colour", &[("BLUE", 0), ("RED", 1)]).unwrap(), Some(1));
     }
 
     #[test]
@@ -209,26 +164,16 @@ mod tests {
         let given = values(&[("x.count", "many"), ("x.colour", "green")]);
         let properties = Properties::check("c", &given, KNOWN).unwrap();
         let number = properties.parse::<u32>("x.count").unwrap_err();
-        assert!(
-            number
-                .message()
-                .starts_with("Catalog 'c': invalid value 'many' for property 'x.count'")
-        );
-        let colour = properties
-            .choose("x.colour", &[("BLUE", 0), ("RED", 1)])
-            .unwrap_err();
+        assert!(number.message().starts_with("Catalog 'c': invalid value 'many' for property 'x.count'"));
+        let colour = properties.choose("x.colour", &[("BLUE", 0), ("RED", 1)]).unwrap_err();
         assert!(colour.message().ends_with("must be one of BLUE, RED"), "{colour}");
     }
 
     #[test]
     fn edits_are_counted() {
-        for (from, to, count) in [
-            ("", "", 0),
-            ("", "ab", 2),
-            ("abc", "abc", 0),
-            ("abc", "adc", 1),
-            ("ab", "ba", 2),
-        ] {
+        for (from, to, count) in
+            [("", "", 0), ("", "ab", 2), ("abc", "abc", 0), ("abc", "adc", 1), ("ab", "ba", 2)]
+        {
             assert_eq!(edits(from, to), count, "{from} {to}");
         }
     }

@@ -62,26 +62,15 @@ impl SnapshotConnector {
 #[async_trait]
 impl Connector for SnapshotConnector {
     async fn schemas(&self) -> Result<Vec<String>> {
-        Ok(self
-            .tables
-            .as_ref()
-            .map(|tables| tables.schemas())
-            .unwrap_or_default())
+        Ok(self.tables.as_ref().map(|tables| tables.schemas()).unwrap_or_default())
     }
 
     async fn tables(&self, schema: &str) -> Result<Vec<String>> {
-        Ok(self
-            .tables
-            .as_ref()
-            .map(|tables| tables.tables(schema))
-            .unwrap_or_default())
+        Ok(self.tables.as_ref().map(|tables| tables.tables(schema)).unwrap_or_default())
     }
 
     async fn table(&self, schema: &str, table: &str) -> Result<Option<TableMetadata>> {
-        Ok(self
-            .tables
-            .as_ref()
-            .and_then(|tables| tables.table(schema, table)))
+        Ok(self.tables.as_ref().and_then(|tables| tables.table(schema, table)))
     }
 
     async fn statistics(&self, _table: &TableHandle) -> Result<TableStatistics> {
@@ -117,10 +106,7 @@ impl Connector for SnapshotConnector {
     ) -> Result<SendableRecordBatchStream> {
         let reader = StreamReader::try_new(Cursor::new(split.payload.clone()), None).map_err(unreadable)?;
         let batches = reader.map(|batch| batch.map_err(DataFusionError::from));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&scan.schema),
-            stream::iter(batches),
-        )))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), stream::iter(batches))))
     }
 }
 
@@ -132,8 +118,7 @@ fn project(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .map(|field| rows.schema().index_of(field.name()))
         .collect::<Result<_, _>>()
         .map_err(|error| Error::internal(format!("a system table lacks a column: {error}")))?;
-    rows.project(&indexes)
-        .map_err(|error| Error::internal(error.to_string()))
+    rows.project(&indexes).map_err(|error| Error::internal(error.to_string()))
 }
 
 fn encode(rows: &RecordBatch) -> Result<Split> {
@@ -141,10 +126,7 @@ fn encode(rows: &RecordBatch) -> Result<Split> {
     let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).map_err(unwritable)?;
     writer.write(rows).map_err(unwritable)?;
     let payload = Bytes::from(writer.into_inner().map_err(unwritable)?);
-    Ok(Split {
-        size_bytes: payload.len() as u64,
-        payload,
-    })
+    Ok(Split { size_bytes: payload.len() as u64, payload })
 }
 
 fn unreadable(error: arrow::error::ArrowError) -> Error {
@@ -189,32 +171,15 @@ mod tests {
     #[tokio::test]
     async fn a_worker_reads_the_rows_that_the_splits_carry() {
         let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, false)]));
-        let scan = Scan {
-            table: TableHandle(Bytes::new()),
-            schema,
-            predicate: None,
-            limit: None,
-        };
-        let options = SplitOptions {
-            target_size_bytes: 1 << 20,
-            node_count: 1,
-            slot_count: 1,
-        };
+        let scan = Scan { table: TableHandle(Bytes::new()), schema, predicate: None, limit: None };
+        let options = SplitOptions { target_size_bytes: 1 << 20, node_count: 1, slot_count: 1 };
         let here = SnapshotConnector::new(Arc::new(OneTable));
-        let splits: Vec<Split> = here
-            .splits(&scan, &options)
-            .await
-            .unwrap()
-            .try_concat()
-            .await
-            .unwrap();
+        let splits: Vec<Split> = here.splits(&scan, &options).await.unwrap().try_concat().await.unwrap();
         assert_eq!(splits.len(), 3);
         let there = SnapshotConnector::reader();
         let mut rows = 0;
         for split in &splits {
-            let stream = there
-                .open(&scan, split, Arc::new(TaskContext::default()))
-                .unwrap();
+            let stream = there.open(&scan, split, Arc::new(TaskContext::default())).unwrap();
             let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
             rows += batches.iter().map(RecordBatch::num_rows).sum::<usize>();
             assert!(batches.iter().all(|batch| batch.num_columns() == 1));

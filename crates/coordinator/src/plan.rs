@@ -82,25 +82,17 @@ pub async fn plan(
                 .iter()
                 .map(|scan| {
                     let connector = Arc::clone(services.catalogs.require(&scan.catalog)?);
-                    Ok(ScanDescription {
-                        connector,
-                        scan: scan.scan.clone(),
-                    })
+                    Ok(ScanDescription { connector, scan: scan.scan.clone() })
                 })
                 .collect::<Result<_>>()?;
-            Ok(StageDescription {
-                fragment: Bytes::from(encode_fragment(&fragment.fragment)?),
-                scans,
-            })
+            Ok(StageDescription { fragment: Bytes::from(encode_fragment(&fragment.fragment)?), scans })
         })
         .collect::<Result<Vec<_>>>()?;
     let slots = services
         .dispatcher
         .inspect(|state| {
             let active = state.core().nodes().filter(|node| node.state.is_some());
-            active
-                .map(|node| node.capacity.slots as usize)
-                .collect::<Vec<_>>()
+            active.map(|node| node.capacity.slots as usize).collect::<Vec<_>>()
         })
         .await?;
     Ok(PlannedQuery {
@@ -142,9 +134,7 @@ where
             let _ = answer.send(runtime.block_on(work()));
         })
         .map_err(|error| Error::internal("no thread to plan on").caused_by(error))?;
-    answered
-        .await
-        .map_err(|_| Error::internal("planning ended in a panic"))?
+    answered.await.map_err(|_| Error::internal("planning ended in a panic"))?
 }
 
 fn planner_options(context: &StatementContext) -> PlannerOptions {

@@ -23,10 +23,7 @@ impl QueryIds {
         let coordinator = (0..SUFFIX_LENGTH)
             .map(|_| char::from(SUFFIX_ALPHABET[rng.random_range(0..SUFFIX_ALPHABET.len())]))
             .collect();
-        QueryIds {
-            coordinator,
-            last: Mutex::new((0, 0)),
-        }
+        QueryIds { coordinator, last: Mutex::new((0, 0)) }
     }
 
     /// The name of this coordinator life: the end of every id.
@@ -38,23 +35,12 @@ impl QueryIds {
     pub fn next(&self, now: DateTime<Utc>) -> QueryId {
         let day = now.timestamp().div_euclid(86_400);
         let counter = {
-            let mut last = self
-                .last
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let counter = if last.0 == day && last.1 < COUNTER_MAX {
-                last.1 + 1
-            } else {
-                0
-            };
+            let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let counter = if last.0 == day && last.1 < COUNTER_MAX { last.1 + 1 } else { 0 };
             *last = (day, counter);
             counter
         };
-        let text = format!(
-            "{}_{counter:05}_{}",
-            now.format("%Y%m%d_%H%M%S"),
-            self.coordinator
-        );
+        let text = format!("{}_{counter:05}_{}", now.format("%Y%m%d_%H%M%S"), self.coordinator);
         text.parse().expect("the text has the form of a query id")
     }
 }
@@ -72,10 +58,7 @@ mod tests {
         let next_day = ids.next(at("2026-11-21T00:00:00Z"));
         assert!(first.as_str().starts_with("20261120_061411_00000_"), "{first}");
         assert!(second.as_str().starts_with("20261120_061412_00001_"), "{second}");
-        assert!(
-            next_day.as_str().starts_with("20261121_000000_00000_"),
-            "{next_day}"
-        );
+        assert!(next_day.as_str().starts_with("20261121_000000_00000_"), "{next_day}");
         assert!(first.as_str().ends_with(ids.coordinator_id()));
     }
 }

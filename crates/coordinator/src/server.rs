@@ -142,11 +142,7 @@ impl Coordinator {
             }
         });
         tracing::info!(uri = %http_uri(&config, address), "coordinator started");
-        Ok(Coordinator {
-            address,
-            stop,
-            served,
-        })
+        Ok(Coordinator { address, stop, served })
     }
 
     /// Where clients and workers connect.
@@ -180,15 +176,11 @@ fn node_routes(service: NodeService) -> axum::Router {
 }
 
 fn http_uri(config: &ServerConfig, address: SocketAddr) -> String {
-    let host = config
-        .node
-        .internal_address
-        .clone()
-        .unwrap_or_else(|| match address.ip() {
-            ip if ip.is_unspecified() => "127.0.0.1".to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-            ip => ip.to_string(),
-        });
+    let host = config.node.internal_address.clone().unwrap_or_else(|| match address.ip() {
+        ip if ip.is_unspecified() => "127.0.0.1".to_string(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    });
     format!("http://{host}:{}", address.port())
 }
 

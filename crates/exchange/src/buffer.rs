@@ -86,10 +86,7 @@ impl PartitionBuffer {
     fn full_level(&self) -> Option<u8> {
         let last = self.pending.last()?.level;
         let start = self.pending.len().checked_sub(FAN_IN)?;
-        self.pending[start..]
-            .iter()
-            .all(|pending| pending.level == last)
-            .then_some(last)
+        self.pending[start..].iter().all(|pending| pending.level == last).then_some(last)
     }
 
     /// Takes out the rows that wait, as one batch.
@@ -132,10 +129,7 @@ pub(crate) fn held_bytes(batch: &RecordBatch) -> u64 {
 /// The bytes of the values of a batch: of a slice only what it shows.
 pub(crate) fn value_bytes(batch: &RecordBatch) -> u64 {
     let sizes = batch.columns().iter().map(|column| {
-        column
-            .to_data()
-            .get_slice_memory_size()
-            .unwrap_or_else(|_| column.get_array_memory_size())
+        column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
     });
     sizes.sum::<usize>() as u64
 }
@@ -164,13 +158,9 @@ pub(crate) fn pieces(
 ) -> impl Iterator<Item = RecordBatch> {
     let rows = batch.num_rows();
     let share = (rows as u128 * u128::from(bytes_target)).div_ceil(u128::from(bytes.max(1)));
-    let piece_rows = usize::try_from(share)
-        .unwrap_or(usize::MAX)
-        .clamp(1, FRAME_ROWS_MAX);
+    let piece_rows = usize::try_from(share).unwrap_or(usize::MAX).clamp(1, FRAME_ROWS_MAX);
     let batch = batch.clone();
-    (0..rows)
-        .step_by(piece_rows)
-        .map(move |start| batch.slice(start, piece_rows.min(rows - start)))
+    (0..rows).step_by(piece_rows).map(move |start| batch.slice(start, piece_rows.min(rows - start)))
 }
 
 #[cfg(test)]
@@ -200,11 +190,7 @@ mod tests {
             buffer.push(&schema, batch).unwrap();
         }
         assert!(buffer.pending.len() < 3 * FAN_IN);
-        assert!(
-            buffer.held_bytes() * 5 < unmerged,
-            "{} {unmerged}",
-            buffer.held_bytes()
-        );
+        assert!(buffer.held_bytes() * 5 < unmerged, "{} {unmerged}", buffer.held_bytes());
         assert_eq!(buffer.take_pending(&schema).unwrap(), numbers(0..1000));
         assert_eq!(buffer.held_bytes(), 0);
     }
@@ -229,11 +215,6 @@ mod tests {
         assert_eq!(concat_batches(&whole.schema(), &parts).unwrap(), whole);
         let options = RecordBatchOptions::new().with_row_count(Some(100_000));
         let empty = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
-        assert_eq!(
-            pieces(&empty, 0, 1_000)
-                .map(|piece| piece.num_rows())
-                .sum::<usize>(),
-            100_000
-        );
+        assert_eq!(pieces(&empty, 0, 1_000).map(|piece| piece.num_rows()).sum::<usize>(), 100_000);
     }
 }

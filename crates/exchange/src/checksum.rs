@@ -13,9 +13,7 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The wrapping sum of the hashes of all rows.
 pub(crate) fn checksum(batch: &RecordBatch) -> u64 {
-    hash_rows(batch.columns(), batch.num_rows())
-        .into_iter()
-        .fold(0, u64::wrapping_add)
+    hash_rows(batch.columns(), batch.num_rows()).into_iter().fold(0, u64::wrapping_add)
 }
 
 fn hash_rows(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
@@ -50,11 +48,7 @@ fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
 /// Folds the values of a column into the hashes, by a function of the index of a row that is not null.
 fn fold_values(hashes: &mut [u64], column: &dyn Array, mut fold: impl FnMut(u64, usize) -> u64) {
     for (row, hash) in hashes.iter_mut().enumerate() {
-        *hash = if column.is_null(row) {
-            mix(*hash, NULL)
-        } else {
-            fold(*hash, row)
-        };
+        *hash = if column.is_null(row) { mix(*hash, NULL) } else { fold(*hash, row) };
     }
 }
 
@@ -62,21 +56,15 @@ fn fold_column(hashes: &mut [u64], column: &ArrayRef) {
     match column.data_type() {
         DataType::Boolean => {
             let values = column.as_boolean();
-            fold_values(hashes, column, |hash, row| {
-                mix(hash, u64::from(values.value(row)))
-            });
+            fold_values(hashes, column, |hash, row| mix(hash, u64::from(values.value(row))));
         }
         DataType::Utf8 => {
             let values = column.as_string::<i32>();
-            fold_values(hashes, column, |hash, row| {
-                mix_bytes(hash, values.value(row).as_bytes())
-            });
+            fold_values(hashes, column, |hash, row| mix_bytes(hash, values.value(row).as_bytes()));
         }
         DataType::LargeUtf8 => {
             let values = column.as_string::<i64>();
-            fold_values(hashes, column, |hash, row| {
-                mix_bytes(hash, values.value(row).as_bytes())
-            });
+            fold_values(hashes, column, |hash, row| mix_bytes(hash, values.value(row).as_bytes()));
         }
         DataType::Binary => {
             let values = column.as_binary::<i32>();
@@ -127,11 +115,7 @@ fn fold_column(hashes: &mut [u64], column: &ArrayRef) {
 
 fn fold_fixed_width(hashes: &mut [u64], column: &ArrayRef, width: usize) {
     let data = column.to_data();
-    let values = data
-        .buffers()
-        .first()
-        .map(|buffer| buffer.as_slice())
-        .unwrap_or_default();
+    let values = data.buffers().first().map(|buffer| buffer.as_slice()).unwrap_or_default();
     let values = values.get(data.offset() * width..).unwrap_or_default();
     fold_values(hashes, column, |hash, row| {
         let bytes = values.get(row * width..(row + 1) * width).unwrap_or_default();
@@ -153,11 +137,7 @@ fn fold_lists<O: OffsetSizeTrait>(
     fold_values(hashes, column, |hash, row| {
         let (start, end) = range(row);
         let elements = elements.get(start.as_usize()..end.as_usize()).unwrap_or_default();
-        elements
-            .iter()
-            .fold(mix(hash, elements.len() as u64), |hash, element| {
-                mix(hash, *element)
-            })
+        elements.iter().fold(mix(hash, elements.len() as u64), |hash, element| mix(hash, *element))
     });
 }
 
@@ -169,30 +149,19 @@ mod tests {
     use std::sync::Arc;
 
     fn batch(numbers: &[Option<i64>], words: &[&str]) -> RecordBatch {
-        let lists = numbers
-            .iter()
-            .map(|number| number.map(|n| vec![Some(n as i32), None]));
+        let lists = numbers.iter().map(|number| number.map(|n| vec![Some(n as i32), None]));
         RecordBatch::try_from_iter([
             ("n", Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef),
             ("w", Arc::new(StringArray::from(words.to_vec())) as ArrayRef),
-            (
-                "l",
-                Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)) as ArrayRef,
-            ),
+            ("l", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)) as ArrayRef),
         ])
         .unwrap()
     }
 
     #[test]
     fn the_order_of_rows_and_batches_does_not_matter() {
-        let whole = batch(
-            &[Some(1), None, Some(3)],
-            &["a", "b", "long enough for two words"],
-        );
-        let turned = batch(
-            &[Some(3), Some(1), None],
-            &["long enough for two words", "a", "b"],
-        );
+        let whole = batch(&[Some(1), None, Some(3)], &["a", "b", "long enough for two words"]);
+        let turned = batch(&[Some(3), Some(1), None], &["long enough for two words", "a", "b"]);
         assert_eq!(checksum(&whole), checksum(&turned));
         let parts = checksum(&whole.slice(0, 1)).wrapping_add(checksum(&whole.slice(1, 2)));
         assert_eq!(checksum(&whole), parts);

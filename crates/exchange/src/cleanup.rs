@@ -26,10 +26,7 @@ impl ExchangeManager {
     /// All objects of a query, in ascending order. What is not of our layout is left out.
     pub async fn objects(&self, query: QueryId) -> Result<Vec<ObjectKey>> {
         let objects = self.store().list(&query_prefix(query)).await?;
-        let mut keys: Vec<ObjectKey> = objects
-            .iter()
-            .filter_map(|object| object.key.parse().ok())
-            .collect();
+        let mut keys: Vec<ObjectKey> = objects.iter().filter_map(|object| object.key.parse().ok()).collect();
         keys.sort();
         Ok(keys)
     }

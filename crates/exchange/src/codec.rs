@@ -48,14 +48,8 @@ impl FromStr for ExchangeCompression {
     type Err = ParseCompressionError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all = [
-            ExchangeCompression::None,
-            ExchangeCompression::Lz4,
-            ExchangeCompression::Zstd,
-        ];
-        let named = all
-            .into_iter()
-            .find(|codec| codec.as_str().eq_ignore_ascii_case(text.trim()));
+        let all = [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd];
+        let named = all.into_iter().find(|codec| codec.as_str().eq_ignore_ascii_case(text.trim()));
         named.ok_or_else(|| ParseCompressionError(text.to_string()))
     }
 }
@@ -74,9 +68,7 @@ pub(crate) struct Compressor {
 
 impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compressor")
-            .field("codec", &self.codec)
-            .finish_non_exhaustive()
+        f.debug_struct("Compressor").field("codec", &self.codec).finish_non_exhaustive()
     }
 }
 
@@ -139,14 +131,9 @@ mod tests {
     #[test]
     fn bytes_round_trip_and_noise_is_kept_as_it_is() {
         let text: Vec<u8> = (0..50_000u32).map(|at| (at % 97) as u8).collect();
-        let noise: Vec<u8> = (0..9_000u64)
-            .map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
-            .collect();
-        for codec in [
-            ExchangeCompression::None,
-            ExchangeCompression::Lz4,
-            ExchangeCompression::Zstd,
-        ] {
+        let noise: Vec<u8> =
+            (0..9_000u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+        for codec in [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd] {
             let mut compressor = Compressor::new(codec);
             for raw in [&text[..], &[], &noise[..]] {
                 let mut stored = vec![1, 2, 3];

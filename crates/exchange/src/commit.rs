@@ -36,10 +36,7 @@ pub(crate) async fn commit(store: &dyn ExchangeStore, record: CommitRecord) -> R
     for _ in 0..CREATE_TRIES_MAX {
         let refused = match store.create(&key, content.clone()).await {
             Ok(CreateOutcome::Created) => {
-                return Ok(Committed {
-                    winner: record.attempt(),
-                    record,
-                });
+                return Ok(Committed { winner: record.attempt(), record });
             }
             Ok(CreateOutcome::AlreadyExists) => false,
             Err(error) => {
@@ -58,11 +55,7 @@ pub(crate) async fn commit(store: &dyn ExchangeStore, record: CommitRecord) -> R
         }
     }
     let doubt = doubt.unwrap_or_else(|| {
-        StoreError::new(
-            StoreErrorKind::Unavailable,
-            key,
-            "it is said to exist, and cannot be found",
-        )
+        StoreError::new(StoreErrorKind::Unavailable, key, "it is said to exist, and cannot be found")
     });
     Err(doubt.into())
 }
@@ -79,10 +72,7 @@ async fn decided(store: &dyn ExchangeStore, ours: CommitRecord, found: CommitRec
             tracing::warn!(%error, "the data of a losing attempt stays until the query is cleaned up");
         }
     }
-    Committed {
-        winner,
-        record: found,
-    }
+    Committed { winner, record: found }
 }
 
 /// Reads the record of an output; `None` if there is none.

@@ -298,10 +298,7 @@ fn check_record_batch(header: &FrameHeader, batch: &arrow::ipc::RecordBatch<'_>)
     if batch.length() != i64::from(header.rows) {
         return Err(FrameError::Malformed("the number of rows"));
     }
-    if batch.compression().is_some()
-        || batch
-            .variadicBufferCounts()
-            .is_some_and(|counts| !counts.is_empty())
+    if batch.compression().is_some() || batch.variadicBufferCounts().is_some_and(|counts| !counts.is_empty())
     {
         return Err(FrameError::Malformed("an encoding that is never written"));
     }
@@ -310,17 +307,11 @@ fn check_record_batch(header: &FrameHeader, batch: &arrow::ipc::RecordBatch<'_>)
         end.and_then(|(offset, length)| offset.checked_add(length))
             .is_some_and(|end| end <= header.body_length as u64)
     };
-    if batch
-        .buffers()
-        .is_some_and(|all| all.iter().any(|buffer| !within(buffer.offset(), buffer.length())))
-    {
+    if batch.buffers().is_some_and(|all| all.iter().any(|buffer| !within(buffer.offset(), buffer.length()))) {
         return Err(FrameError::Malformed("a buffer outside of the body"));
     }
     let valid = |length: i64, nulls: i64| (0..=length).contains(&nulls) && length <= i64::from(i32::MAX);
-    if batch
-        .nodes()
-        .is_some_and(|all| all.iter().any(|node| !valid(node.length(), node.null_count())))
-    {
+    if batch.nodes().is_some_and(|all| all.iter().any(|node| !valid(node.length(), node.null_count()))) {
         return Err(FrameError::Malformed("the length of a column"));
     }
     Ok(())
@@ -336,21 +327,14 @@ mod tests {
     fn encoded(codec: ExchangeCompression) -> (Vec<u8>, RecordBatch, Arc<StorageSchema>) {
         let words: Vec<_> = (0..200).map(|at| format!("word {}", at % 7)).collect();
         let batch = RecordBatch::try_from_iter([
-            (
-                "n",
-                Arc::new(Int64Array::from_iter((0..200).map(|n| (n % 5 != 0).then_some(n)))) as ArrayRef,
-            ),
+            ("n", Arc::new(Int64Array::from_iter((0..200).map(|n| (n % 5 != 0).then_some(n)))) as ArrayRef),
             ("w", Arc::new(StringArray::from(words)) as ArrayRef),
         ])
         .unwrap();
         let storage = Arc::new(StorageSchema::new(batch.schema()));
         let stored = storage.to_stored(&batch).unwrap();
         let mut encoder = FrameEncoder::new(Arc::clone(&storage), codec, BYTES_MAX).unwrap();
-        (
-            encoder.encode(3, &stored).unwrap().content.to_vec(),
-            batch,
-            storage,
-        )
+        (encoder.encode(3, &stored).unwrap().content.to_vec(), batch, storage)
     }
 
     fn read(bytes: &[u8], storage: &StorageSchema) -> Result<RecordBatch, FrameError> {
@@ -360,11 +344,7 @@ mod tests {
 
     #[test]
     fn frames_round_trip_with_every_codec() {
-        for codec in [
-            ExchangeCompression::None,
-            ExchangeCompression::Lz4,
-            ExchangeCompression::Zstd,
-        ] {
+        for codec in [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd] {
             let (bytes, batch, storage) = encoded(codec);
             let back = storage.to_logical(&read(&bytes, &storage).unwrap()).unwrap();
             assert_eq!(back, [batch]);
@@ -373,11 +353,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_truncation_is_found() {
-        for codec in [
-            ExchangeCompression::None,
-            ExchangeCompression::Lz4,
-            ExchangeCompression::Zstd,
-        ] {
+        for codec in [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd] {
             let (bytes, _, storage) = encoded(codec);
             for at in 0..bytes.len() {
                 let mut flipped = bytes.clone();

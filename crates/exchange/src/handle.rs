@@ -70,9 +70,7 @@ impl SourceHandle {
                 let range = usize::try_from(start).ok()?..usize::try_from(end_offset).ok()?;
                 Place::Embedded(Bytes::copy_from_slice(frames.get(range)?))
             }
-            OutputLocation::Inline(_) => Place::Record {
-                offset: record.head_length() + start,
-            },
+            OutputLocation::Inline(_) => Place::Record { offset: record.head_length() + start },
             OutputLocation::Object { .. } => Place::Object { offset: start },
         };
         Some(SourceHandle {
@@ -191,12 +189,8 @@ fn decode(bytes: &[u8]) -> Result<SourceHandle, Malformed> {
             }
             Place::Embedded(Bytes::copy_from_slice(reader.bytes(reader.remaining())?))
         }
-        1 => Place::Record {
-            offset: reader.varint()?,
-        },
-        2 => Place::Object {
-            offset: reader.varint()?,
-        },
+        1 => Place::Record { offset: reader.varint()? },
+        2 => Place::Object { offset: reader.varint()? },
         _ => return Err(Malformed("its place is not known")),
     };
     let end = match place {
@@ -206,14 +200,7 @@ fn decode(bytes: &[u8]) -> Result<SourceHandle, Malformed> {
     if reader.remaining() > 0 || end.is_none() {
         return Err(Malformed("its lengths are wrong"));
     }
-    Ok(SourceHandle {
-        attempt,
-        partitions,
-        place,
-        length,
-        rows,
-        bytes,
-    })
+    Ok(SourceHandle { attempt, partitions, place, length, rows, bytes })
 }
 
 #[cfg(test)]
@@ -224,17 +211,8 @@ mod tests {
 
     fn record(inline: bool, lengths: &[u64]) -> CommitRecord {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId {
-            query,
-            stage: StageId(2),
-            partition: 9,
-        };
-        let attempt = AttemptId {
-            task,
-            generation: 0,
-            epoch: Epoch(1),
-            number: 4,
-        };
+        let task = TaskId { query, stage: StageId(2), partition: 9 };
+        let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 4 };
         let mut offset = 0;
         let index = lengths.iter().map(|length| {
             offset += length;
@@ -258,13 +236,7 @@ mod tests {
     fn a_handle_covers_a_range_and_round_trips() {
         for inline in [false, true] {
             let record = record(inline, &[100, 0, 8_000, 40, 0]);
-            for (range, expected) in [
-                (0..5, 8_140),
-                (0..1, 100),
-                (1..3, 8_000),
-                (3..4, 40),
-                (2..9, 8_040),
-            ] {
+            for (range, expected) in [(0..5, 8_140), (0..1, 100), (1..3, 8_000), (3..4, 40), (2..9, 8_040)] {
                 let handle = SourceHandle::of(&record, range).unwrap();
                 assert_eq!(
                     (handle.stored_bytes(), handle.rows(), handle.bytes()),

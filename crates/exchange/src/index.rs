@@ -56,19 +56,13 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<(Arc<[PartitionEntry]>, 
     let mut offset = 0u64;
     let mut index = Vec::with_capacity(count as usize);
     for _ in 0..count {
-        let mut entry = PartitionEntry {
-            offset,
-            length: reader.varint()?,
-            ..PartitionEntry::default()
-        };
+        let mut entry = PartitionEntry { offset, length: reader.varint()?, ..PartitionEntry::default() };
         if entry.length > 0 {
             entry.rows = reader.varint()?;
             entry.bytes = reader.varint()?;
             entry.checksum = reader.u64()?;
         }
-        offset = offset
-            .checked_add(entry.length)
-            .ok_or(Malformed("its index overflows"))?;
+        offset = offset.checked_add(entry.length).ok_or(Malformed("its index overflows"))?;
         index.push(entry);
     }
     Ok((index.into(), offset))
@@ -118,10 +112,7 @@ mod tests {
             bytes: rows * 8,
             checksum: rows << 40,
         };
-        let empty = |offset| PartitionEntry {
-            offset,
-            ..PartitionEntry::default()
-        };
+        let empty = |offset| PartitionEntry { offset, ..PartitionEntry::default() };
         let index = [empty(0), entry(0, 900, 20), entry(900, 36, 1), empty(936)];
         let mut object = vec![0xaa; 936];
         object.extend_from_slice(&footer(&index));

@@ -51,32 +51,12 @@ impl fmt::Display for ObjectKey {
             ObjectKey::Query(query) => write!(f, "{query}/query"),
             ObjectKey::Rollback { query, number } => write!(f, "{query}/rollback/{number}"),
             ObjectKey::Done(query) => write!(f, "{query}/done"),
-            ObjectKey::Commit(OutputId {
-                task:
-                    TaskId {
-                        query,
-                        stage,
-                        partition,
-                    },
-                generation,
-            }) => {
+            ObjectKey::Commit(OutputId { task: TaskId { query, stage, partition }, generation }) => {
                 write!(f, "{query}/{stage}/{partition}.{generation}.commit")
             }
-            ObjectKey::Data(AttemptId {
-                task,
-                generation,
-                epoch: Epoch(epoch),
-                number,
-            }) => {
-                let TaskId {
-                    query,
-                    stage,
-                    partition,
-                } = task;
-                write!(
-                    f,
-                    "{query}/{stage}/{partition}.{generation}.{epoch}.{number}.data"
-                )
+            ObjectKey::Data(AttemptId { task, generation, epoch: Epoch(epoch), number }) => {
+                let TaskId { query, stage, partition } = task;
+                write!(f, "{query}/{stage}/{partition}.{generation}.{epoch}.{number}.data")
             }
         }
     }
@@ -100,11 +80,7 @@ impl FromStr for ObjectKey {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let key = parse(text).ok_or_else(|| ParseKeyError(text.to_string()))?;
         // Only the canonical text is a key: `+1` and `01` parse as numbers, but name other objects.
-        if key.to_string() == text {
-            Ok(key)
-        } else {
-            Err(ParseKeyError(text.to_string()))
-        }
+        if key.to_string() == text { Ok(key) } else { Err(ParseKeyError(text.to_string())) }
     }
 }
 
@@ -115,10 +91,7 @@ fn parse(text: &str) -> Option<ObjectKey> {
         None if rest == "query" => Some(ObjectKey::Query(query)),
         None if rest == "done" => Some(ObjectKey::Done(query)),
         None => None,
-        Some(("rollback", number)) => Some(ObjectKey::Rollback {
-            query,
-            number: number.parse().ok()?,
-        }),
+        Some(("rollback", number)) => Some(ObjectKey::Rollback { query, number: number.parse().ok()? }),
         Some((stage, name)) => {
             let parts: Vec<&str> = name.split('.').collect();
             let task = |partition: &str| {
@@ -157,17 +130,8 @@ mod tests {
     #[test]
     fn keys_round_trip_and_start_with_the_query() {
         let query: QueryId = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId {
-            query,
-            stage: StageId(4),
-            partition: 17,
-        };
-        let attempt = AttemptId {
-            task,
-            generation: 1,
-            epoch: Epoch(2),
-            number: 3,
-        };
+        let task = TaskId { query, stage: StageId(4), partition: 17 };
+        let attempt = AttemptId { task, generation: 1, epoch: Epoch(2), number: 3 };
         let keys = [
             (ObjectKey::Query(query), "query"),
             (ObjectKey::Rollback { query, number: 9 }, "rollback/9"),

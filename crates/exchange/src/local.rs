@@ -33,12 +33,7 @@ impl LocalStore {
     /// A store in that directory, which is created when it is first written to. With `fsync`, what was
     /// acknowledged survives a power cut.
     pub fn new(base: impl Into<PathBuf>, fsync: bool) -> Self {
-        LocalStore {
-            directory: Arc::new(Directory {
-                base: base.into(),
-                fsync,
-            }),
-        }
+        LocalStore { directory: Arc::new(Directory { base: base.into(), fsync }) }
     }
 
     /// Runs blocking I/O away from the threads that drive futures.
@@ -59,11 +54,7 @@ async fn run_blocking<T: Send + 'static>(
 ) -> StoreResult<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(_) => Err(StoreError::new(
-            StoreErrorKind::Unavailable,
-            key,
-            "the I/O task was cancelled",
-        )),
+        Err(_) => Err(StoreError::new(StoreErrorKind::Unavailable, key, "the I/O task was cancelled")),
     }
 }
 
@@ -76,18 +67,15 @@ impl ExchangeStore for LocalStore {
     }
 
     async fn create(&self, key: &str, content: Bytes) -> StoreResult<CreateOutcome> {
-        self.blocking(key, move |directory, key| directory.create(key, &content))
-            .await
+        self.blocking(key, move |directory, key| directory.create(key, &content)).await
     }
 
     async fn read(&self, key: &str, range: Range<u64>) -> StoreResult<Bytes> {
-        self.blocking(key, move |directory, key| directory.read(key, range))
-            .await
+        self.blocking(key, move |directory, key| directory.read(key, range)).await
     }
 
     async fn read_all(&self, key: &str, bytes_max: u64) -> StoreResult<Bytes> {
-        self.blocking(key, move |directory, key| directory.read_all(key, bytes_max))
-            .await
+        self.blocking(key, move |directory, key| directory.read_all(key, bytes_max)).await
     }
 
     async fn list(&self, prefix: &str) -> StoreResult<Vec<ObjectMeta>> {

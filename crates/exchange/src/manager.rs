@@ -33,10 +33,7 @@ impl ExchangeManager {
 
     /// An exchange on any store.
     pub fn with_store(store: Arc<dyn ExchangeStore>, options: ExchangeOptions) -> Self {
-        ExchangeManager {
-            store,
-            options: Arc::new(options),
-        }
+        ExchangeManager { store, options: Arc::new(options) }
     }
 
     /// The store.

@@ -24,11 +24,7 @@ pub(crate) struct MemoryAccount {
 
 impl MemoryAccount {
     pub(crate) fn new(charge: Option<Arc<dyn MemoryCharge>>) -> Self {
-        MemoryAccount {
-            charge,
-            used: 0,
-            peak: 0,
-        }
+        MemoryAccount { charge, used: 0, peak: 0 }
     }
 
     pub(crate) fn try_grow(&mut self, bytes: u64) -> Result<()> {

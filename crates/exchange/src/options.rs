@@ -64,9 +64,7 @@ impl ExchangeOptions {
             [uri] => uri.trim(),
             several => {
                 let count = several.len();
-                return Err(invalid(format!(
-                    "{name} lists {count} directories; only one is supported yet"
-                )));
+                return Err(invalid(format!("{name} lists {count} directories; only one is supported yet")));
             }
         };
         let path = match uri.split_once("://") {
@@ -81,9 +79,7 @@ impl ExchangeOptions {
         if Path::new(path).is_absolute() {
             Ok(PathBuf::from(path))
         } else {
-            Err(invalid(format!(
-                "{name}: '{uri}' is neither an absolute path nor a file:/// URI"
-            )))
+            Err(invalid(format!("{name}: '{uri}' is neither an absolute path nor a file:/// URI")))
         }
     }
 
@@ -102,10 +98,7 @@ impl ExchangeOptions {
 
     /// What a source of this node uses.
     pub fn read(&self) -> ReadOptions {
-        ReadOptions {
-            prefetch_bytes_max: self.prefetch_bytes_max,
-            concurrent_reads: self.concurrent_reads,
-        }
+        ReadOptions { prefetch_bytes_max: self.prefetch_bytes_max, concurrent_reads: self.concurrent_reads }
     }
 }
 
@@ -143,32 +136,19 @@ mod tests {
 
     fn directory(names: &[&str]) -> Result<PathBuf> {
         let base_directories = names.iter().map(|name| name.to_string()).collect();
-        ExchangeOptions {
-            base_directories,
-            ..ExchangeOptions::default()
-        }
-        .base_directory()
+        ExchangeOptions { base_directories, ..ExchangeOptions::default() }.base_directory()
     }
 
     #[test]
     fn a_path_and_a_file_uri_name_a_directory() {
         assert_eq!(directory(&["/var/exchange"]).unwrap(), Path::new("/var/exchange"));
-        assert_eq!(
-            directory(&[" file:///var/exchange "]).unwrap(),
-            Path::new("/var/exchange")
-        );
+        assert_eq!(directory(&[" file:///var/exchange "]).unwrap(), Path::new("/var/exchange"));
     }
 
     #[test]
     fn what_is_not_supported_is_refused_by_the_name_of_the_property() {
-        for names in [
-            &[][..],
-            &["s3://bucket"],
-            &["relative/path"],
-            &["file://host/x"],
-            &["/a", "/b"],
-            &[""],
-        ] {
+        for names in [&[][..], &["s3://bucket"], &["relative/path"], &["file://host/x"], &["/a", "/b"], &[""]]
+        {
             let error = directory(names).unwrap_err();
             assert_eq!(error.code(), ErrorCode::CONFIGURATION_INVALID);
             assert!(error.message().starts_with(BASE_DIRECTORIES_PROPERTY), "{error}");

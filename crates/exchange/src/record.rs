@@ -52,12 +52,7 @@ pub struct CommitRecord {
 
 impl CommitRecord {
     pub(crate) fn new(attempt: AttemptId, location: OutputLocation, index: Arc<[PartitionEntry]>) -> Self {
-        let mut record = CommitRecord {
-            attempt,
-            location,
-            index,
-            head_length: 0,
-        };
+        let mut record = CommitRecord { attempt, location, index, head_length: 0 };
         record.head_length = record.encode_head().len() as u64;
         record
     }
@@ -148,10 +143,7 @@ impl CommitRecord {
         });
         record.map_err(|malformed| {
             let key = ObjectKey::Commit(output);
-            Error::lost(
-                output,
-                format!("Exchange commit record {key} is unreadable: {malformed}"),
-            )
+            Error::lost(output, format!("Exchange commit record {key} is unreadable: {malformed}"))
         })
     }
 }
@@ -165,17 +157,12 @@ fn decode(content: &Bytes) -> Result<CommitRecord, Malformed> {
         return Err(Malformed("its version is not known"));
     }
     let head_length = reader.u32()?;
-    let head = content
-        .get(..head_length as usize)
-        .ok_or(Malformed("it is truncated"))?;
+    let head = content.get(..head_length as usize).ok_or(Malformed("it is truncated"))?;
     let (head, crc) = head.split_last_chunk::<4>().ok_or(Malformed("it is truncated"))?;
     if crc32c::crc32c(head) != u32::from_le_bytes(*crc) {
         return Err(Malformed("its checksum does not match"));
     }
-    let mut reader = Reader::new(
-        head.get(HEAD_LENGTH_OFFSET + 4..)
-            .ok_or(Malformed("it is truncated"))?,
-    );
+    let mut reader = Reader::new(head.get(HEAD_LENGTH_OFFSET + 4..).ok_or(Malformed("it is truncated"))?);
     let attempt = reader.attempt()?;
     let tag = reader.u8()?;
     let object_bytes = reader.varint()?;
@@ -192,12 +179,7 @@ fn decode(content: &Bytes) -> Result<CommitRecord, Malformed> {
         }
         _ => return Err(Malformed("its location is not known")),
     };
-    Ok(CommitRecord {
-        attempt,
-        location,
-        index,
-        head_length: u64::from(head_length),
-    })
+    Ok(CommitRecord { attempt, location, index, head_length: u64::from(head_length) })
 }
 
 #[cfg(test)]
@@ -207,31 +189,10 @@ mod tests {
 
     fn records() -> Vec<CommitRecord> {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId {
-            query,
-            stage: StageId(2),
-            partition: 9,
-        };
-        let attempt = AttemptId {
-            task,
-            generation: 0,
-            epoch: Epoch(1),
-            number: 4,
-        };
-        let entry = PartitionEntry {
-            offset: 0,
-            length: 5,
-            rows: 2,
-            bytes: 300,
-            checksum: 77,
-        };
-        let second = PartitionEntry {
-            offset: 5,
-            length: 0,
-            rows: 0,
-            bytes: 0,
-            checksum: 0,
-        };
+        let task = TaskId { query, stage: StageId(2), partition: 9 };
+        let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 4 };
+        let entry = PartitionEntry { offset: 0, length: 5, rows: 2, bytes: 300, checksum: 77 };
+        let second = PartitionEntry { offset: 5, length: 0, rows: 0, bytes: 0, checksum: 0 };
         vec![
             CommitRecord::new(attempt, OutputLocation::Inline(Bytes::new()), Arc::new([])),
             CommitRecord::new(
@@ -249,16 +210,8 @@ mod tests {
             let output = record.attempt().output();
             assert_eq!(CommitRecord::decode(&record.encode(), output).unwrap(), record);
             assert!(record.stored_bytes() >= record.encode().len() as u64);
-            let other = base::OutputId {
-                generation: 1,
-                ..output
-            };
-            assert_eq!(
-                CommitRecord::decode(&record.encode(), other)
-                    .unwrap_err()
-                    .lost_output(),
-                Some(other)
-            );
+            let other = base::OutputId { generation: 1, ..output };
+            assert_eq!(CommitRecord::decode(&record.encode(), other).unwrap_err().lost_output(), Some(other));
         }
     }
 

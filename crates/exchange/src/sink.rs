@@ -147,16 +147,10 @@ impl ExchangeSink {
         let held = held_bytes(&batch);
         self.reserve(held).await?;
         let charged = self.partitions[partition].held_bytes() + held;
-        self.partitions[partition]
-            .push(self.storage.stored(), batch)
-            .map_err(arrow_error)?;
+        self.partitions[partition].push(self.storage.stored(), batch).map_err(arrow_error)?;
         self.settle(partition, charged)?;
         let full = self.partitions[partition].is_full(self.options.frame_bytes_target);
-        if full {
-            self.encode_pending(partition).await
-        } else {
-            Ok(())
-        }
+        if full { self.encode_pending(partition).await } else { Ok(()) }
     }
 
     /// Makes room for so many more bytes, by spilling where that helps.
@@ -201,9 +195,7 @@ impl ExchangeSink {
             return Ok(Vec::new());
         }
         let charged = self.partitions[partition].held_bytes();
-        let batch = self.partitions[partition]
-            .take_pending(self.storage.stored())
-            .map_err(arrow_error)?;
+        let batch = self.partitions[partition].take_pending(self.storage.stored()).map_err(arrow_error)?;
         let frames = self.encode(partition, &batch)?;
         drop(batch);
         self.settle(partition, charged)?;
@@ -263,8 +255,7 @@ impl ExchangeSink {
         }
         spill.flush().await?;
         self.spill = Some(spill);
-        self.account
-            .try_grow(SpillFile::run_index_bytes(self.partitions.len()))
+        self.account.try_grow(SpillFile::run_index_bytes(self.partitions.len()))
     }
 
     /// Takes everything out of a partition, as frames.
@@ -285,11 +276,7 @@ impl ExchangeSink {
     async fn write(&mut self, frames: Vec<Bytes>) -> Result<()> {
         let mut upload = match self.upload.take() {
             Some(upload) => upload,
-            None => {
-                self.store
-                    .upload(&ObjectKey::Data(self.attempt).to_string())
-                    .await?
-            }
+            None => self.store.upload(&ObjectKey::Data(self.attempt).to_string()).await?,
         };
         for frame in frames {
             self.uploaded += frame.len() as u64;
@@ -309,25 +296,16 @@ impl ExchangeSink {
                 self.encode_pending(partition).await?;
             }
         }
-        let length: u64 = self
-            .partitions
-            .iter()
-            .map(|partition| partition.entry().length)
-            .sum();
+        let length: u64 = self.partitions.iter().map(|partition| partition.entry().length).sum();
         let in_memory = self.spill.is_none() && self.upload.is_none();
         let location = if in_memory && length <= self.options.inline_bytes_max {
             let mut frames = BytesMut::with_capacity(length as usize);
             for partition in &mut self.partitions {
-                partition
-                    .take_frames()
-                    .iter()
-                    .for_each(|frame| frames.extend_from_slice(frame));
+                partition.take_frames().iter().for_each(|frame| frames.extend_from_slice(frame));
             }
             OutputLocation::Inline(frames.freeze())
         } else {
-            OutputLocation::Object {
-                bytes: self.write_object().await?,
-            }
+            OutputLocation::Object { bytes: self.write_object().await? }
         };
         let record = CommitRecord::new(self.attempt, location, self.index());
         let store = Arc::clone(&self.store);
@@ -389,10 +367,7 @@ impl ExchangeSink {
     fn index(&self) -> Arc<[PartitionEntry]> {
         let mut offset = 0;
         let entry = |partition: &PartitionBuffer| {
-            let entry = PartitionEntry {
-                offset,
-                ..partition.entry()
-            };
+            let entry = PartitionEntry { offset, ..partition.entry() };
             offset += entry.length;
             entry
         };

@@ -48,9 +48,7 @@ pub struct BatchReader {
 impl fmt::Debug for BatchReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = f.debug_struct("BatchReader");
-        text.field("current", &self.current)
-            .field("position", &self.position)
-            .finish_non_exhaustive()
+        text.field("current", &self.current).field("position", &self.position).finish_non_exhaustive()
     }
 }
 
@@ -152,11 +150,7 @@ impl BatchReader {
             return Err(self.lost("the last frame is truncated"));
         }
         if self.position.rows != handle.rows() {
-            return Err(self.lost(format_args!(
-                "it has {} rows of {}",
-                self.position.rows,
-                handle.rows()
-            )));
+            return Err(self.lost(format_args!("it has {} rows of {}", self.position.rows, handle.rows())));
         }
         Ok(())
     }
@@ -172,9 +166,7 @@ impl BatchReader {
         self.fetched += chunk.len() as u64;
         if self.buffer.is_empty() {
             // No copy where the chunk is ours alone.
-            self.buffer = chunk
-                .try_into_mut()
-                .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            self.buffer = chunk.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         } else {
             self.buffer.extend_from_slice(&chunk);
         }
@@ -219,19 +211,14 @@ fn chunk_ranges(length: u64, read_bytes: u64) -> impl Iterator<Item = Range<u64>
 }
 
 fn lost(handle: &SourceHandle, what: impl fmt::Display) -> Error {
-    Error::lost(
-        handle.output(),
-        format!("Exchange data {} is lost: {what}", handle.key()),
-    )
+    Error::lost(handle.output(), format!("Exchange data {} is lost: {what}", handle.key()))
 }
 
 /// Reads a part of a handle's frames.
 async fn fetch(store: &dyn ExchangeStore, handle: &SourceHandle, range: Range<u64>) -> Result<Bytes> {
     let base = match handle.place() {
         Place::Embedded(frames) => {
-            let part = usize::try_from(range.start)
-                .ok()
-                .zip(usize::try_from(range.end).ok());
+            let part = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
             let part = part.filter(|(start, end)| start <= end && *end <= frames.len());
             return part
                 .map(|(start, end)| frames.slice(start..end))
@@ -240,19 +227,12 @@ async fn fetch(store: &dyn ExchangeStore, handle: &SourceHandle, range: Range<u6
         Place::Record { offset } | Place::Object { offset } => *offset,
     };
     let wanted = range.end - range.start;
-    match store
-        .read(&handle.key().to_string(), base + range.start..base + range.end)
-        .await
-    {
+    match store.read(&handle.key().to_string(), base + range.start..base + range.end).await {
         Ok(chunk) if chunk.len() as u64 == wanted => Ok(chunk),
-        Ok(chunk) => Err(lost(
-            handle,
-            format_args!("{} bytes are there of {wanted}", chunk.len()),
-        )),
-        Err(StoreError {
-            kind: StoreErrorKind::NotFound,
-            ..
-        }) => Err(lost(handle, "it is not there any more")),
+        Ok(chunk) => Err(lost(handle, format_args!("{} bytes are there of {wanted}", chunk.len()))),
+        Err(StoreError { kind: StoreErrorKind::NotFound, .. }) => {
+            Err(lost(handle, "it is not there any more"))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -64,9 +64,7 @@ fn spill_error(error: &io::Error) -> Error {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| spill_error(&error)),
-        Err(_) => Err(Error::internal(
-            "Exchange sink failed to spill to disk: the I/O task was cancelled",
-        )),
+        Err(_) => Err(Error::internal("Exchange sink failed to spill to disk: the I/O task was cancelled")),
     }
 }
 
@@ -78,11 +76,7 @@ impl SpillFile {
         blocking(move || {
             fs::create_dir_all(&directory)?;
             let directory = SpillDirectory(directory);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(&name)?;
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&name)?;
             fs::remove_file(&name)?;
             Ok(SpillFile {
                 file: Arc::new(file),
@@ -111,10 +105,7 @@ impl SpillFile {
     }
 
     pub(crate) fn begin_run(&mut self, partitions: usize) {
-        self.runs.push(Run {
-            offset: self.length,
-            lengths: Vec::with_capacity(partitions),
-        });
+        self.runs.push(Run { offset: self.length, lengths: Vec::with_capacity(partitions) });
     }
 
     /// Adds the frames of the next partition to the run that was begun last.
@@ -126,11 +117,7 @@ impl SpillFile {
         self.length += length as u64;
         self.held_bytes += length;
         self.held.extend(frames);
-        if self.held_bytes >= WRITE_BYTES {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.held_bytes >= WRITE_BYTES { self.flush().await } else { Ok(()) }
     }
 
     /// Writes what is held back. A run can be read after this.
@@ -202,11 +189,7 @@ impl RunReader {
         let content = blocking(move || {
             let mut content = vec![0; length as usize];
             let filled = read_at_most(&file, &mut content, position)?;
-            if filled == content.len() {
-                Ok(content)
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            }
+            if filled == content.len() { Ok(content) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
         });
         Ok(content.await?.into())
     }
@@ -233,11 +216,7 @@ mod tests {
             spill.flush().await.unwrap();
         }
         assert_eq!(spill.run_count(), 3);
-        assert_eq!(
-            fs::read_dir(&directory).unwrap().count(),
-            0,
-            "the file has no name"
-        );
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "the file has no name");
         let mut readers = spill.readers(spill.merge_bytes_per_run(100_000));
         for partition in 0..5 {
             for (run, reader) in readers.iter_mut().enumerate() {
@@ -257,10 +236,7 @@ mod tests {
     fn a_file_that_nobody_waits_for_any_more_leaves_no_directory() {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("attempt");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(1)
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             // Polled once, the file is under way on another thread; then whoever asked for it goes away.
             let creation = futures::future::poll_immediate(SpillFile::create(directory.clone()));

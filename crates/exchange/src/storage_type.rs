@@ -26,15 +26,8 @@ impl StorageSchema {
             Field::new("", stored_type(field.data_type()), true)
         });
         let stored = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let fingerprint = stored
-            .fields()
-            .iter()
-            .fold(0, |crc, field| fingerprint(crc, field.data_type()));
-        StorageSchema {
-            logical,
-            stored,
-            fingerprint,
-        }
+        let fingerprint = stored.fields().iter().fold(0, |crc, field| fingerprint(crc, field.data_type()));
+        StorageSchema { logical, stored, fingerprint }
     }
 
     pub(crate) fn stored(&self) -> &SchemaRef {
@@ -55,12 +48,7 @@ impl StorageSchema {
                 self.logical.fields().len()
             )));
         }
-        let fields = self
-            .logical
-            .fields()
-            .iter()
-            .zip(self.stored.fields())
-            .zip(batch.columns());
+        let fields = self.logical.fields().iter().zip(self.stored.fields()).zip(batch.columns());
         let columns = fields.map(|((logical, stored), column)| {
             let (expected, actual) = (logical.data_type(), column.data_type());
             if actual == stored.data_type() && expected == actual {
@@ -68,9 +56,7 @@ impl StorageSchema {
             } else if expected.equals_datatype(actual) {
                 cast(column, stored.data_type())
             } else {
-                Err(ArrowError::SchemaError(format!(
-                    "a column is {actual}, the schema says {expected}"
-                )))
+                Err(ArrowError::SchemaError(format!("a column is {actual}, the schema says {expected}")))
             }
         });
         with_rows(&self.stored, columns.collect::<Result<_, _>>()?, batch.num_rows())
@@ -96,23 +82,11 @@ impl StorageSchema {
     }
 
     fn to_one_logical(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let columns = batch
-            .columns()
-            .iter()
-            .zip(self.logical.fields())
-            .map(|(column, field)| {
-                let wanted = field.data_type();
-                if column.data_type() == wanted {
-                    Ok(Arc::clone(column))
-                } else {
-                    cast(column, wanted)
-                }
-            });
-        with_rows(
-            &self.logical,
-            columns.collect::<Result<_, _>>()?,
-            batch.num_rows(),
-        )
+        let columns = batch.columns().iter().zip(self.logical.fields()).map(|(column, field)| {
+            let wanted = field.data_type();
+            if column.data_type() == wanted { Ok(Arc::clone(column)) } else { cast(column, wanted) }
+        });
+        with_rows(&self.logical, columns.collect::<Result<_, _>>()?, batch.num_rows())
     }
 }
 
@@ -160,9 +134,7 @@ fn fingerprint(crc: u32, data_type: &DataType) -> u32 {
         DataType::Map(field, _) => fingerprint(open(crc, "map("), field.data_type()),
         DataType::Struct(fields) => {
             let crc = open(crc, &format!("struct {}(", fields.len()));
-            fields
-                .iter()
-                .fold(crc, |crc, field| fingerprint(crc, field.data_type()))
+            fields.iter().fold(crc, |crc, field| fingerprint(crc, field.data_type()))
         }
         plain => open(crc, &format!("{plain};")),
     }
@@ -176,21 +148,11 @@ mod tests {
 
     #[test]
     fn views_and_dictionaries_are_resolved_at_any_depth() {
-        let inner = Field::new(
-            "x",
-            DataType::Dictionary(DataType::Int32.into(), DataType::Utf8View.into()),
-            true,
-        );
-        let nested = DataType::List(Arc::new(Field::new(
-            "item",
-            DataType::Struct(vec![inner].into()),
-            true,
-        )));
+        let inner =
+            Field::new("x", DataType::Dictionary(DataType::Int32.into(), DataType::Utf8View.into()), true);
+        let nested = DataType::List(Arc::new(Field::new("item", DataType::Struct(vec![inner].into()), true)));
         let expected = DataType::Struct(vec![Field::new("x", DataType::Utf8, true)].into());
-        assert_eq!(
-            stored_type(&nested),
-            DataType::List(Arc::new(Field::new("item", expected, true)))
-        );
+        assert_eq!(stored_type(&nested), DataType::List(Arc::new(Field::new("item", expected, true))));
     }
 
     #[test]
@@ -200,10 +162,7 @@ mod tests {
             StorageSchema::new(Arc::new(Schema::new(fields))).fingerprint()
         };
         assert_ne!(of(&[DataType::Int64]), of(&[DataType::Float64]));
-        assert_ne!(
-            of(&[DataType::Int64, DataType::Utf8]),
-            of(&[DataType::Utf8, DataType::Int64])
-        );
+        assert_ne!(of(&[DataType::Int64, DataType::Utf8]), of(&[DataType::Utf8, DataType::Int64]));
         assert_eq!(of(&[DataType::Utf8]), of(&[DataType::Utf8View]));
         assert_ne!(of(&[]), of(&[DataType::Null]));
     }
@@ -213,21 +172,13 @@ mod tests {
         let kind = DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into());
         let schema = StorageSchema::new(Arc::new(Schema::new(vec![Field::new("c", kind, true)])));
         let words: Vec<String> = (0..300).map(|at| format!("word {at}")).collect();
-        let stored = with_rows(
-            schema.stored(),
-            vec![Arc::new(StringArray::from(words.clone()))],
-            300,
-        )
-        .unwrap();
+        let stored =
+            with_rows(schema.stored(), vec![Arc::new(StringArray::from(words.clone()))], 300).unwrap();
         let batches = schema.to_logical(&stored).unwrap();
         assert!(batches.len() > 1);
         let mut back = Vec::new();
         for batch in &batches {
-            let column = batch
-                .column(0)
-                .as_any()
-                .downcast_ref::<DictionaryArray<Int8Type>>()
-                .unwrap();
+            let column = batch.column(0).as_any().downcast_ref::<DictionaryArray<Int8Type>>().unwrap();
             let column = column.downcast_dict::<StringArray>().unwrap();
             back.extend(column.into_iter().map(|word| word.unwrap().to_string()));
         }
@@ -236,11 +187,8 @@ mod tests {
 
     #[test]
     fn a_batch_of_another_schema_is_refused() {
-        let schema = StorageSchema::new(Arc::new(Schema::new(vec![Field::new(
-            "c",
-            DataType::Utf8View,
-            true,
-        )])));
+        let schema =
+            StorageSchema::new(Arc::new(Schema::new(vec![Field::new("c", DataType::Utf8View, true)])));
         let numbers =
             RecordBatch::try_from_iter([("c", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
         assert!(schema.to_stored(&numbers).is_err());
@@ -248,9 +196,6 @@ mod tests {
         let words =
             RecordBatch::try_from_iter([("c", Arc::new(StringViewArray::from(vec!["a"])) as ArrayRef)])
                 .unwrap();
-        assert_eq!(
-            schema.to_stored(&words).unwrap().column(0).data_type(),
-            &DataType::Utf8
-        );
+        assert_eq!(schema.to_stored(&words).unwrap().column(0).data_type(), &DataType::Utf8);
     }
 }

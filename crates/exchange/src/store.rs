@@ -52,22 +52,14 @@ pub struct StoreError {
 impl StoreError {
     /// An error of that kind.
     pub fn new(kind: StoreErrorKind, key: impl Into<String>, detail: impl Into<String>) -> Self {
-        StoreError {
-            kind,
-            key: key.into(),
-            detail: detail.into(),
-        }
+        StoreError { kind, key: key.into(), detail: detail.into() }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.kind.as_str())?;
-        if self.detail.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " ({})", self.detail)
-        }
+        if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
     }
 }
 
@@ -75,10 +67,7 @@ impl std::error::Error for StoreError {}
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Error::new(
-            ErrorCode::EXCHANGE_STORE_ERROR,
-            format!("Exchange storage failed: {error}"),
-        )
+        Error::new(ErrorCode::EXCHANGE_STORE_ERROR, format!("Exchange storage failed: {error}"))
     }
 }
 

@@ -115,11 +115,7 @@ impl<'a> Reader<'a> {
         let query = std::str::from_utf8(query).ok().and_then(|text| text.parse().ok());
         let query: QueryId = query.ok_or(Malformed("its query id is not one"))?;
         Ok(AttemptId {
-            task: TaskId {
-                query,
-                stage: StageId(self.u32()?),
-                partition: self.u32()?,
-            },
+            task: TaskId { query, stage: StageId(self.u32()?), partition: self.u32()? },
             generation: self.u32()?,
             epoch: Epoch(self.u32()?),
             number: self.u32()?,

@@ -59,13 +59,7 @@ impl ConnectorTable {
         };
         let statistics = connector.statistics(&metadata.handle).await?;
         let name = format!("{schema}.{table}");
-        Ok(Some(ConnectorTable::new(
-            catalog,
-            name,
-            Arc::clone(connector),
-            metadata,
-            &statistics,
-        )))
+        Ok(Some(ConnectorTable::new(catalog, name, Arc::clone(connector), metadata, &statistics)))
     }
 
     /// The catalog.
@@ -163,12 +157,8 @@ fn scan_predicate(
     schema: &Schema,
 ) -> Result<Option<Arc<dyn PhysicalExpr>>> {
     let df_schema = DFSchema::try_from(schema.clone())?;
-    let has_columns = |filter: &&Expr| {
-        filter
-            .column_refs()
-            .iter()
-            .all(|column| schema.index_of(&column.name).is_ok())
-    };
+    let has_columns =
+        |filter: &&Expr| filter.column_refs().iter().all(|column| schema.index_of(&column.name).is_ok());
     let predicates: Result<Vec<_>> = filters
         .iter()
         .filter(|filter| is_scannable(filter))
@@ -231,12 +221,7 @@ fn projected_bytes(statistics: &Statistics, schema: &Schema) -> Precision<usize>
     let row_bytes: usize = schema
         .fields()
         .iter()
-        .map(|field| {
-            field
-                .data_type()
-                .primitive_width()
-                .unwrap_or(VARIABLE_WIDTH_BYTES)
-        })
+        .map(|field| field.data_type().primitive_width().unwrap_or(VARIABLE_WIDTH_BYTES))
         .sum();
     Precision::Inexact(row_bytes.saturating_mul(*rows))
 }

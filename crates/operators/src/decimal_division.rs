@@ -23,9 +23,7 @@ pub struct DecimalDivision {
 
 impl Default for DecimalDivision {
     fn default() -> Self {
-        DecimalDivision {
-            signature: Signature::any(2, Volatility::Immutable),
-        }
+        DecimalDivision { signature: Signature::any(2, Volatility::Immutable) }
     }
 }
 
@@ -52,10 +50,7 @@ impl Quotient {
 
     fn of(&self, dividend: i128, divisor: i128) -> Result<i128> {
         if divisor == 0 {
-            return Err(into_datafusion(Error::new(
-                ErrorCode::DIVISION_BY_ZERO,
-                "Division by zero",
-            )));
+            return Err(into_datafusion(Error::new(ErrorCode::DIVISION_BY_ZERO, "Division by zero")));
         }
         let small = self
             .small_factor
@@ -67,15 +62,9 @@ impl Quotient {
                 .checked_mul(self.factor)
                 .and_then(|dividend| rounded_wide(dividend, i256::from_i128(divisor))),
         };
-        quotient
-            .filter(|quotient| quotient.wrapping_abs() < self.limit)
-            .and_then(i256::to_i128)
-            .ok_or_else(|| {
-                into_datafusion(Error::new(
-                    ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE,
-                    "Decimal overflow",
-                ))
-            })
+        quotient.filter(|quotient| quotient.wrapping_abs() < self.limit).and_then(i256::to_i128).ok_or_else(
+            || into_datafusion(Error::new(ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE, "Decimal overflow")),
+        )
     }
 }
 
@@ -124,10 +113,9 @@ impl ScalarUDFImpl for DecimalDivision {
 
     fn return_type(&self, argument_types: &[DataType]) -> Result<DataType> {
         match argument_types {
-            [
-                dividend @ DataType::Decimal128(..),
-                divisor @ DataType::Decimal128(..),
-            ] => BinaryTypeCoercer::new(dividend, &Operator::Divide, divisor).get_result_type(),
+            [dividend @ DataType::Decimal128(..), divisor @ DataType::Decimal128(..)] => {
+                BinaryTypeCoercer::new(dividend, &Operator::Divide, divisor).get_result_type()
+            }
             _ => Err(wrong_arguments()),
         }
     }
@@ -145,10 +133,7 @@ impl ScalarUDFImpl for DecimalDivision {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_constant = arguments
-            .args
-            .iter()
-            .all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let is_constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let row_count = if is_constant { 1 } else { arguments.number_rows };
         let operands = arguments
             .args
@@ -222,11 +207,7 @@ mod tests {
             ("1", "2000001", "0.000000"),
             ("0", "-5", "0.000000"),
         ] {
-            assert_eq!(
-                quotient(dividend, divisor, (2, 2)).unwrap(),
-                expected,
-                "{dividend} / {divisor}"
-            );
+            assert_eq!(quotient(dividend, divisor, (2, 2)).unwrap(), expected, "{dividend} / {divisor}");
         }
     }
 

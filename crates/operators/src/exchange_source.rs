@@ -52,11 +52,7 @@ impl ExchangeSourceExec {
     pub fn with_ordering(self, ordering: LexOrdering) -> Self {
         let equivalences =
             EquivalenceProperties::new_with_orderings(Arc::clone(&self.schema), [ordering.clone()]);
-        ExchangeSourceExec {
-            properties: leaf_properties(equivalences, 1),
-            ordering: Some(ordering),
-            ..self
-        }
+        ExchangeSourceExec { properties: leaf_properties(equivalences, 1), ordering: Some(ordering), ..self }
     }
 
     /// The same source, ending after so many rows. Only of use where one task reads the input.
@@ -71,11 +67,7 @@ impl ExchangeSourceExec {
 
     /// The same source for another input of the same kind.
     pub fn with_input(&self, input: u32) -> Self {
-        ExchangeSourceExec {
-            input,
-            metrics: ExecutionPlanMetricsSet::new(),
-            ..self.clone()
-        }
+        ExchangeSourceExec { input, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
 
     /// The number of the input within the fragment.
@@ -156,8 +148,7 @@ impl ExecutionPlan for ExchangeSourceExec {
     }
 
     fn fetch(&self) -> Option<usize> {
-        self.fetch
-            .map(|fetch| usize::try_from(fetch).unwrap_or(usize::MAX))
+        self.fetch.map(|fetch| usize::try_from(fetch).unwrap_or(usize::MAX))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -182,15 +173,9 @@ impl ExecutionPlan for ExchangeSourceExec {
             return Ok(cooperative_stream(RecordBatchStreamAdapter::new(schema, counted)));
         };
         let streams = inputs.exchange_streams(self.input, Arc::clone(&schema))?;
-        let streams: Vec<_> = streams
-            .into_iter()
-            .map(|rows| conforming(rows, &schema))
-            .collect();
+        let streams: Vec<_> = streams.into_iter().map(|rows| conforming(rows, &schema)).collect();
         if streams.is_empty() {
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(
-                schema,
-                futures::stream::empty(),
-            )));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::empty())));
         }
         let reservation = MemoryConsumer::new(format!("ExchangeSourceExec[{}]", self.input))
             .register(context.memory_pool());

@@ -49,9 +49,7 @@ mod tests {
             Field::new("key", DataType::Int64, true),
             Field::new("text", DataType::Utf8, true),
         ]);
-        let keys: Int64Array = (0..1000)
-            .map(|n| if n % 10 == 0 { None } else { Some(n % 37) })
-            .collect();
+        let keys: Int64Array = (0..1000).map(|n| if n % 10 == 0 { None } else { Some(n % 37) }).collect();
         let texts: StringArray = (0..1000).map(|n| Some(format!("row {n}"))).collect();
         let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(texts)]).unwrap();
         for partitions in [1, 4, 7] {

@@ -34,12 +34,8 @@ pub enum IntegerOperator {
 
 impl IntegerOperator {
     /// Every operator there is.
-    pub const ALL: [IntegerOperator; 4] = [
-        IntegerOperator::Add,
-        IntegerOperator::Subtract,
-        IntegerOperator::Multiply,
-        IntegerOperator::Negate,
-    ];
+    pub const ALL: [IntegerOperator; 4] =
+        [IntegerOperator::Add, IntegerOperator::Subtract, IntegerOperator::Multiply, IntegerOperator::Negate];
 
     /// The operator that an expression applies, if it is one of these.
     pub fn of(operator: Operator) -> Option<Self> {
@@ -108,10 +104,7 @@ impl IntegerOperator {
 
 /// Whether a type is one of Trino's integers.
 pub fn is_trino_integer(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
-    )
+    matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64)
 }
 
 /// An operator as a function: `NUMERIC_VALUE_OUT_OF_RANGE` where its result does not fit the type of its arguments.
@@ -333,16 +326,10 @@ mod tests {
             (IntegerOperator::Multiply, [Some(10), None, Some(-70)]),
         ] {
             let found = invoke(operator, vec![values(), constant(10)], 3).unwrap();
-            assert_eq!(
-                found.as_primitive::<Int64Type>(),
-                &Int64Array::from(expected.to_vec())
-            );
+            assert_eq!(found.as_primitive::<Int64Type>(), &Int64Array::from(expected.to_vec()));
         }
         let found = invoke(IntegerOperator::Negate, vec![values()], 3).unwrap();
-        assert_eq!(
-            found.as_primitive::<Int64Type>(),
-            &Int64Array::from(vec![Some(-1), None, Some(7)])
-        );
+        assert_eq!(found.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(-1), None, Some(7)]));
     }
 
     #[test]
@@ -351,21 +338,9 @@ mod tests {
         let max = i64::MAX;
         let big = || column(Int64Array::from(vec![Some(3), None, Some(max), Some(min)]));
         for (operator, right, text) in [
-            (
-                IntegerOperator::Add,
-                1,
-                format!("bigint addition overflow: {max} + 1"),
-            ),
-            (
-                IntegerOperator::Subtract,
-                1,
-                format!("bigint subtraction overflow: {min} - 1"),
-            ),
-            (
-                IntegerOperator::Multiply,
-                2,
-                format!("bigint multiplication overflow: {max} * 2"),
-            ),
+            (IntegerOperator::Add, 1, format!("bigint addition overflow: {max} + 1")),
+            (IntegerOperator::Subtract, 1, format!("bigint subtraction overflow: {min} - 1")),
+            (IntegerOperator::Multiply, 2, format!("bigint multiplication overflow: {max} * 2")),
         ] {
             let error = invoke(operator, vec![big(), constant(right)], 4).unwrap_err();
             assert_eq!(error.code(), ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE);
@@ -385,19 +360,13 @@ mod tests {
         let product = call(IntegerOperator::Multiply, &[difference, negated]);
         let expected = (column("a") + column("b") - column("c"))
             * Expr::Negative(Box::new(column("a") + column("b") - column("c")));
-        assert_eq!(
-            product.schema_name().to_string(),
-            expected.schema_name().to_string()
-        );
+        assert_eq!(product.schema_name().to_string(), expected.schema_name().to_string());
     }
 
     #[test]
     fn constants_and_small_types_fail_too() {
         let error = invoke(IntegerOperator::Add, vec![constant(i64::MAX), constant(1)], 1).unwrap_err();
-        assert_eq!(
-            error.message(),
-            "bigint addition overflow: 9223372036854775807 + 1"
-        );
+        assert_eq!(error.message(), "bigint addition overflow: 9223372036854775807 + 1");
         let tiny = || column(Int8Array::from(vec![100, 27]));
         let error = invoke(IntegerOperator::Add, vec![tiny(), tiny()], 2).unwrap_err();
         assert_eq!(error.message(), "tinyint addition overflow: 100 + 100");

@@ -49,21 +49,11 @@ pub(crate) fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBa
         return Ok(batch);
     }
     let types = |schema: &SchemaRef| -> Vec<DataType> {
-        schema
-            .fields()
-            .iter()
-            .map(|field| field.data_type().clone())
-            .collect()
+        schema.fields().iter().map(|field| field.data_type().clone()).collect()
     };
     let (found, wanted) = (types(batch.schema_ref()), types(schema));
     if found != wanted {
-        let list = |types: &[DataType]| {
-            types
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let list = |types: &[DataType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(DataFusionError::Internal(format!(
             "a leaf read columns of types [{}] where the plan has [{}]",
             list(&found),
@@ -71,9 +61,5 @@ pub(crate) fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBa
         )));
     }
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(
-        Arc::clone(schema),
-        batch.columns().to_vec(),
-        &rows,
-    )?)
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &rows)?)
 }

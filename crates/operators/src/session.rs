@@ -35,9 +35,7 @@ static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
 });
 
 fn cloned<K: Clone + Eq + Hash, V: Clone>(map: &HashMap<K, V>) -> HashMap<K, V> {
-    map.iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The start of a session state that knows the functions workers know. It has no catalogs, table functions or
@@ -120,10 +118,7 @@ mod tests {
     fn batch() -> RecordBatch {
         let column = |column: usize| {
             let values = (0..BATCH_ROWS).map(|row| ((row * 7919 + column) % 10_007) as i16);
-            (
-                format!("c{column}"),
-                Arc::new(Int16Array::from_iter_values(values)) as ArrayRef,
-            )
+            (format!("c{column}"), Arc::new(Int16Array::from_iter_values(values)) as ArrayRef)
         };
         RecordBatch::try_from_iter((0..COLUMN_COUNT).map(column)).unwrap()
     }
@@ -143,10 +138,8 @@ mod tests {
             .unwrap();
         let context = Arc::new(task_context(SessionConfig::new(), runtime));
         let stream = sort.execute(0, context).unwrap();
-        let rows = stream
-            .try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) })
-            .await
-            .unwrap();
+        let rows =
+            stream.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) }).await.unwrap();
         assert_eq!(rows, BATCH_ROWS * BATCH_COUNT);
         assert!(sort.metrics().unwrap().spill_count().unwrap_or(0) > 1);
     }

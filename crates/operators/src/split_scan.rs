@@ -70,12 +70,7 @@ impl SplitScanExec {
             None => leaf_properties(EquivalenceProperties::new(Arc::clone(&self.scan.schema)), 1),
         };
         let metrics = ExecutionPlanMetricsSet::new();
-        SplitScanExec {
-            number: Some(number),
-            metrics,
-            properties,
-            ..self.clone()
-        }
+        SplitScanExec { number: Some(number), metrics, properties, ..self.clone() }
     }
 
     /// Its number within the fragment. None before the plan is cut.
@@ -106,13 +101,8 @@ impl SplitScanExec {
 
 impl DisplayAs for SplitScanExec {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self
-            .scan
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
+        let columns: Vec<&str> =
+            self.scan.schema.fields().iter().map(|field| field.name().as_str()).collect();
         if format == DisplayFormatType::TreeRender {
             return write!(f, "table={}.{}", self.catalog, self.table_name);
         }
@@ -180,9 +170,7 @@ impl ExecutionPlan for SplitScanExec {
     }
 
     fn fetch(&self) -> Option<usize> {
-        self.scan
-            .limit
-            .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+        self.scan.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
@@ -195,10 +183,7 @@ impl ExecutionPlan for SplitScanExec {
         let fetch = limit.and_then(|limit| usize::try_from(limit).ok());
         let statistics = statistics.with_fetch(fetch, 0, PLANNED_PARTITIONS).ok()?;
         Some(Arc::new(SplitScanExec {
-            scan: Scan {
-                limit,
-                ..self.scan.clone()
-            },
+            scan: Scan { limit, ..self.scan.clone() },
             statistics: Arc::new(statistics),
             ..self.clone()
         }))
@@ -214,9 +199,7 @@ impl ExecutionPlan for SplitScanExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let Some(number) = self.number else {
-            return Err(DataFusionError::Internal(
-                "a scan ran that is not part of a fragment".into(),
-            ));
+            return Err(DataFusionError::Internal("a scan ran that is not part of a fragment".into()));
         };
         let inputs = TaskInputsExtension::of(&context)?;
         Ok(cooperative_stream(SplitStream {

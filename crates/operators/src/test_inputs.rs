@@ -28,24 +28,13 @@ pub(crate) fn batch(numbers: &[i64]) -> RecordBatch {
 
 pub(crate) fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
     let column = |batch: &RecordBatch| {
-        batch
-            .column(0)
-            .as_any()
-            .downcast_ref::<Int64Array>()
-            .unwrap()
-            .values()
-            .to_vec()
+        batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec()
     };
     batches.iter().flat_map(column).collect()
 }
 
 pub(crate) fn scan(limit: Option<u64>) -> Scan {
-    Scan {
-        table: TableHandle(Bytes::from_static(b"table")),
-        schema: schema(),
-        predicate: None,
-        limit,
-    }
+    Scan { table: TableHandle(Bytes::from_static(b"table")), schema: schema(), predicate: None, limit }
 }
 
 fn stream(batches: Vec<RecordBatch>) -> SendableRecordBatchStream {
@@ -100,12 +89,7 @@ pub(crate) struct TestInputs {
 
 impl TaskInputs for TestInputs {
     fn splits(&self, _scan: u32) -> Vec<Split> {
-        [1, 2, 3]
-            .map(|n| Split {
-                payload: Bytes::from(n.to_string()),
-                size_bytes: 80,
-            })
-            .to_vec()
+        [1, 2, 3].map(|n| Split { payload: Bytes::from(n.to_string()), size_bytes: 80 }).to_vec()
     }
 
     fn connector(&self, _catalog: &str) -> Result<Arc<dyn Connector>> {
@@ -117,11 +101,7 @@ impl TaskInputs for TestInputs {
     }
 
     fn exchange_streams(&self, _input: u32, _schema: SchemaRef) -> Result<Vec<SendableRecordBatchStream>> {
-        Ok(self
-            .exchange
-            .iter()
-            .map(|batch| stream(vec![batch.clone()]))
-            .collect())
+        Ok(self.exchange.iter().map(|batch| stream(vec![batch.clone()])).collect())
     }
 
     fn split_completed(&self, _scan: u32) {

@@ -32,10 +32,7 @@ impl AnalyzerRule for TrinoArithmetic {
 fn rewrite_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut schema = merge_schema(&node.inputs());
     if let LogicalPlan::TableScan(scan) = &node {
-        schema.merge(&DFSchema::try_from_qualified_schema(
-            scan.table_name.clone(),
-            &scan.source.schema(),
-        )?);
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
     }
     let names = NamePreserver::new(&node);
     node.map_expressions(|expr| {
@@ -65,9 +62,9 @@ fn rewrite_expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
             }
             Ok(Transformed::no(Expr::BinaryExpr(binary)))
         }
-        Expr::Negative(argument) if is_integer(&argument, schema)? => Ok(Transformed::yes(
-            integer_arithmetic(IntegerOperator::Negate, vec![*argument]),
-        )),
+        Expr::Negative(argument) if is_integer(&argument, schema)? => {
+            Ok(Transformed::yes(integer_arithmetic(IntegerOperator::Negate, vec![*argument])))
+        }
         other => Ok(Transformed::no(other)),
     }
 }

@@ -87,11 +87,7 @@ pub(crate) fn is_decided_by_probe_row(join_type: JoinType) -> bool {
 /// The class of an operator. Whatever is not listed here is [`Class::Unknown`].
 pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
     if let Some(scan) = node.downcast_ref::<SplitScanExec>() {
-        return if scan.is_parallel() {
-            Class::SplitScan
-        } else {
-            Class::OneTaskLeaf
-        };
+        return if scan.is_parallel() { Class::SplitScan } else { Class::OneTaskLeaf };
     }
     if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
         return match aggregate.mode() {
@@ -107,11 +103,7 @@ pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
         return keyed(window.partition_keys().is_empty());
     }
     if let Some(sort) = node.downcast_ref::<SortExec>() {
-        return if sort.preserve_partitioning() {
-            Class::RowLocal
-        } else {
-            Class::NeedsAll
-        };
+        return if sort.preserve_partitioning() { Class::RowLocal } else { Class::NeedsAll };
     }
     if let Some(join) = node.downcast_ref::<HashJoinExec>() {
         return match join.partition_mode() {
@@ -124,20 +116,12 @@ pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
     }
     if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
         let decided = is_decided_by_probe_row(*join.join_type());
-        return if decided {
-            Class::CollectsLeft
-        } else {
-            Class::NeedsAllOfBoth
-        };
+        return if decided { Class::CollectsLeft } else { Class::NeedsAllOfBoth };
     }
     if let Some(leaf) = node.downcast_ref::<DataSourceExec>() {
         let is_values = leaf.data_source().downcast_ref::<MemorySourceConfig>().is_some();
         let is_one = node.output_partitioning().partition_count() == 1;
-        return if is_values && is_one {
-            Class::OneTaskLeaf
-        } else {
-            Class::Impossible
-        };
+        return if is_values && is_one { Class::OneTaskLeaf } else { Class::Impossible };
     }
     if node.is::<CrossJoinExec>() {
         Class::CollectsLeft
@@ -173,9 +157,5 @@ pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
 }
 
 fn keyed(has_no_keys: bool) -> Class {
-    if has_no_keys {
-        Class::NeedsAll
-    } else {
-        Class::NeedsKey
-    }
+    if has_no_keys { Class::NeedsAll } else { Class::NeedsKey }
 }

@@ -47,10 +47,7 @@ pub fn cut_plan(plan: &Arc<dyn ExecutionPlan>, options: &[(String, String)]) -> 
     } else {
         // The result is whatever the branches write, in any order.
         let plan = cutter.exchange(branches, Edge::Arbitrary, &plan.schema(), None)?;
-        Branch {
-            plan,
-            distribution: Distribution::Arbitrary,
-        }
+        Branch { plan, distribution: Distribution::Arbitrary }
     };
     cutter.finish(root, Sink::Single)?;
     cutter.into_plan(plan.schema(), options)
@@ -104,14 +101,12 @@ impl Cutter {
         let children: Vec<Arc<dyn ExecutionPlan>> = node.children().into_iter().cloned().collect();
         match (class_of(node), children.as_slice()) {
             (Class::Structural(structure), _) => self.cut_structure(structure, node, &children),
-            (Class::SplitScan, _) => Ok(vec![Branch {
-                plan: as_leaf(node),
-                distribution: Distribution::Source,
-            }]),
-            (Class::OneTaskLeaf, _) => Ok(vec![Branch {
-                plan: as_leaf(node),
-                distribution: Distribution::Single,
-            }]),
+            (Class::SplitScan, _) => {
+                Ok(vec![Branch { plan: as_leaf(node), distribution: Distribution::Source }])
+            }
+            (Class::OneTaskLeaf, _) => {
+                Ok(vec![Branch { plan: as_leaf(node), distribution: Distribution::Single }])
+            }
             (Class::RowLocal, [child]) => {
                 let branches = self.cut(child)?;
                 branches.into_iter().map(|branch| grow(node, branch)).collect()
@@ -119,10 +114,7 @@ impl Cutter {
             (Class::NeedsKey, [child]) => {
                 let mut branches = self.cut(child)?;
                 let keeps_keys_together = |branch: &Branch| {
-                    matches!(
-                        branch.distribution,
-                        Distribution::Single | Distribution::Hash { .. }
-                    )
+                    matches!(branch.distribution, Distribution::Single | Distribution::Hash { .. })
                 };
                 let branch = if branches.len() == 1 && keeps_keys_together(&branches[0]) {
                     branches.swap_remove(0)
@@ -141,10 +133,7 @@ impl Cutter {
                 {
                     let children = vec![Arc::clone(&one.plan), Arc::clone(&other.plan)];
                     let distribution = one.distribution;
-                    return Ok(vec![Branch {
-                        plan: rebuild(node, children)?,
-                        distribution,
-                    }]);
+                    return Ok(vec![Branch { plan: rebuild(node, children)?, distribution }]);
                 }
                 let left = self.gather(left, &left_schema, None)?;
                 let right = self.gather(right, &right_schema, None)?;
@@ -168,10 +157,7 @@ impl Cutter {
                     let branches = self.cut(child)?;
                     gathered.push(self.gather(branches, &child.schema(), None)?.plan);
                 }
-                Ok(vec![Branch {
-                    plan: rebuild(node, gathered)?,
-                    distribution: Distribution::Single,
-                }])
+                Ok(vec![Branch { plan: rebuild(node, gathered)?, distribution: Distribution::Single }])
             }
         }
     }
@@ -189,21 +175,12 @@ impl Cutter {
                 Ok(vec![self.gather(branches, &node.schema(), node.fetch())?])
             }
             (Structure::OrderedGather, [child]) => {
-                let merge = node
-                    .downcast_ref::<SortPreservingMergeExec>()
-                    .ok_or_else(|| unexpected(node))?;
+                let merge = node.downcast_ref::<SortPreservingMergeExec>().ok_or_else(|| unexpected(node))?;
                 let branches = self.cut(child)?;
-                Ok(vec![self.ordered_gather(
-                    branches,
-                    &node.schema(),
-                    merge.expr(),
-                    merge.fetch(),
-                )?])
+                Ok(vec![self.ordered_gather(branches, &node.schema(), merge.expr(), merge.fetch())?])
             }
             (Structure::Repartition, [child]) => {
-                let repartition = node
-                    .downcast_ref::<RepartitionExec>()
-                    .ok_or_else(|| unexpected(node))?;
+                let repartition = node.downcast_ref::<RepartitionExec>().ok_or_else(|| unexpected(node))?;
                 self.cut_repartition(repartition, child, node)
             }
             (Structure::Union, _) => {
@@ -217,9 +194,7 @@ impl Cutter {
                 Ok(branches)
             }
             (Structure::ScalarSubquery, [input, ..]) => {
-                let subqueries = node
-                    .downcast_ref::<ScalarSubqueryExec>()
-                    .ok_or_else(|| unexpected(node))?;
+                let subqueries = node.downcast_ref::<ScalarSubqueryExec>().ok_or_else(|| unexpected(node))?;
                 self.cut_subqueries(subqueries, input)
             }
             _ => Err(unexpected(node)),
@@ -248,13 +223,7 @@ impl Cutter {
             u32::try_from(partitions).map_err(|_| into_datafusion(Error::internal("too many partitions")))?;
         let mut producers = Vec::with_capacity(branches.len());
         for branch in branches {
-            producers.push(self.finish(
-                branch,
-                Sink::Hash {
-                    keys: keys.clone(),
-                    partitions,
-                },
-            )?);
+            producers.push(self.finish(branch, Sink::Hash { keys: keys.clone(), partitions })?);
         }
         let source = self.source(producers, Edge::Hash, &node.schema(), None);
         let plan = match node.output_ordering() {
@@ -262,10 +231,7 @@ impl Cutter {
             Some(ordering) if repartition.preserve_order() => sorted(source, ordering, None),
             _ => source,
         };
-        Ok(vec![Branch {
-            plan,
-            distribution: Distribution::Hash { partitions },
-        }])
+        Ok(vec![Branch { plan, distribution: Distribution::Hash { partitions } }])
     }
 
     /// Each task of the probe side gets all of the build side, which is computed once.
@@ -287,20 +253,14 @@ impl Cutter {
         {
             let build = self.gather(build, &schema, None)?;
             let plan = rebuild(node, vec![build.plan, Arc::clone(&probe.plan)])?;
-            return Ok(vec![Branch {
-                plan,
-                distribution: Distribution::Single,
-            }]);
+            return Ok(vec![Branch { plan, distribution: Distribution::Single }]);
         }
         let source = self.exchange(build, Edge::Broadcast, &schema, None)?;
         probe
             .into_iter()
             .map(|branch| {
                 let plan = rebuild(node, vec![Arc::clone(&source), branch.plan])?;
-                Ok(Branch {
-                    plan,
-                    distribution: branch.distribution,
-                })
+                Ok(Branch { plan, distribution: branch.distribution })
             })
             .collect()
     }
@@ -318,10 +278,7 @@ impl Cutter {
             let branches = self.cut(&subquery.plan)?;
             let branch = self.gather(branches, &schema, None)?;
             let checked: Arc<dyn ExecutionPlan> = Arc::new(AtMostOneRowExec::new(branch.plan));
-            let checked = Branch {
-                plan: checked,
-                distribution: Distribution::Single,
-            };
+            let checked = Branch { plan: checked, distribution: Distribution::Single };
             let source = self.exchange(vec![checked], Edge::Broadcast, &schema, None)?;
             self.scope = outer;
             if let Some(slot) = sources.get_mut(subquery.index.as_usize()) {
@@ -330,26 +287,13 @@ impl Cutter {
         }
         let sources: Option<Vec<_>> = sources.into_iter().collect();
         let sources = sources.ok_or_else(|| {
-            into_datafusion(Error::internal(
-                "the subqueries of a plan are not numbered in turn",
-            ))
+            into_datafusion(Error::internal("the subqueries of a plan are not numbered in turn"))
         })?;
-        let scope = Scope {
-            results: node.results().clone(),
-            sources,
-        };
+        let scope = Scope { results: node.results().clone(), sources };
         let outer = self.scope.replace(scope.clone());
         let branches = self.cut(input)?;
         self.scope = outer;
-        branches
-            .into_iter()
-            .map(|branch| {
-                Ok(Branch {
-                    plan: scope.attach(branch.plan)?,
-                    ..branch
-                })
-            })
-            .collect()
+        branches.into_iter().map(|branch| Ok(Branch { plan: scope.attach(branch.plan)?, ..branch })).collect()
     }
 
     /// All rows in one task. `fetch`: the first ones that come will do.
@@ -378,10 +322,7 @@ impl Cutter {
             }
         }
         let plan = self.exchange(branches, Edge::Single, schema, None)?;
-        Ok(Branch {
-            plan,
-            distribution: Distribution::Single,
-        })
+        Ok(Branch { plan, distribution: Distribution::Single })
     }
 
     /// All rows in one task, merged from what each producer task has sorted.
@@ -394,18 +335,12 @@ impl Cutter {
     ) -> Result<Branch> {
         let mut sorted_branches = Vec::with_capacity(branches.len());
         for branch in branches {
-            let is_sorted = branch
-                .plan
-                .equivalence_properties()
-                .ordering_satisfy(ordering.iter().cloned())?;
+            let is_sorted =
+                branch.plan.equivalence_properties().ordering_satisfy(ordering.iter().cloned())?;
             let plan = if is_sorted {
                 branch.plan
             } else {
-                sorted(
-                    branch.plan,
-                    ordering,
-                    fetch.filter(|rows| *rows <= SORT_FETCH_MAX),
-                )
+                sorted(branch.plan, ordering, fetch.filter(|rows| *rows <= SORT_FETCH_MAX))
             };
             sorted_branches.push(Branch { plan, ..branch });
         }
@@ -424,10 +359,7 @@ impl Cutter {
             Some(fetch) => Arc::new(GlobalLimitExec::new(source, 0, Some(fetch))),
             None => source,
         };
-        Ok(Branch {
-            plan,
-            distribution: Distribution::Single,
-        })
+        Ok(Branch { plan, distribution: Distribution::Single })
     }
 
     /// Ends branches with one output partition, and reads them all.
@@ -450,11 +382,7 @@ impl Cutter {
             Some(scope) => scope.attach(branch.plan)?,
             None => branch.plan,
         };
-        self.drafts.push(Draft {
-            plan,
-            distribution: branch.distribution,
-            sink,
-        });
+        self.drafts.push(Draft { plan, distribution: branch.distribution, sink });
         Ok(self.drafts.len() - 1)
     }
 
@@ -467,12 +395,7 @@ impl Cutter {
     ) -> Arc<dyn ExecutionPlan> {
         let place = u32::try_from(self.exchanges.len()).expect("a plan has few exchanges");
         let (ordered, schema) = (ordering.is_some(), Arc::clone(schema));
-        self.exchanges.push(Exchange {
-            producers,
-            edge,
-            ordered,
-            schema: Arc::clone(&schema),
-        });
+        self.exchanges.push(Exchange { producers, edge, ordered, schema: Arc::clone(&schema) });
         let source = ExchangeSourceExec::new(place, schema);
         Arc::new(match ordering {
             Some(ordering) => source.with_ordering(ordering.clone()),
@@ -494,10 +417,7 @@ impl Cutter {
                     exchange.producers.iter().map(|draft| stage(*draft)).collect();
                 producers.sort();
                 PlannedInput {
-                    shape: InputShape {
-                        producers,
-                        edge: exchange.edge,
-                    },
+                    shape: InputShape { producers, edge: exchange.edge },
                     ordered: exchange.ordered,
                     schema: Arc::clone(&exchange.schema),
                 }
@@ -506,19 +426,12 @@ impl Cutter {
                 id: stage(at),
                 inputs: inputs.collect(),
                 determinate: is_determinate(&numbered.plan, &draft.sink)?,
-                fragment: Fragment {
-                    plan: numbered.plan,
-                    sink: draft.sink,
-                    options: options.to_vec(),
-                },
+                fragment: Fragment { plan: numbered.plan, sink: draft.sink, options: options.to_vec() },
                 distribution: draft.distribution,
                 scans: numbered.scans,
             });
         }
-        Ok(FragmentedPlan {
-            fragments,
-            output_schema,
-        })
+        Ok(FragmentedPlan { fragments, output_schema })
     }
 }
 
@@ -540,9 +453,7 @@ fn number_leaves(plan: Arc<dyn ExecutionPlan>) -> Result<Numbered> {
                 exchanges.push(source.input());
                 next
             });
-            return Ok(Transformed::yes(
-                Arc::new(source.with_input(number)) as Arc<dyn ExecutionPlan>
-            ));
+            return Ok(Transformed::yes(Arc::new(source.with_input(number)) as Arc<dyn ExecutionPlan>));
         }
         if let Some(scan) = node.downcast_ref::<SplitScanExec>() {
             let number = u32::try_from(scans.len()).expect("a fragment has few scans");
@@ -551,17 +462,11 @@ fn number_leaves(plan: Arc<dyn ExecutionPlan>) -> Result<Numbered> {
                 table_name: scan.table_name().to_owned(),
                 scan: scan.scan().clone(),
             });
-            return Ok(Transformed::yes(
-                Arc::new(scan.in_fragment(number)) as Arc<dyn ExecutionPlan>
-            ));
+            return Ok(Transformed::yes(Arc::new(scan.in_fragment(number)) as Arc<dyn ExecutionPlan>));
         }
         Ok(Transformed::no(node))
     });
-    Ok(Numbered {
-        plan: plan.data()?,
-        exchanges,
-        scans,
-    })
+    Ok(Numbered { plan: plan.data()?, exchanges, scans })
 }
 
 /// A leaf in the form that one task runs.
@@ -579,10 +484,7 @@ fn as_leaf(node: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 }
 
 fn grow(node: &Arc<dyn ExecutionPlan>, branch: Branch) -> Result<Branch> {
-    Ok(Branch {
-        plan: rebuild(node, vec![branch.plan])?,
-        distribution: branch.distribution,
-    })
+    Ok(Branch { plan: rebuild(node, vec![branch.plan])?, distribution: branch.distribution })
 }
 
 /// The operator over new inputs, which are sorted where it needs them to be and they are not any more.
@@ -597,10 +499,7 @@ fn rebuild(
             continue;
         };
         let required = required.into_single();
-        if child
-            .equivalence_properties()
-            .ordering_satisfy_requirement(required.clone())?
-        {
+        if child.equivalence_properties().ordering_satisfy_requirement(required.clone())? {
             ordered.push(child);
         } else {
             ordered.push(sorted(child, &LexOrdering::from(required), None));
@@ -633,27 +532,14 @@ fn sorted(
 /// The plan with its columns named as in the schema: operators above a union were planned with the union's names.
 fn with_names_of(plan: Arc<dyn ExecutionPlan>, schema: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
     let own = plan.schema();
-    let same = own
-        .fields()
-        .iter()
-        .zip(schema.fields())
-        .all(|(own, named)| own.name() == named.name());
+    let same = own.fields().iter().zip(schema.fields()).all(|(own, named)| own.name() == named.name());
     if same {
         return Ok(plan);
     }
-    let columns = own
-        .fields()
-        .iter()
-        .zip(schema.fields())
-        .enumerate()
-        .map(|(at, (own, named))| ProjectionExpr {
-            expr: Arc::new(Column::new(own.name(), at)),
-            alias: named.name().clone(),
-        });
-    Ok(Arc::new(ProjectionExec::try_new(
-        columns.collect::<Vec<_>>(),
-        plan,
-    )?))
+    let columns = own.fields().iter().zip(schema.fields()).enumerate().map(|(at, (own, named))| {
+        ProjectionExpr { expr: Arc::new(Column::new(own.name(), at)), alias: named.name().clone() }
+    });
+    Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), plan)?))
 }
 
 fn impossible(node: &Arc<dyn ExecutionPlan>) -> datafusion::error::DataFusionError {
@@ -665,8 +551,5 @@ fn impossible(node: &Arc<dyn ExecutionPlan>) -> datafusion::error::DataFusionErr
 }
 
 fn unexpected(node: &Arc<dyn ExecutionPlan>) -> datafusion::error::DataFusionError {
-    into_datafusion(Error::internal(format!(
-        "{} has an unexpected number of inputs",
-        node.name()
-    )))
+    into_datafusion(Error::internal(format!("{} has an unexpected number of inputs", node.name())))
 }

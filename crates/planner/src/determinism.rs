@@ -32,10 +32,7 @@ pub(crate) fn is_determinate(plan: &Arc<dyn ExecutionPlan>, sink: &Sink) -> Resu
         // Sums of floating-point numbers depend on the order, and so would the partition.
         for key in keys {
             let key_type = key.data_type(&plan.schema())?;
-            let is_float = matches!(
-                key_type,
-                DataType::Float16 | DataType::Float32 | DataType::Float64
-            );
+            let is_float = matches!(key_type, DataType::Float16 | DataType::Float32 | DataType::Float64);
             if is_float || is_volatile(key) {
                 return Ok(false);
             }
@@ -44,11 +41,7 @@ pub(crate) fn is_determinate(plan: &Arc<dyn ExecutionPlan>, sink: &Sink) -> Resu
     let mut determinate = true;
     plan.apply(|node| {
         determinate &= is_node_determinate(node)?;
-        Ok(if determinate {
-            TreeNodeRecursion::Continue
-        } else {
-            TreeNodeRecursion::Stop
-        })
+        Ok(if determinate { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(determinate)
 }
@@ -68,11 +61,7 @@ fn is_node_determinate(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     let mut volatile = false;
     node.apply_expressions(&mut |expr| {
         volatile |= is_volatile(expr);
-        Ok(if volatile {
-            TreeNodeRecursion::Stop
-        } else {
-            TreeNodeRecursion::Continue
-        })
+        Ok(if volatile { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(!volatile)
 }

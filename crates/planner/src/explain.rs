@@ -41,15 +41,7 @@ fn write_fragment(
     fragment: &PlannedFragment,
     lines: &dyn Fn(StageId, Option<usize>) -> Vec<String>,
 ) {
-    line(
-        text,
-        0,
-        &format!(
-            "Fragment {} [{}]",
-            fragment.id,
-            distribution(fragment.distribution)
-        ),
-    );
+    line(text, 0, &format!("Fragment {} [{}]", fragment.id, distribution(fragment.distribution)));
     for extra in lines(fragment.id, None) {
         line(text, 1, &extra);
     }
@@ -60,11 +52,7 @@ fn write_fragment(
         .map(|field| format!("{}:{}", field.name(), types::Type::from_arrow(field.data_type())))
         .collect();
     line(text, 1, &format!("Output layout: [{}]", columns.join(", ")));
-    line(
-        text,
-        1,
-        &format!("Output partitioning: {}", partitioning(&fragment.fragment.sink)),
-    );
+    line(text, 1, &format!("Output partitioning: {}", partitioning(&fragment.fragment.sink)));
     let mut next = 0;
     write_operator(text, fragment, &fragment.fragment.plan, 1, &mut next, lines);
 }

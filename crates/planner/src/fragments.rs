@@ -58,9 +58,7 @@ pub struct PlannedScan {
 impl FragmentedPlan {
     /// What the scheduler needs to know.
     pub fn shape(&self) -> QueryShape {
-        QueryShape {
-            stages: self.fragments.iter().map(PlannedFragment::shape).collect(),
-        }
+        QueryShape { stages: self.fragments.iter().map(PlannedFragment::shape).collect() }
     }
 
     /// The root fragment.

@@ -29,14 +29,12 @@ impl PhysicalOptimizerRule for SpreadableJoins {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
-            let better = match (
-                node.downcast_ref::<HashJoinExec>(),
-                node.downcast_ref::<NestedLoopJoinExec>(),
-            ) {
-                (Some(join), _) => spread_hash_join(join)?,
-                (_, Some(join)) => swap_nested_loop_join(join)?,
-                _ => None,
-            };
+            let better =
+                match (node.downcast_ref::<HashJoinExec>(), node.downcast_ref::<NestedLoopJoinExec>()) {
+                    (Some(join), _) => spread_hash_join(join)?,
+                    (_, Some(join)) => swap_nested_loop_join(join)?,
+                    _ => None,
+                };
             Ok(better.map_or_else(|| Transformed::no(node), Transformed::yes))
         })
         .data()
@@ -57,10 +55,7 @@ fn spread_hash_join(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>
     if is_fine || join.null_aware {
         return Ok(None);
     }
-    let spread = join
-        .builder()
-        .with_partition_mode(PartitionMode::Partitioned)
-        .build()?;
+    let spread = join.builder().with_partition_mode(PartitionMode::Partitioned).build()?;
     Ok(Some(Arc::new(spread)))
 }
 

@@ -81,10 +81,8 @@ pub fn session_config(options: &PlannerOptions) -> SessionConfig {
 pub fn fragment_options(config: &SessionConfig) -> Vec<(String, String)> {
     const PREFIXES: [&str; 2] = ["datafusion.execution.", "datafusion.optimizer."];
     /// A task has one partition; planning concurrency is the coordinator's own.
-    const LOCAL: [&str; 2] = [
-        "datafusion.execution.target_partitions",
-        "datafusion.execution.planning_concurrency",
-    ];
+    const LOCAL: [&str; 2] =
+        ["datafusion.execution.target_partitions", "datafusion.execution.planning_concurrency"];
     let default = ConfigOptions::new();
     let default = default.entries();
     let mut options: Vec<(String, String)> = config
@@ -93,11 +91,7 @@ pub fn fragment_options(config: &SessionConfig) -> Vec<(String, String)> {
         .into_iter()
         .filter(|entry| PREFIXES.iter().any(|prefix| entry.key.starts_with(prefix)))
         .filter(|entry| !LOCAL.contains(&entry.key.as_str()))
-        .filter(|entry| {
-            !default
-                .iter()
-                .any(|known| known.key == entry.key && known.value == entry.value)
-        })
+        .filter(|entry| !default.iter().any(|known| known.key == entry.key && known.value == entry.value))
         .filter_map(|entry| entry.value.map(|value| (entry.key, value)))
         .collect();
     options.sort();
@@ -120,18 +114,11 @@ mod tests {
 
     #[test]
     fn workers_get_what_differs_and_can_set_it() {
-        let options = PlannerOptions {
-            time_zone: "Asia/Tokyo".into(),
-            ..PlannerOptions::default()
-        };
+        let options = PlannerOptions { time_zone: "Asia/Tokyo".into(), ..PlannerOptions::default() };
         let config = session_config(&options);
         let shipped = fragment_options(&config);
         assert!(shipped.contains(&("datafusion.execution.time_zone".into(), "Asia/Tokyo".into())));
-        assert!(
-            !shipped
-                .iter()
-                .any(|(name, _)| name.ends_with("target_partitions"))
-        );
+        assert!(!shipped.iter().any(|(name, _)| name.ends_with("target_partitions")));
         let there = operators::config_from_options(&shipped).unwrap();
         assert_eq!(there.target_partitions(), 1);
         assert_eq!(fragment_options(&there), shipped);

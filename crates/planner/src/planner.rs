@@ -32,10 +32,8 @@ impl Planner {
     /// A planner with these options.
     pub fn new(options: &PlannerOptions) -> Self {
         let mut rules = PhysicalOptimizer::new().rules;
-        let after = rules
-            .iter()
-            .position(|rule| rule.name() == JOIN_SELECTION)
-            .map_or(rules.len(), |at| at + 1);
+        let after =
+            rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |at| at + 1);
         rules.insert(after, Arc::new(SpreadableJoins));
         let mut state = session_state_builder(session_config(options), Arc::new(RuntimeEnv::default()))
             .with_physical_optimizer_rules(rules)
@@ -52,9 +50,7 @@ impl Planner {
 
     /// The logical plan after analysis and optimisation, for `EXPLAIN (TYPE LOGICAL)`.
     pub fn optimize(&self, logical: &LogicalPlan) -> Result<LogicalPlan> {
-        self.state
-            .optimize(logical)
-            .map_err(|error| from_datafusion(&error))
+        self.state.optimize(logical).map_err(|error| from_datafusion(&error))
     }
 
     /// The optimised physical plan, not yet cut.
@@ -62,9 +58,7 @@ impl Planner {
         let logical = with_counted_exists(logical.clone())
             .and_then(with_nullable_subqueries)
             .map_err(|error| from_datafusion(&error))?;
-        Box::pin(self.state.create_physical_plan(&logical))
-            .await
-            .map_err(|error| from_datafusion(&error))
+        Box::pin(self.state.create_physical_plan(&logical)).await.map_err(|error| from_datafusion(&error))
     }
 
     /// Optimises, plans, cuts and validates.

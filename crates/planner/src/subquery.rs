@@ -37,17 +37,10 @@ impl Scope {
             } else {
                 Arc::new(EmptyExec::new(source.schema()))
             };
-            ScalarSubqueryLink {
-                plan,
-                index: SubqueryIndex::new(at),
-            }
+            ScalarSubqueryLink { plan, index: SubqueryIndex::new(at) }
         };
         let links = self.sources.iter().enumerate().map(link).collect();
-        Ok(Arc::new(ScalarSubqueryExec::new(
-            plan,
-            links,
-            self.results.clone(),
-        )))
+        Ok(Arc::new(ScalarSubqueryExec::new(plan, links, self.results.clone())))
     }
 }
 
@@ -89,11 +82,7 @@ fn used_in_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<BTreeSet<usize>> {
 pub(crate) fn with_nullable_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let node = node.map_expressions(|expr| expr.transform_up(nullable_subquery))?;
-        if node.transformed {
-            node.map_data(LogicalPlan::recompute_schema)
-        } else {
-            Ok(node)
-        }
+        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
     });
     rewritten.data()
 }
@@ -111,11 +100,7 @@ pub(crate) fn with_counted_exists(plan: LogicalPlan) -> Result<LogicalPlan> {
             let counted = expr.transform_up(counted_exists)?;
             Ok(counted.update_data(|counted| name.restore(counted)))
         })?;
-        if node.transformed {
-            node.map_data(LogicalPlan::recompute_schema)
-        } else {
-            Ok(node)
-        }
+        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
     });
     rewritten.data()
 }
@@ -131,11 +116,7 @@ fn counted_exists(expr: Expr) -> Result<Transformed<Expr>> {
     }
     let counted = counted.aggregate(Vec::<Expr>::new(), [count_all()])?.build()?;
     let count = Expr::ScalarSubquery(exists.subquery.with_plan(Arc::new(counted)));
-    let counted = if exists.negated {
-        count.eq(lit(0_i64))
-    } else {
-        count.gt(lit(0_i64))
-    };
+    let counted = if exists.negated { count.eq(lit(0_i64)) } else { count.gt(lit(0_i64)) };
     Ok(Transformed::yes(counted))
 }
 
@@ -152,10 +133,6 @@ fn nullable_subquery(expr: Expr) -> Result<Transformed<Expr>> {
     let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
     let nothing = Expr::Literal(ScalarValue::try_from(field.data_type())?, None);
     let nullable = core::expr_fn::nullif(column, nothing).alias_qualified(qualifier.cloned(), field.name());
-    let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery))
-        .project([nullable])?
-        .build()?;
-    Ok(Transformed::yes(Expr::ScalarSubquery(
-        subquery.with_plan(Arc::new(plan)),
-    )))
+    let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).project([nullable])?.build()?;
+    Ok(Transformed::yes(Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)))))
 }

@@ -47,11 +47,7 @@ fn check_operators(fragment: &PlannedFragment) -> Result<()> {
     let mut found = Ok(());
     let walked = plan.apply(|node| {
         found = check_operator(fragment, node, is_single);
-        Ok(if found.is_ok() {
-            TreeNodeRecursion::Continue
-        } else {
-            TreeNodeRecursion::Stop
-        })
+        Ok(if found.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
     walked.map_err(|error| violation(id, error.strip_backtrace()))?;
     found
@@ -62,11 +58,7 @@ fn check_operator(fragment: &PlannedFragment, node: &Arc<dyn ExecutionPlan>, is_
     if let Some(source) = node.downcast_ref::<ExchangeSourceExec>() {
         let known = fragment.inputs.get(source.input() as usize);
         let fits = known.is_some_and(|input| input.ordered == source.ordering().is_some());
-        return if fits {
-            Ok(())
-        } else {
-            Err(violation(id, "an exchange source reads no input of it"))
-        };
+        return if fits { Ok(()) } else { Err(violation(id, "an exchange source reads no input of it")) };
     }
     if has_dynamic_filter(node).map_err(|error| violation(id, error.strip_backtrace()))? {
         return Err(violation(id, format!("{} has a dynamic filter", node.name())));
@@ -76,31 +68,20 @@ fn check_operator(fragment: &PlannedFragment, node: &Arc<dyn ExecutionPlan>, is_
         Class::SplitScan => Ok(()),
         Class::Structural(Structure::ScalarSubquery) => Ok(()),
         Class::Structural(_) => Err(violation(id, format!("{} is left in it", node.name()))),
-        Class::Impossible => Err(Error::not_supported(format!(
-            "Operator {} is not supported",
-            node.name()
-        ))),
-        Class::NeedsAll | Class::NeedsAllOfBoth | Class::Unknown if !is_single => Err(violation(
-            id,
-            format!("{} needs all rows in one task", node.name()),
-        )),
+        Class::Impossible => Err(Error::not_supported(format!("Operator {} is not supported", node.name()))),
+        Class::NeedsAll | Class::NeedsAllOfBoth | Class::Unknown if !is_single => {
+            Err(violation(id, format!("{} needs all rows in one task", node.name())))
+        }
         Class::NeedsKey | Class::NeedsKeyOfBoth
-            if !matches!(
-                fragment.distribution,
-                Distribution::Single | Distribution::Hash { .. }
-            ) =>
+            if !matches!(fragment.distribution, Distribution::Single | Distribution::Hash { .. }) =>
         {
-            Err(violation(
-                id,
-                format!("{} needs rows together by key", node.name()),
-            ))
+            Err(violation(id, format!("{} needs rows together by key", node.name())))
         }
         // Stands for a subquery that the fragment does not use; gives no rows, so it may be anywhere.
         Class::OneTaskLeaf if node.name() == "EmptyExec" => Ok(()),
-        Class::OneTaskLeaf if !is_single => Err(violation(
-            id,
-            format!("{} would be read by every task", node.name()),
-        )),
+        Class::OneTaskLeaf if !is_single => {
+            Err(violation(id, format!("{} would be read by every task", node.name())))
+        }
         _ => Ok(()),
     }
 }
@@ -135,13 +116,7 @@ fn check_distribution(plan: &FragmentedPlan, fragment: &PlannedFragment) -> Resu
     if scans != fragment.scans.len() {
         return Err(violation(id, "its scans are not all known"));
     }
-    let edges = |edge: Edge| {
-        fragment
-            .inputs
-            .iter()
-            .filter(|input| input.shape.edge == edge)
-            .count()
-    };
+    let edges = |edge: Edge| fragment.inputs.iter().filter(|input| input.shape.edge == edge).count();
     let (hash, single, arbitrary) = (edges(Edge::Hash), edges(Edge::Single), edges(Edge::Arbitrary));
     let fits = match fragment.distribution {
         Distribution::Single => hash == 0 && arbitrary == 0 && driving_scans == 0,
@@ -187,10 +162,7 @@ fn check_edges(plan: &FragmentedPlan, fragment: &PlannedFragment) -> Result<()> 
                     }
                 }
                 _ => {
-                    return Err(violation(
-                        id,
-                        format!("fragment {} writes in another way", producer.id),
-                    ));
+                    return Err(violation(id, format!("fragment {} writes in another way", producer.id)));
                 }
             }
         }

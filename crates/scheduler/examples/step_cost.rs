@@ -67,13 +67,7 @@ impl Bench {
         let cost = start.elapsed();
         for command in self.commands.drain(..) {
             match command {
-                Command::SetDesired {
-                    node,
-                    epoch,
-                    sequence,
-                    attempts,
-                    ..
-                } => {
+                Command::SetDesired { node, epoch, sequence, attempts, .. } => {
                     let worker = &mut self.workers[self.by_node[&node]];
                     worker.seen = Some((epoch, sequence));
                     worker.desired = attempts.iter().map(|spec| spec.attempt).collect();
@@ -93,25 +87,11 @@ impl Bench {
     fn report(&mut self, at: usize, end: bool) -> Duration {
         let worker = &mut self.workers[at];
         worker.sequence += 1;
-        worker.ended = if end {
-            worker.desired.first().copied()
-        } else {
-            None
-        };
+        worker.ended = if end { worker.desired.first().copied() } else { None };
         let status = |attempt: AttemptId| {
-            let output = OutputSize {
-                rows: 1,
-                partition_bytes: Arc::from([100u64; 1]),
-            };
-            let committed = AttemptStatus::Committed {
-                winner: attempt,
-                output,
-            };
-            if Some(attempt) == worker.ended {
-                committed
-            } else {
-                AttemptStatus::Running
-            }
+            let output = OutputSize { rows: 1, partition_bytes: Arc::from([100u64; 1]) };
+            let committed = AttemptStatus::Committed { winner: attempt, output };
+            if Some(attempt) == worker.ended { committed } else { AttemptStatus::Running }
         };
         let attempts = worker.desired.iter().map(|attempt| AttemptReport {
             attempt: *attempt,
@@ -122,10 +102,7 @@ impl Bench {
             incarnation: Incarnation(1),
             sequence: worker.sequence,
             desired_seen: worker.seen,
-            capacity: Capacity {
-                memory_bytes: 64 << 30,
-                slots: SLOTS,
-            },
+            capacity: Capacity { memory_bytes: 64 << 30, slots: SLOTS },
             state: NodeState::Active,
             attempts: attempts.collect(),
         };
@@ -144,11 +121,7 @@ fn main() {
             ended: None,
         })
         .collect();
-    let by_node = workers
-        .iter()
-        .enumerate()
-        .map(|(at, worker)| (worker.node.clone(), at))
-        .collect();
+    let by_node = workers.iter().enumerate().map(|(at, worker)| (worker.node.clone(), at)).collect();
     let mut bench = Bench {
         core: Core::new(Epoch(1), CoreOptions::default()),
         now: 0,
@@ -169,24 +142,11 @@ fn main() {
         output_partitions: 1,
         determinate: true,
     };
-    let options = QueryOptions {
-        task_split_count_max: 8,
-        ..QueryOptions::default()
-    };
-    bench.step(Event::QuerySubmitted {
-        query,
-        shape: QueryShape { stages: vec![scan] },
-        options,
-    });
+    let options = QueryOptions { task_split_count_max: 8, ..QueryOptions::default() };
+    bench.step(Event::QuerySubmitted { query, shape: QueryShape { stages: vec![scan] }, options });
     let before = ALLOCATED.load(Ordering::Relaxed);
     let sizes = vec![64 << 20; TASKS * 8];
-    let splits = bench.step(Event::SplitsArrived {
-        query,
-        stage: StageId(0),
-        scan: 0,
-        sizes,
-        last: true,
-    });
+    let splits = bench.step(Event::SplitsArrived { query, stage: StageId(0), scan: 0, sizes, last: true });
     let formed = ALLOCATED.load(Ordering::Relaxed) - before;
     println!("forming {TASKS} tasks at once: {splits:?}");
     let (mut ends, mut idle) = (Vec::new(), Vec::new());
@@ -199,17 +159,10 @@ fn main() {
         }
         largest = largest.max(ALLOCATED.load(Ordering::Relaxed));
     }
-    for (name, costs) in [
-        ("an attempt ends, the next is placed", &mut ends),
-        ("regular report", &mut idle),
-    ] {
+    for (name, costs) in [("an attempt ends, the next is placed", &mut ends), ("regular report", &mut idle)] {
         let mean = costs.iter().sum::<Duration>() / costs.len() as u32;
         costs.sort();
-        println!(
-            "{name}: mean {mean:?}, p99 {:?}, of {}",
-            costs[costs.len() * 99 / 100],
-            costs.len()
-        );
+        println!("{name}: mean {mean:?}, p99 {:?}, of {}", costs[costs.len() * 99 / 100], costs.len());
     }
     println!("bytes for each task: {} when formed", formed / TASKS);
     println!("bytes in all at most: {largest}");

@@ -47,11 +47,7 @@ impl GrowingTarget {
         if self.tasks.is_multiple_of(self.period) {
             let grown = self.current as f64 * self.factor;
             let floor = grown as u64;
-            let ceiling = if (floor as f64) < grown {
-                floor.saturating_add(1)
-            } else {
-                floor
-            };
+            let ceiling = if (floor as f64) < grown { floor.saturating_add(1) } else { floor };
             self.current = ceiling.min(self.max);
         }
     }
@@ -110,22 +106,15 @@ impl SplitPacker {
     /// With `flush`, because all splits are known or slots are idle, what is left becomes a task all the same,
     /// and the target is lowered so that there are as many tasks as wanted.
     pub(crate) fn next_task(&mut self, tasks_wanted: u64, flush: bool) -> Option<(usize, Vec<u32>)> {
-        let target = if flush {
-            self.lowered_target_bytes(tasks_wanted)
-        } else {
-            self.target.bytes()
-        };
+        let target = if flush { self.lowered_target_bytes(tasks_wanted) } else { self.target.bytes() };
         let count_max = self.count_max;
         let full = |open: &VecDeque<(u32, u64)>| {
             let (count, bytes) = prefix(open, target, count_max);
             (count > 0 && (flush || count < open.len() || count == count_max || bytes >= target))
                 .then_some(count)
         };
-        let (scan, count) = self
-            .open
-            .iter()
-            .enumerate()
-            .find_map(|(scan, open)| Some((scan, full(open)?)))?;
+        let (scan, count) =
+            self.open.iter().enumerate().find_map(|(scan, open)| Some((scan, full(open)?)))?;
         let numbers = self.open[scan].drain(..count).map(|(number, _)| number).collect();
         self.target.advance();
         self.tasks += 1;
@@ -134,10 +123,7 @@ impl SplitPacker {
 
     /// Everything that is open, by scan; for a stage with a single task.
     pub(crate) fn take_all(&mut self) -> Vec<Vec<u32>> {
-        self.open
-            .iter_mut()
-            .map(|open| open.drain(..).map(|(number, _)| number).collect())
-            .collect()
+        self.open.iter_mut().map(|open| open.drain(..).map(|(number, _)| number).collect()).collect()
     }
 
     fn lowered_target_bytes(&self, tasks_wanted: u64) -> u64 {
@@ -184,10 +170,7 @@ pub(crate) type Sources = Vec<Vec<Range<u32>>>;
 
 /// Groups the outputs of producer tasks, in order. `sizes`: by input, by producer, by producer task.
 pub(crate) fn source_tasks(options: &QueryOptions, sizes: &[Vec<&[u64]>], tasks_wanted: u64) -> Vec<Sources> {
-    let nothing: Sources = sizes
-        .iter()
-        .map(|producers| producers.iter().map(|_| 0..0).collect())
-        .collect();
+    let nothing: Sources = sizes.iter().map(|producers| producers.iter().map(|_| 0..0).collect()).collect();
     let total = sizes
         .iter()
         .flatten()
@@ -202,11 +185,7 @@ pub(crate) fn source_tasks(options: &QueryOptions, sizes: &[Vec<&[u64]>], tasks_
         for (producer, outputs) in producers.iter().enumerate() {
             for (output, size) in (0u32..).zip(outputs.iter()) {
                 let lower = (tasks.len() as u64) < tasks_wanted;
-                let target = if lower {
-                    growing.bytes().min(lowered)
-                } else {
-                    growing.bytes()
-                };
+                let target = if lower { growing.bytes().min(lowered) } else { growing.bytes() };
                 let full = count > 0
                     && (bytes.saturating_add(*size) > target || count >= options.task_split_count_max.max(1));
                 if full {
@@ -215,11 +194,7 @@ pub(crate) fn source_tasks(options: &QueryOptions, sizes: &[Vec<&[u64]>], tasks_
                     (count, bytes) = (0, 0);
                 }
                 let range = &mut task[input][producer];
-                let start = if range.start == range.end {
-                    output
-                } else {
-                    range.start
-                };
+                let start = if range.start == range.end { output } else { range.start };
                 *range = start..output + 1;
                 count += 1;
                 bytes = bytes.saturating_add(*size);

@@ -31,20 +31,12 @@ impl Core {
         report: AttemptReport,
         commands: &mut Vec<Command>,
     ) {
-        let AttemptReport {
-            attempt,
-            status,
-            peak_memory_bytes,
-        } = report;
+        let AttemptReport { attempt, status, peak_memory_bytes } = report;
         let leased = self.workers.mark_reported(node, &attempt, peak_memory_bytes);
         match status {
             AttemptStatus::Running => {}
             AttemptStatus::Committed { winner, output } => {
-                let winner = if self.is_planted(PlantedBug::ReporterIsWinner) {
-                    attempt
-                } else {
-                    winner
-                };
+                let winner = if self.is_planted(PlantedBug::ReporterIsWinner) { attempt } else { winner };
                 let lease = self.workers.release(node, &attempt);
                 if winner.output() == attempt.output() {
                     self.on_committed(now, node, attempt, lease.as_ref(), winner, &output, commands);
@@ -86,11 +78,7 @@ impl Core {
         self.placement_dirty |= lease.is_some();
         query.node_trouble.remove(node);
         if let Some(lease) = lease {
-            let state = if winner == attempt {
-                AttemptState::Committed
-            } else {
-                AttemptState::Aborted
-            };
+            let state = if winner == attempt { AttemptState::Committed } else { AttemptState::Aborted };
             query.end_attempt(now, &attempt, state, lease.peak_bytes);
             if let Some(stage) = query.stage_mut(attempt.task.stage).filter(|_| winner == attempt) {
                 stage.estimator.register_success(lease.peak_bytes);
@@ -124,34 +112,17 @@ impl Core {
         task.trouble = None;
         let rival = task.running().map(|rival| {
             let number = rival.number;
-            (
-                rival.node.clone(),
-                AttemptId {
-                    epoch,
-                    number,
-                    ..winner
-                },
-            )
+            (rival.node.clone(), AttemptId { epoch, number, ..winner })
         });
         query.dequeue(stage, partition);
         if let Some((rival_node, rival)) = rival {
-            let peak_bytes = self
-                .workers
-                .release(&rival_node, &rival)
-                .map_or(0, |lease| lease.peak_bytes);
-            let state = if rival == winner {
-                AttemptState::Committed
-            } else {
-                AttemptState::Aborted
-            };
+            let peak_bytes = self.workers.release(&rival_node, &rival).map_or(0, |lease| lease.peak_bytes);
+            let state = if rival == winner { AttemptState::Committed } else { AttemptState::Aborted };
             query.end_attempt(now, &rival, state, peak_bytes);
         }
         query.decide(epoch, reporter, winner, output);
         commands.push(Command::OutputSelected {
-            output: OutputId {
-                task: winner.task,
-                generation: winner.generation,
-            },
+            output: OutputId { task: winner.task, generation: winner.generation },
             winner,
         });
         self.dirty.insert(id);
@@ -170,10 +141,7 @@ impl Core {
     ) {
         let id = attempt.task.query;
         let largest_bytes = self.workers.largest_bytes();
-        let elsewhere = self
-            .workers
-            .iter()
-            .any(|(other, worker)| other != node && worker.is_active());
+        let elsewhere = self.workers.iter().any(|(other, worker)| other != node && worker.is_active());
         self.placement_dirty = true;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
             return;
@@ -206,11 +174,7 @@ impl Core {
             return;
         }
         // A worker that never had the attempt cannot have died of it.
-        let judged = if lease.was_held() {
-            query.judge_loss(node, &attempt, lease)
-        } else {
-            Ok(())
-        };
+        let judged = if lease.was_held() { query.judge_loss(node, &attempt, lease) } else { Ok(()) };
         match judged {
             Ok(()) => self.try_again(now, &attempt, now),
             Err(error) => self.finish(now, id, Err(error), commands),
@@ -220,25 +184,15 @@ impl Core {
     /// A worker that was taken for lost is back and still runs an attempt: it goes on if nobody else has been
     /// given its task yet.
     pub(crate) fn take_back(&mut self, node: &NodeId, id: &AttemptId) {
-        let Some(query) = self
-            .queries
-            .get_mut(&id.task.query)
-            .filter(|query| !query.is_finished())
-        else {
+        let Some(query) = self.queries.get_mut(&id.task.query).filter(|query| !query.is_finished()) else {
             return;
         };
         let (stage, partition) = (id.task.stage, id.task.partition);
-        let Some(task) = query
-            .task_mut(stage, partition)
-            .filter(|_| id.epoch == self.epoch)
-        else {
+        let Some(task) = query.task_mut(stage, partition).filter(|_| id.epoch == self.epoch) else {
             return;
         };
         let waits = matches!(task.state, TaskState::Queued | TaskState::Delayed { .. });
-        let Some(attempt) = task
-            .attempt_mut(id)
-            .filter(|attempt| attempt.state == AttemptState::Lost)
-        else {
+        let Some(attempt) = task.attempt_mut(id).filter(|attempt| attempt.state == AttemptState::Lost) else {
             return;
         };
         let memory_bytes = attempt.memory_bytes;
@@ -263,14 +217,7 @@ impl Core {
         stage.counts.running += 1;
         stage.counts.lost_attempts -= 1;
         stage.tasks[partition as usize].state = TaskState::Running;
-        self.workers.lease(
-            node,
-            AttemptSpec {
-                attempt: *id,
-                memory_bytes,
-                input,
-            },
-        );
+        self.workers.lease(node, AttemptSpec { attempt: *id, memory_bytes, input });
         self.sync_rotation(id.task.query);
     }
 
@@ -401,10 +348,7 @@ impl Query {
     fn count_node_failure(&mut self, now: Millis, node: &NodeId) {
         let trouble = match self.node_trouble.entry(node.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(NodeTrouble {
-                failures: 0,
-                avoided_until: now,
-            }),
+            Entry::Vacant(entry) => entry.insert(NodeTrouble { failures: 0, avoided_until: now }),
         };
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.avoided_until = now.plus(node_delay(&self.options, trouble.failures));

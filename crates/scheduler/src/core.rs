@@ -109,18 +109,10 @@ impl Core {
         match event {
             Event::Tick => {}
             Event::Resumed => self.workers.excuse(now),
-            Event::QuerySubmitted {
-                query,
-                shape,
-                options,
-            } => self.on_submitted(now, query, shape, options, commands),
-            Event::SplitsArrived {
-                query,
-                stage,
-                scan,
-                sizes,
-                last,
-            } => {
+            Event::QuerySubmitted { query, shape, options } => {
+                self.on_submitted(now, query, shape, options, commands)
+            }
+            Event::SplitsArrived { query, stage, scan, sizes, last } => {
                 self.on_splits(query, stage, scan, &sizes, last);
             }
             Event::QueryCancelled { query, error } => self.finish(now, query, Err(error), commands),
@@ -134,11 +126,7 @@ impl Core {
             }
             Event::WorkerReported { node, report } => self.on_report(now, &node, report, commands),
             Event::WorkerDisconnected { node, incarnation } => {
-                if self
-                    .workers
-                    .get(&node)
-                    .is_some_and(|worker| worker.incarnation == incarnation)
-                {
+                if self.workers.get(&node).is_some_and(|worker| worker.incarnation == incarnation) {
                     self.lose_worker(now, &node, commands);
                 }
             }
@@ -157,11 +145,7 @@ impl Core {
             return;
         }
         let valid = shape.validate();
-        let shape = if valid.is_ok() {
-            shape
-        } else {
-            QueryShape { stages: Vec::new() }
-        };
+        let shape = if valid.is_ok() { shape } else { QueryShape { stages: Vec::new() } };
         self.queries.insert(id, Query::new(now, id, shape, options));
         self.dirty.insert(id);
         if valid.is_err() {
@@ -170,18 +154,11 @@ impl Core {
     }
 
     fn on_splits(&mut self, id: QueryId, stage: StageId, scan: u32, sizes: &[u64], last: bool) {
-        let sizes = if last && self.is_planted(PlantedBug::DropLastSplits) {
-            &[]
-        } else {
-            sizes
-        };
+        let sizes = if last && self.is_planted(PlantedBug::DropLastSplits) { &[] } else { sizes };
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
             return;
         };
-        if query
-            .stage_mut(stage)
-            .is_some_and(|stage| stage.add_splits(scan, sizes, last))
-        {
+        if query.stage_mut(stage).is_some_and(|stage| stage.add_splits(scan, sizes, last)) {
             self.dirty.insert(id);
         }
     }
@@ -314,11 +291,7 @@ impl Core {
         if let Some(until) = delayed_until {
             self.wake_at(id, until);
         }
-        let outcome = if complete {
-            Ok(())
-        } else {
-            self.check_nodes(now, id)
-        };
+        let outcome = if complete { Ok(()) } else { self.check_nodes(now, id) };
         if complete || outcome.is_err() {
             self.finish(now, id, outcome, commands);
         }
@@ -339,11 +312,7 @@ impl Core {
         }
         let limit = query.submitted_at.plus(self.options.required_workers_wait_max);
         if now >= limit {
-            return Err(too_few_workers(
-                self.options.required_workers_wait_max,
-                required,
-                active,
-            ));
+            return Err(too_few_workers(self.options.required_workers_wait_max, required, active));
         }
         self.wake_at(id, limit);
         Ok(())
@@ -361,10 +330,7 @@ impl Core {
         };
         let limit = since.plus(self.options.no_node_period_max);
         if now >= limit {
-            return Err(Error::new(
-                ErrorCode::NO_NODES_AVAILABLE,
-                "No nodes available to run query",
-            ));
+            return Err(Error::new(ErrorCode::NO_NODES_AVAILABLE, "No nodes available to run query"));
         }
         self.wake_at(id, limit);
         Ok(())
@@ -403,11 +369,7 @@ pub(crate) fn attempt_id(
     attempt: &Attempt,
 ) -> AttemptId {
     AttemptId {
-        task: TaskId {
-            query,
-            stage,
-            partition,
-        },
+        task: TaskId { query, stage, partition },
         generation: attempt.generation,
         epoch,
         number: attempt.number,

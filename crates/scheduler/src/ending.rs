@@ -28,17 +28,11 @@ impl Core {
         let running: Vec<(NodeId, AttemptId)> = query
             .running_attempts()
             .map(|(stage, partition, attempt)| {
-                (
-                    attempt.node.clone(),
-                    attempt_id(epoch, id, stage, partition, attempt),
-                )
+                (attempt.node.clone(), attempt_id(epoch, id, stage, partition, attempt))
             })
             .collect();
         for (node, attempt) in running {
-            let peak_bytes = self
-                .workers
-                .release(&node, &attempt)
-                .map_or(0, |lease| lease.peak_bytes);
+            let peak_bytes = self.workers.release(&node, &attempt).map_or(0, |lease| lease.peak_bytes);
             query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes);
         }
         query.abandon_tasks();
@@ -69,11 +63,7 @@ impl Core {
     /// Forgets the queries that are closed and of which no worker holds anything.
     pub(crate) fn release_queries(&mut self, commands: &mut Vec<Command>) {
         for id in core::mem::take(&mut self.ended) {
-            let used = self
-                .queries
-                .get(&id)
-                .map(|query| query.used.clone())
-                .unwrap_or_default();
+            let used = self.queries.get(&id).map(|query| query.used.clone()).unwrap_or_default();
             for (node, incarnation) in used {
                 self.await_confirmation(&node, incarnation, id);
             }
@@ -83,12 +73,7 @@ impl Core {
         for (node, incarnation) in core::mem::take(&mut self.returned) {
             let may_hold =
                 |query: &&Query| query.is_finished() && query.used.get(&node) == Some(&incarnation);
-            let held: Vec<QueryId> = self
-                .queries
-                .values()
-                .filter(may_hold)
-                .map(|query| query.id)
-                .collect();
+            let held: Vec<QueryId> = self.queries.values().filter(may_hold).map(|query| query.id).collect();
             for id in held {
                 self.await_confirmation(&node, incarnation, id);
             }

@@ -27,10 +27,7 @@ impl Worker {
             "I-5: {node} leased {} for {sum}",
             self.leased_bytes
         );
-        assert!(
-            self.leased_bytes <= self.capacity.memory_bytes,
-            "I-5: {node} leased more than it has"
-        );
+        assert!(self.leased_bytes <= self.capacity.memory_bytes, "I-5: {node} leased more than it has");
         assert!(
             self.leases.len() <= self.capacity.slots as usize,
             "I-5: {node} has more attempts than slots"
@@ -56,10 +53,8 @@ impl Core {
             for (stage, task, attempt) in query.running_attempts() {
                 leased += 1;
                 let id = self.attempt_id(query, stage, task, attempt);
-                let held = self
-                    .workers
-                    .get(&attempt.node)
-                    .is_some_and(|worker| worker.leases.contains_key(&id));
+                let held =
+                    self.workers.get(&attempt.node).is_some_and(|worker| worker.leases.contains_key(&id));
                 assert!(held, "I-5: {id} runs without a lease");
             }
             assert_eq!(
@@ -79,11 +74,8 @@ impl Query {
         for stage in &self.stages {
             let (mut queued, mut running, mut committed) = (0, 0, 0);
             for task in &stage.tasks {
-                let running_here = task
-                    .attempts
-                    .iter()
-                    .filter(|attempt| attempt.state == AttemptState::Running)
-                    .count();
+                let running_here =
+                    task.attempts.iter().filter(|attempt| attempt.state == AttemptState::Running).count();
                 match task.state {
                     TaskState::Queued | TaskState::Delayed { .. } => queued += 1,
                     TaskState::Running => running += 1,
@@ -100,25 +92,18 @@ impl Query {
                 );
                 let attempts_max =
                     (self.options.task_retry_attempts_per_task + LOST_WORKERS_FREE_MAX + 1) as usize;
-                let counted = task
-                    .attempts
-                    .iter()
-                    .filter(|attempt| attempt.state == AttemptState::Failed)
-                    .count();
+                let counted =
+                    task.attempts.iter().filter(|attempt| attempt.state == AttemptState::Failed).count();
                 assert!(counted <= attempts_max, "I-12: {counted} failed attempts");
             }
             assert!(task_counts(stage.tasks.len(), &[queued, running, committed]) || self.is_finished());
             assert_eq!(running, stage.counts.running, "I-2: running");
             assert_eq!(committed, stage.counts.committed, "I-2: committed");
-            assert!(
-                !stage.sealed || !stage.tasks.is_empty(),
-                "I-3: a stage without a task"
-            );
+            assert!(!stage.sealed || !stage.tasks.is_empty(), "I-3: a stage without a task");
             if !stage.tasks.is_empty() {
                 let inputs = stage.shape.inputs.iter().flat_map(|input| &input.producers);
-                let complete = inputs
-                    .map(|id| &self.stages[id.0 as usize])
-                    .all(|producer| producer.is_complete());
+                let complete =
+                    inputs.map(|id| &self.stages[id.0 as usize]).all(|producer| producer.is_complete());
                 assert!(complete, "I-2: a stage runs on incomplete inputs");
             }
             running_total += running;

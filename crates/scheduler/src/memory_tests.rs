@@ -22,11 +22,7 @@ fn me_2_to_6_retry_grows_only_when_the_lease_was_too_small() {
         ("ME-5", 70, false, 70),
         ("ME-6", 70, true, 210),
     ] {
-        assert_eq!(
-            estimator.retry_bytes(50 * MB, peak * MB, grow, false),
-            expected * MB,
-            "{id}"
-        );
+        assert_eq!(estimator.retry_bytes(50 * MB, peak * MB, grow, false), expected * MB, "{id}");
     }
 }
 
@@ -39,11 +35,9 @@ fn me_3_and_10_which_codes_mean_memory() {
     ] {
         assert!(is_out_of_memory(code), "{code}");
     }
-    for code in [
-        ErrorCode::CORRUPT_PAGE,
-        ErrorCode::ADMINISTRATIVELY_PREEMPTED,
-        ErrorCode::EXCEEDED_TIME_LIMIT,
-    ] {
+    for code in
+        [ErrorCode::CORRUPT_PAGE, ErrorCode::ADMINISTRATIVELY_PREEMPTED, ErrorCode::EXCEEDED_TIME_LIMIT]
+    {
         assert!(!is_out_of_memory(code), "{code}");
     }
 }
@@ -57,11 +51,7 @@ fn me_7_to_9_estimate_is_a_quantile_of_finished_peaks() {
     }
     estimator.register_success(100 * MB);
     assert_eq!(estimator.initial_bytes(50 * MB), 300 * MB, "ME-7");
-    assert_eq!(
-        estimator.retry_bytes(50 * MB, 70 * MB, true, false),
-        300 * MB,
-        "ME-7 retry"
-    );
+    assert_eq!(estimator.retry_bytes(50 * MB, 70 * MB, true, false), 300 * MB, "ME-7 retry");
     for _ in 0..2 {
         estimator.register_out_of_memory(100 * MB, 200 * MB);
     }
@@ -85,10 +75,7 @@ fn me_11_default_and_estimate_the_larger_counts() {
 /// ME-12; that the cap is the largest node is tested where leases are given, in `core_tests`.
 #[test]
 fn me_12_last_attempt_asks_for_a_whole_node() {
-    assert_eq!(
-        estimator().retry_bytes(50 * MB, 10 * MB, true, true),
-        WHOLE_NODE_BYTES
-    );
+    assert_eq!(estimator().retry_bytes(50 * MB, 10 * MB, true, true), WHOLE_NODE_BYTES);
     assert_eq!(estimator().retry_bytes(50 * MB, 10 * MB, false, true), 50 * MB);
 }
 

@@ -109,8 +109,6 @@ pub struct RunnerOptions {
 
 impl Default for RunnerOptions {
     fn default() -> Self {
-        RunnerOptions {
-            report_interval: Millis(500),
-        }
+        RunnerOptions { report_interval: Millis(500) }
     }
 }

@@ -42,18 +42,11 @@ impl Core {
         if !core::mem::take(&mut self.placement_dirty) || self.workers.open().next().is_none() {
             return;
         }
-        let turn = |(_, query): &(u64, QueryId)| Turn {
-            query: *query,
-            after: None,
-            refused: 0,
-        };
+        let turn = |(_, query): &(u64, QueryId)| Turn { query: *query, after: None, refused: 0 };
         let mut turns: VecDeque<Turn> = self.rotation.iter().map(turn).collect();
         let share_bytes = self.workers.share_bytes();
         let queries = turns.iter().filter_map(|turn| self.queries.get(&turn.query));
-        let need_min = queries
-            .map(|query| query.lease_bytes_min(share_bytes))
-            .min()
-            .unwrap_or(0);
+        let need_min = queries.map(|query| query.lease_bytes_min(share_bytes)).min().unwrap_or(0);
         let need_min = need_min.min(self.workers.largest_bytes().unwrap_or(0));
         let mut reserved = BTreeSet::new();
         let mut served = BTreeSet::new();
@@ -116,11 +109,7 @@ impl Core {
             return;
         };
         let attempt = AttemptId {
-            task: TaskId {
-                query: id,
-                stage: key.stage,
-                partition: key.partition,
-            },
+            task: TaskId { query: id, stage: key.stage, partition: key.partition },
             generation: task.generation,
             epoch: self.epoch,
             number: task.next_number(),
@@ -147,79 +136,47 @@ impl Core {
         self.served += 1;
         query.served = self.served;
         self.sync_rotation(id);
-        self.workers.lease(
-            &node,
-            AttemptSpec {
-                attempt,
-                memory_bytes,
-                input,
-            },
-        );
+        self.workers.lease(&node, AttemptSpec { attempt, memory_bytes, input });
     }
 }
 
 impl Query {
     /// The lease that the next attempt of a task gets: never more than the largest node has.
     fn need_bytes(&self, workers: &Workers, key: ReadyKey) -> u64 {
-        let default = self
-            .options
-            .task_memory_bytes
-            .unwrap_or_else(|| workers.share_bytes());
+        let default = self.options.task_memory_bytes.unwrap_or_else(|| workers.share_bytes());
         let Some(stage) = self.stage(key.stage) else {
             return default;
         };
-        let least = stage
-            .tasks
-            .get(key.partition as usize)
-            .map_or(0, |task| task.lease_bytes_min());
-        stage
-            .estimator
-            .initial_bytes(default)
-            .max(least)
-            .min(workers.largest_bytes().unwrap_or(0))
+        let least = stage.tasks.get(key.partition as usize).map_or(0, |task| task.lease_bytes_min());
+        stage.estimator.initial_bytes(default).max(least).min(workers.largest_bytes().unwrap_or(0))
     }
 
     /// The nodes that a task avoids, and until when.
     fn avoided(&self, now: Millis, key: ReadyKey) -> Vec<(NodeId, Millis)> {
-        let task = self
-            .stage(key.stage)
-            .and_then(|stage| stage.tasks.get(key.partition as usize));
+        let task = self.stage(key.stage).and_then(|stage| stage.tasks.get(key.partition as usize));
         let of_task = task.and_then(|task| task.trouble.as_ref()?.avoided.clone());
-        let of_query = self
-            .node_trouble
-            .iter()
-            .map(|(node, trouble)| (node.clone(), trouble.avoided_until));
-        of_query
-            .chain(of_task)
-            .filter(|(_, until)| *until > now)
-            .collect()
+        let of_query = self.node_trouble.iter().map(|(node, trouble)| (node.clone(), trouble.avoided_until));
+        of_query.chain(of_task).filter(|(_, until)| *until > now).collect()
     }
 }
 
 /// Chooses a node for a request.
 fn choose(workers: &Workers, reserved: &BTreeSet<NodeId>, need: u64, avoided: &[(NodeId, Millis)]) -> Choice {
     let is_avoided = |node: &NodeId| avoided.iter().any(|(other, _)| other == node);
-    let fits = |node: &NodeId| {
-        workers
-            .get(node)
-            .is_some_and(|worker| worker.capacity.memory_bytes >= need)
-    };
+    let fits = |node: &NodeId| workers.get(node).is_some_and(|worker| worker.capacity.memory_bytes >= need);
     let another = |(node, worker): (&NodeId, &crate::workers::Worker)| {
         worker.is_active() && worker.capacity.memory_bytes >= need && !is_avoided(node)
     };
     // Nodes are avoided only while there is another one, busy or not.
     let avoids = !avoided.is_empty() && workers.iter().any(another);
-    let mut open = workers
-        .open()
-        .filter(|(_, node)| !(reserved.contains(*node) || avoids && is_avoided(node)));
+    let mut open =
+        workers.open().filter(|(_, node)| !(reserved.contains(*node) || avoids && is_avoided(node)));
     let Some((free, best)) = open.next() else {
         return Choice::Wait;
     };
     if free >= need {
         return Choice::Place(best.clone());
     }
-    let reserve = core::iter::once(best)
-        .chain(open.map(|(_, node)| node))
-        .find(|node| fits(node));
+    let reserve = core::iter::once(best).chain(open.map(|(_, node)| node)).find(|node| fits(node));
     reserve.map_or(Choice::Wait, |node| Choice::Reserve(node.clone()))
 }

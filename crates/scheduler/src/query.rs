@@ -144,19 +144,11 @@ impl Query {
             form_tasks(&mut self.stages, at, &self.options, slots, idle);
             let (stage, total) = (StageId(at as u32), self.stages[at].tasks.len());
             for partition in formed..total {
-                self.ready.insert(ReadyKey {
-                    start_order,
-                    stage,
-                    partition: partition as u32,
-                });
+                self.ready.insert(ReadyKey { start_order, stage, partition: partition as u32 });
             }
             self.stages[at].queued += (total - formed) as u32;
             if self.stages[at].sealed {
-                commands.push(Command::StageSealed {
-                    query: self.id,
-                    stage,
-                    tasks: total as u32,
-                });
+                commands.push(Command::StageSealed { query: self.id, stage, tasks: total as u32 });
                 // All its tasks may have ended before it was known that there are no more.
                 self.stages_changed |= self.stages[at].is_complete();
             }
@@ -169,21 +161,12 @@ impl Query {
         if waiting > self.options.tasks_waiting_for_execution_max as usize {
             return;
         }
-        for (at, stage) in (0u32..)
-            .zip(&mut self.stages)
-            .filter(|(_, stage)| stage.is_enumerating())
-        {
-            for (scan, state) in (0u32..)
-                .zip(&mut stage.scans)
-                .filter(|(_, scan)| !scan.last && !scan.requested)
+        for (at, stage) in (0u32..).zip(&mut self.stages).filter(|(_, stage)| stage.is_enumerating()) {
+            for (scan, state) in
+                (0u32..).zip(&mut stage.scans).filter(|(_, scan)| !scan.last && !scan.requested)
             {
                 state.requested = true;
-                commands.push(Command::RequestSplits {
-                    query: self.id,
-                    stage: StageId(at),
-                    scan,
-                    count_max,
-                });
+                commands.push(Command::RequestSplits { query: self.id, stage: StageId(at), scan, count_max });
             }
         }
     }
@@ -237,11 +220,7 @@ impl Query {
     }
 
     fn ready_key(&self, stage: StageId, partition: u32) -> Option<ReadyKey> {
-        Some(ReadyKey {
-            start_order: self.stage(stage)?.start_order?,
-            stage,
-            partition,
-        })
+        Some(ReadyKey { start_order: self.stage(stage)?.start_order?, stage, partition })
     }
 
     /// An attempt is not on its worker any more. Whether it was, as far as the records go.
@@ -286,10 +265,7 @@ impl Query {
 
     /// Why a failure that is one too many for the whole query ends it.
     pub(crate) fn over_budget(&self, last: &Error) -> Option<Error> {
-        let max = self
-            .options
-            .failed_tasks_max
-            .filter(|max| self.failed_attempts > *max)?;
+        let max = self.options.failed_tasks_max.filter(|max| self.failed_attempts > *max)?;
         let failed = self.failed_attempts;
         let message = format!(
             "{} ({failed} task attempts of the query have failed; max-failed-tasks is {max})",
@@ -309,10 +285,7 @@ impl Query {
     pub(crate) fn lease_bytes_min(&self, share_bytes: u64) -> u64 {
         let default = self.options.task_memory_bytes.unwrap_or(share_bytes);
         let waiting = self.stages.iter().filter(|stage| stage.queued > 0);
-        waiting
-            .map(|stage| stage.estimator.initial_bytes(default))
-            .min()
-            .unwrap_or(0)
+        waiting.map(|stage| stage.estimator.initial_bytes(default)).min().unwrap_or(0)
     }
 
     /// Drops what only a running query needs.

@@ -98,14 +98,8 @@ mod tests {
 
     #[test]
     fn huge_failure_counts_do_not_take_long_to_judge() {
-        assert_eq!(
-            task_delay(&QueryOptions::default(), u32::MAX, true),
-            Millis(60_000)
-        );
-        let flat = QueryOptions {
-            retry_delay_scale_factor: 1e300,
-            ..QueryOptions::default()
-        };
+        assert_eq!(task_delay(&QueryOptions::default(), u32::MAX, true), Millis(60_000));
+        let flat = QueryOptions { retry_delay_scale_factor: 1e300, ..QueryOptions::default() };
         assert_eq!(task_delay(&flat, 5, true), Millis(60_000));
     }
 

@@ -156,9 +156,7 @@ impl Runner {
 
     /// When to call [`Runner::step`] with [`RunnerEvent::Tick`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.reported_at
-            .filter(|_| self.connected)
-            .map(|at| at.plus(self.options.report_interval))
+        self.reported_at.filter(|_| self.connected).map(|at| at.plus(self.options.report_interval))
     }
 
     /// Takes note of a fact, and appends what is to be done because of it. Never fails, never waits.
@@ -177,11 +175,7 @@ impl Runner {
     fn apply(&mut self, event: RunnerEvent, commands: &mut Vec<RunnerCommand>) -> bool {
         match event {
             RunnerEvent::Tick => false,
-            RunnerEvent::Desired {
-                epoch,
-                sequence,
-                attempts,
-            } => {
+            RunnerEvent::Desired { epoch, sequence, attempts } => {
                 if self.desired_seen >= Some((epoch, sequence)) {
                     return false;
                 }
@@ -189,20 +183,15 @@ impl Runner {
                 self.hold(attempts, commands);
                 true
             }
-            RunnerEvent::AttemptProgressed {
-                attempt,
-                peak_memory_bytes,
-            } => {
+            RunnerEvent::AttemptProgressed { attempt, peak_memory_bytes } => {
                 if let Some(held) = self.attempts.get_mut(&attempt) {
                     held.peak_bytes = held.peak_bytes.max(peak_memory_bytes);
                 }
                 false
             }
-            RunnerEvent::AttemptEnded {
-                attempt,
-                status,
-                peak_memory_bytes,
-            } => self.on_ended(&attempt, status, peak_memory_bytes),
+            RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes } => {
+                self.on_ended(&attempt, status, peak_memory_bytes)
+            }
             RunnerEvent::Disconnected => {
                 self.connected = false;
                 false
@@ -240,11 +229,7 @@ impl Runner {
         for spec in specs {
             let attempt = spec.attempt;
             if let Entry::Vacant(vacant) = self.attempts.entry(attempt) {
-                vacant.insert(Held {
-                    spec,
-                    phase: Phase::Waiting,
-                    peak_bytes: 0,
-                });
+                vacant.insert(Held { spec, phase: Phase::Waiting, peak_bytes: 0 });
                 self.waiting.push_back(attempt);
             }
         }
@@ -287,9 +272,7 @@ impl Runner {
             held.phase = Phase::Running;
             self.slots_used += 1;
             self.memory_used_bytes = memory_after;
-            commands.push(RunnerCommand::Start {
-                spec: held.spec.clone(),
-            });
+            commands.push(RunnerCommand::Start { spec: held.spec.clone() });
             started = true;
         }
         started
@@ -303,17 +286,10 @@ impl Runner {
                 Phase::Ended(status) => self.planted_status(attempt, status),
                 Phase::Waiting | Phase::Running | Phase::Cancelling => AttemptStatus::Running,
             };
-            attempts.push(AttemptReport {
-                attempt: *attempt,
-                status,
-                peak_memory_bytes: held.peak_bytes,
-            });
+            attempts.push(AttemptReport { attempt: *attempt, status, peak_memory_bytes: held.peak_bytes });
         }
         if let Some((PlantedBug::ReportEndOnce, reported)) = &mut self.planted {
-            let ended = self
-                .attempts
-                .iter()
-                .filter(|(_, held)| matches!(held.phase, Phase::Ended(_)));
+            let ended = self.attempts.iter().filter(|(_, held)| matches!(held.phase, Phase::Ended(_)));
             *reported = ended.map(|(attempt, _)| *attempt).collect();
         }
         WorkerReport {

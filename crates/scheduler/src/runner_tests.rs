@@ -8,39 +8,18 @@ use crate::command::TaskInput;
 
 fn spec(partition: u32, memory_bytes: u64) -> AttemptSpec {
     let query: QueryId = "20260101_000000_00001_aaaaa".parse().unwrap();
-    let task = TaskId {
-        query,
-        stage: StageId(0),
-        partition,
-    };
-    let attempt = AttemptId {
-        task,
-        generation: 0,
-        epoch: Epoch(1),
-        number: 0,
-    };
-    AttemptSpec {
-        attempt,
-        memory_bytes,
-        input: Arc::new(TaskInput::default()),
-    }
+    let task = TaskId { query, stage: StageId(0), partition };
+    let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 0 };
+    AttemptSpec { attempt, memory_bytes, input: Arc::new(TaskInput::default()) }
 }
 
 fn desired(epoch: u32, sequence: u64, attempts: Vec<AttemptSpec>) -> RunnerEvent {
-    RunnerEvent::Desired {
-        epoch: Epoch(epoch),
-        sequence,
-        attempts,
-    }
+    RunnerEvent::Desired { epoch: Epoch(epoch), sequence, attempts }
 }
 
 fn ended(spec: &AttemptSpec) -> RunnerEvent {
     let status = AttemptStatus::Failed(base::Error::internal("x").into());
-    RunnerEvent::AttemptEnded {
-        attempt: spec.attempt,
-        status,
-        peak_memory_bytes: 7,
-    }
+    RunnerEvent::AttemptEnded { attempt: spec.attempt, status, peak_memory_bytes: 7 }
 }
 
 struct Bench {
@@ -50,16 +29,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let mut bench = Bench {
-            runner: Runner::new(
-                Incarnation(5),
-                Capacity {
-                    memory_bytes: 100,
-                    slots: 2,
-                },
-            ),
-            now: 0,
-        };
+        let mut bench =
+            Bench { runner: Runner::new(Incarnation(5), Capacity { memory_bytes: 100, slots: 2 }), now: 0 };
         bench.step(RunnerEvent::Connected);
         bench
     }
@@ -79,13 +50,8 @@ fn summary(commands: &[RunnerCommand]) -> (Vec<u32>, Vec<u32>, Option<Vec<u32>>)
             RunnerCommand::Start { spec } => started.push(spec.attempt.task.partition),
             RunnerCommand::Cancel { attempt } => stopped.push(attempt.task.partition),
             RunnerCommand::Report(report) => {
-                reported = Some(
-                    report
-                        .attempts
-                        .iter()
-                        .map(|attempt| attempt.attempt.task.partition)
-                        .collect(),
-                );
+                reported =
+                    Some(report.attempts.iter().map(|attempt| attempt.attempt.task.partition).collect());
             }
         }
     }
@@ -98,11 +64,7 @@ fn starts_and_stops_what_is_desired() {
     let commands = bench.step(desired(1, 1, vec![spec(0, 10), spec(1, 10)]));
     assert_eq!(summary(&commands), (vec![0, 1], vec![], Some(vec![0, 1])));
     let commands = bench.step(desired(1, 2, vec![spec(1, 10)]));
-    assert_eq!(
-        summary(&commands),
-        (vec![], vec![0], Some(vec![0, 1])),
-        "reported until it has ended"
-    );
+    assert_eq!(summary(&commands), (vec![], vec![0], Some(vec![0, 1])), "reported until it has ended");
     let commands = bench.step(ended(&spec(0, 10)));
     assert_eq!(summary(&commands), (vec![], vec![], Some(vec![1])));
 }
@@ -113,17 +75,11 @@ fn ended_attempt_is_reported_until_it_is_not_desired() {
     bench.step(desired(1, 1, vec![spec(0, 10)]));
     for event in [ended(&spec(0, 10)), desired(1, 2, vec![spec(0, 10), spec(1, 10)])] {
         let commands = bench.step(event);
-        let Some(RunnerCommand::Report(report)) = commands.last() else {
-            panic!("{commands:?}")
-        };
+        let Some(RunnerCommand::Report(report)) = commands.last() else { panic!("{commands:?}") };
         assert!(matches!(report.attempts[0].status, AttemptStatus::Failed(_)));
         assert_eq!(report.attempts[0].peak_memory_bytes, 7);
     }
-    assert_eq!(
-        summary(&bench.step(desired(1, 3, vec![]))).2,
-        Some(vec![1]),
-        "1 is still stopping"
-    );
+    assert_eq!(summary(&bench.step(desired(1, 3, vec![]))).2, Some(vec![1]), "1 is still stopping");
 }
 
 #[test]
@@ -139,10 +95,7 @@ fn older_messages_are_ignored() {
 #[test]
 fn waits_for_slots_and_memory_even_of_what_is_being_stopped() {
     let mut bench = Bench::new();
-    assert_eq!(
-        summary(&bench.step(desired(1, 1, vec![spec(0, 60), spec(1, 60)]))).0,
-        [0]
-    );
+    assert_eq!(summary(&bench.step(desired(1, 1, vec![spec(0, 60), spec(1, 60)]))).0, [0]);
     let commands = bench.step(desired(1, 2, vec![spec(1, 60), spec(2, 10)]));
     assert_eq!(summary(&commands), (vec![], vec![0], Some(vec![0, 1, 2])));
     let commands = bench.step(ended(&spec(0, 60)));
@@ -173,11 +126,7 @@ fn reports_at_intervals_and_only_while_connected() {
     bench.now = 5_000;
     assert!(bench.step(ended(&spec(0, 10))).is_empty());
     let commands = bench.step(RunnerEvent::Connected);
-    assert_eq!(
-        summary(&commands).2,
-        Some(vec![0]),
-        "all of it is told when the stream is back"
-    );
+    assert_eq!(summary(&commands).2, Some(vec![0]), "all of it is told when the stream is back");
 }
 
 #[test]
@@ -185,9 +134,7 @@ fn shutdown_is_reported_and_what_runs_goes_on() {
     let mut bench = Bench::new();
     bench.step(desired(1, 1, vec![spec(0, 10)]));
     let commands = bench.step(RunnerEvent::ShutdownRequested);
-    let [RunnerCommand::Report(report)] = &commands[..] else {
-        panic!("{commands:?}")
-    };
+    let [RunnerCommand::Report(report)] = &commands[..] else { panic!("{commands:?}") };
     assert_eq!(report.state, NodeState::ShuttingDown);
     assert_eq!(report.attempts.len(), 1);
 }

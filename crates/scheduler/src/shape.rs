@@ -77,8 +77,7 @@ impl QueryShape {
             return Err(Error::internal("the query has no stage"));
         }
         for (at, stage) in self.stages.iter().enumerate() {
-            self.validate_stage(at, stage)
-                .map_err(|what| Error::internal(format!("stage {at}: {what}")))?;
+            self.validate_stage(at, stage).map_err(|what| Error::internal(format!("stage {at}: {what}")))?;
         }
         Ok(())
     }
@@ -129,20 +128,11 @@ mod tests {
     use super::*;
 
     fn stage(distribution: Distribution, inputs: Vec<InputShape>) -> StageShape {
-        StageShape {
-            distribution,
-            inputs,
-            scans: 0,
-            output_partitions: 1,
-            determinate: true,
-        }
+        StageShape { distribution, inputs, scans: 0, output_partitions: 1, determinate: true }
     }
 
     fn input(edge: Edge, producer: u32) -> InputShape {
-        InputShape {
-            producers: vec![StageId(producer)],
-            edge,
-        }
+        InputShape { producers: vec![StageId(producer)], edge }
     }
 
     #[test]
@@ -156,22 +146,13 @@ mod tests {
             vec![stage(hash(4), vec![input(Edge::Hash, 1)]), leaf()],
             vec![stage(hash(0), vec![])],
             vec![stage(Distribution::Source, vec![input(Edge::Hash, 1)]), leaf()],
-            vec![StageShape {
-                scans: 1,
-                ..stage(Distribution::Arbitrary, vec![])
-            }],
-            vec![StageShape {
-                output_partitions: 0,
-                ..leaf()
-            }],
+            vec![StageShape { scans: 1, ..stage(Distribution::Arbitrary, vec![]) }],
+            vec![StageShape { output_partitions: 0, ..leaf() }],
         ];
         for (at, stages) in bad.into_iter().enumerate() {
             assert!(QueryShape { stages }.validate().is_err(), "{at}");
         }
-        let good = vec![
-            stage(hash(1), vec![input(Edge::Hash, 1), input(Edge::Broadcast, 1)]),
-            leaf(),
-        ];
+        let good = vec![stage(hash(1), vec![input(Edge::Hash, 1), input(Edge::Broadcast, 1)]), leaf()];
         assert_eq!(QueryShape { stages: good }.validate(), Ok(()));
     }
 }

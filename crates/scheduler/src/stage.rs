@@ -139,19 +139,13 @@ impl Stage {
         while let Some((scan, numbers)) = self.packer.next_task(wanted, last || idle) {
             let mut splits = vec![Vec::new(); self.shape.scans as usize];
             splits[scan] = numbers;
-            self.add_task(TaskInput {
-                splits,
-                ..TaskInput::default()
-            });
+            self.add_task(TaskInput { splits, ..TaskInput::default() });
         }
         if last {
             debug_assert_eq!(self.packer.open_count(), 0, "I-3: a split belongs to no task");
             if self.tasks.is_empty() {
                 let splits = vec![Vec::new(); self.shape.scans as usize];
-                self.add_task(TaskInput {
-                    splits,
-                    ..TaskInput::default()
-                });
+                self.add_task(TaskInput { splits, ..TaskInput::default() });
             }
             self.sealed = true;
         }
@@ -164,11 +158,7 @@ impl Stage {
         }
         let splits = self.packer.take_all();
         let sources = self.sources(|input| producers[input].iter().map(|tasks| 0..*tasks).collect());
-        self.add_task(TaskInput {
-            splits,
-            partitions: 0..partitions,
-            sources,
-        });
+        self.add_task(TaskInput { splits, partitions: 0..partitions, sources });
         self.sealed = true;
     }
 
@@ -177,11 +167,7 @@ impl Stage {
         let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
         for partitions in hash_tasks(sizes, options.hash_task_target_bytes, wanted) {
             let sources = self.sources(|_| Vec::new());
-            self.add_task(TaskInput {
-                partitions,
-                sources,
-                ..TaskInput::default()
-            });
+            self.add_task(TaskInput { partitions, sources, ..TaskInput::default() });
         }
         self.sealed = true;
     }
@@ -189,10 +175,7 @@ impl Stage {
     /// Forms tasks over whole outputs of producer tasks.
     fn form_arbitrary(&mut self, tasks: Vec<Sources>) {
         for sources in tasks {
-            self.add_task(TaskInput {
-                sources,
-                ..TaskInput::default()
-            });
+            self.add_task(TaskInput { sources, ..TaskInput::default() });
         }
         self.sealed = true;
     }
@@ -201,13 +184,7 @@ impl Stage {
     fn sources(&self, arbitrary: impl Fn(usize) -> Vec<Range<u32>>) -> Sources {
         let inputs = self.shape.inputs.iter().enumerate();
         inputs
-            .map(|(at, input)| {
-                if input.edge == Edge::Arbitrary {
-                    arbitrary(at)
-                } else {
-                    Vec::new()
-                }
-            })
+            .map(|(at, input)| if input.edge == Edge::Arbitrary { arbitrary(at) } else { Vec::new() })
             .collect()
     }
 }
@@ -248,27 +225,12 @@ pub(crate) fn form_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions
 
 fn producers<T>(stages: &[Stage], at: usize, what: impl Fn(&Stage) -> T) -> Vec<Vec<T>> {
     let inputs = stages[at].shape.inputs.iter();
-    inputs
-        .map(|input| {
-            input
-                .producers
-                .iter()
-                .map(|id| what(&stages[id.0 as usize]))
-                .collect()
-        })
-        .collect()
+    inputs.map(|input| input.producers.iter().map(|id| what(&stages[id.0 as usize])).collect()).collect()
 }
 
 /// How many hash partitions the single task of a stage reads.
 fn partitions_read_whole(stages: &[Stage], at: usize) -> u32 {
-    let hash = stages[at]
-        .shape
-        .inputs
-        .iter()
-        .filter(|input| input.edge == Edge::Hash);
+    let hash = stages[at].shape.inputs.iter().filter(|input| input.edge == Edge::Hash);
     let producers = hash.flat_map(|input| &input.producers);
-    producers
-        .map(|id| stages[id.0 as usize].shape.output_partitions)
-        .max()
-        .unwrap_or(0)
+    producers.map(|id| stages[id.0 as usize].shape.output_partitions).max().unwrap_or(0)
 }

@@ -89,17 +89,12 @@ impl Task {
 
     /// The number of the next attempt of this generation.
     pub(crate) fn next_number(&self) -> u32 {
-        self.attempts
-            .iter()
-            .filter(|attempt| attempt.generation == self.generation)
-            .count() as u32
+        self.attempts.iter().filter(|attempt| attempt.generation == self.generation).count() as u32
     }
 
     /// The attempt that is on a worker.
     pub(crate) fn running(&self) -> Option<&Attempt> {
-        self.attempts
-            .iter()
-            .find(|attempt| attempt.state == AttemptState::Running)
+        self.attempts.iter().find(|attempt| attempt.state == AttemptState::Running)
     }
 
     /// The record of an attempt of this coordinator's life.

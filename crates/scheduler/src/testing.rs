@@ -51,20 +51,11 @@ pub(crate) fn scan_stage(output_partitions: u32) -> StageShape {
 }
 
 pub(crate) fn input(edge: Edge, producers: &[u32]) -> InputShape {
-    InputShape {
-        producers: producers.iter().map(|id| StageId(*id)).collect(),
-        edge,
-    }
+    InputShape { producers: producers.iter().map(|id| StageId(*id)).collect(), edge }
 }
 
 pub(crate) fn stage(distribution: Distribution, inputs: Vec<InputShape>) -> StageShape {
-    StageShape {
-        distribution,
-        inputs,
-        scans: 0,
-        output_partitions: 1,
-        determinate: true,
-    }
+    StageShape { distribution, inputs, scans: 0, output_partitions: 1, determinate: true }
 }
 
 pub(crate) fn memory_error() -> Error {
@@ -77,12 +68,7 @@ impl TestCluster {
     }
 
     pub(crate) fn with_options(options: CoreOptions) -> Self {
-        TestCluster {
-            core: Core::new(Epoch(1), options),
-            now: 1_000,
-            said: vec![],
-            workers: BTreeMap::new(),
-        }
+        TestCluster { core: Core::new(Epoch(1), options), now: 1_000, said: vec![], workers: BTreeMap::new() }
     }
 
     pub(crate) fn step(&mut self, event: Event) {
@@ -91,13 +77,7 @@ impl TestCluster {
         self.core.check_invariants();
         for command in commands {
             match command {
-                Command::SetDesired {
-                    node,
-                    incarnation,
-                    epoch,
-                    sequence,
-                    attempts,
-                } => {
+                Command::SetDesired { node, incarnation, epoch, sequence, attempts } => {
                     let Some(worker) = self.workers.get_mut(&node) else {
                         continue;
                     };
@@ -136,11 +116,7 @@ impl TestCluster {
 
     pub(crate) fn add_worker(&mut self, name: &str, memory_bytes: u64, slots: u32) {
         let node = node(name);
-        let incarnation = Incarnation(
-            self.workers
-                .get(&node)
-                .map_or(1, |worker| worker.incarnation.0 + 1),
-        );
+        let incarnation = Incarnation(self.workers.get(&node).map_or(1, |worker| worker.incarnation.0 + 1));
         let worker = TestWorker {
             incarnation,
             sequence: 0,
@@ -157,10 +133,7 @@ impl TestCluster {
     pub(crate) fn kill(&mut self, name: &str) {
         let node = node(name);
         if let Some(worker) = self.workers.remove(&node) {
-            self.step(Event::WorkerDisconnected {
-                node,
-                incarnation: worker.incarnation,
-            });
+            self.step(Event::WorkerDisconnected { node, incarnation: worker.incarnation });
         }
     }
 
@@ -174,10 +147,7 @@ impl TestCluster {
     pub(crate) fn make_report(&mut self, node: &NodeId, ended: Vec<AttemptReport>) -> WorkerReport {
         let worker = self.workers.get_mut(node).unwrap();
         worker.sequence += 1;
-        let running = worker
-            .desired
-            .keys()
-            .filter(|id| !ended.iter().any(|report| report.attempt == **id));
+        let running = worker.desired.keys().filter(|id| !ended.iter().any(|report| report.attempt == **id));
         let running = running.map(|id| AttemptReport {
             attempt: *id,
             status: AttemptStatus::Running,
@@ -196,18 +166,11 @@ impl TestCluster {
 
     pub(crate) fn report(&mut self, node: &NodeId, ended: Vec<AttemptReport>) {
         let report = self.make_report(node, ended);
-        self.step(Event::WorkerReported {
-            node: node.clone(),
-            report,
-        });
+        self.step(Event::WorkerReported { node: node.clone(), report });
     }
 
     pub(crate) fn submit(&mut self, number: u32, stages: Vec<StageShape>, options: QueryOptions) {
-        self.step(Event::QuerySubmitted {
-            query: query_id(number),
-            shape: QueryShape { stages },
-            options,
-        });
+        self.step(Event::QuerySubmitted { query: query_id(number), shape: QueryShape { stages }, options });
     }
 
     /// A query of so many independent tasks, each with the given lease.
@@ -255,11 +218,7 @@ impl TestCluster {
 
     /// The newest attempt of a task that is placed, and where.
     pub(crate) fn attempt(&self, number: u32, stage: u32, partition: u32) -> Option<(NodeId, AttemptSpec)> {
-        let task = TaskId {
-            query: query_id(number),
-            stage: StageId(stage),
-            partition,
-        };
+        let task = TaskId { query: query_id(number), stage: StageId(stage), partition };
         self.workers.iter().find_map(|(node, worker)| {
             let spec = worker.desired.values().find(|spec| spec.attempt.task == task)?;
             Some((node.clone(), spec.clone()))
@@ -278,14 +237,7 @@ impl TestCluster {
     pub(crate) fn fail(&mut self, number: u32, stage: u32, partition: u32, error: Error, peak: u64) {
         let (node, spec) = self.attempt(number, stage, partition).expect("the task runs");
         let status = AttemptStatus::Failed(Failure::of(error));
-        self.report(
-            &node,
-            vec![AttemptReport {
-                attempt: spec.attempt,
-                status,
-                peak_memory_bytes: peak,
-            }],
-        );
+        self.report(&node, vec![AttemptReport { attempt: spec.attempt, status, peak_memory_bytes: peak }]);
     }
 
     /// How the query ended, as the user is told.
@@ -300,28 +252,15 @@ impl TestCluster {
     }
 
     pub(crate) fn error(&self, number: u32) -> Error {
-        self.outcome(number)
-            .expect("the query ended")
-            .expect_err("the query failed")
+        self.outcome(number).expect("the query ended").expect_err("the query failed")
     }
 
     pub(crate) fn stage_view(&self, number: u32, stage: u32) -> StageView<'_> {
-        self.core
-            .query(&query_id(number))
-            .unwrap()
-            .stage(StageId(stage))
-            .unwrap()
+        self.core.query(&query_id(number)).unwrap().stage(StageId(stage)).unwrap()
     }
 }
 
 pub(crate) fn committed(attempt: AttemptId, winner: AttemptId, bytes: &[u64], peak: u64) -> AttemptReport {
-    let output = OutputSize {
-        rows: bytes.iter().sum(),
-        partition_bytes: Arc::from(bytes),
-    };
-    AttemptReport {
-        attempt,
-        status: AttemptStatus::Committed { winner, output },
-        peak_memory_bytes: peak,
-    }
+    let output = OutputSize { rows: bytes.iter().sum(), partition_bytes: Arc::from(bytes) };
+    AttemptReport { attempt, status: AttemptStatus::Committed { winner, output }, peak_memory_bytes: peak }
 }

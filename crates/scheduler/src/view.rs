@@ -107,10 +107,7 @@ impl Core {
 
     /// How many tasks of all queries wait for a node, or for a backoff to pass.
     pub fn queued_tasks(&self) -> usize {
-        self.queries
-            .values()
-            .map(|query| query.ready.len() + query.delayed.len())
-            .sum()
+        self.queries.values().map(|query| query.ready.len() + query.delayed.len()).sum()
     }
 
     /// Whether nothing is held of any query.
@@ -159,26 +156,19 @@ impl<'a> QueryView<'a> {
     /// The stages, by id.
     pub fn stages(&self) -> impl Iterator<Item = StageView<'a>> + use<'a> {
         let query = self.0;
-        (0u32..)
-            .zip(&query.stages)
-            .map(move |(id, stage)| stage_view(query, StageId(id), stage))
+        (0u32..).zip(&query.stages).map(move |(id, stage)| stage_view(query, StageId(id), stage))
     }
 }
 
 impl<'a> StageView<'a> {
     /// The tasks that are formed, by partition.
     pub fn tasks(&self) -> impl Iterator<Item = TaskView<'a>> + use<'a> {
-        (0u32..)
-            .zip(&self.stage.tasks)
-            .map(|(partition, task)| task_view(partition, task))
+        (0u32..).zip(&self.stage.tasks).map(|(partition, task)| task_view(partition, task))
     }
 
     /// A task.
     pub fn task(&self, partition: u32) -> Option<TaskView<'a>> {
-        self.stage
-            .tasks
-            .get(partition as usize)
-            .map(|task| task_view(partition, task))
+        self.stage.tasks.get(partition as usize).map(|task| task_view(partition, task))
     }
 }
 
@@ -197,10 +187,7 @@ fn stage_view<'a>(query: &Query, id: StageId, stage: &'a Stage) -> StageView<'a>
         tasks_queued: stage.queued,
         counts: stage.counts,
         output_rows: stage.rows,
-        output_bytes: stage
-            .partition_bytes
-            .iter()
-            .fold(0u64, |sum, bytes| sum.saturating_add(*bytes)),
+        output_bytes: stage.partition_bytes.iter().fold(0u64, |sum, bytes| sum.saturating_add(*bytes)),
         stage,
     }
 }

@@ -126,11 +126,7 @@ impl Workers {
 
     /// The slots of the active workers, or what they were when there last were any. At least 1.
     pub(crate) fn slots(&self) -> u64 {
-        if self.slots > 0 {
-            self.slots
-        } else {
-            self.slots_last.max(1)
-        }
+        if self.slots > 0 { self.slots } else { self.slots_last.max(1) }
     }
 
     /// The memory of the largest active worker, in bytes.
@@ -140,9 +136,7 @@ impl Workers {
 
     /// The memory of the largest active worker shared by its slots, in bytes.
     pub(crate) fn share_bytes(&self) -> u64 {
-        self.sizes
-            .last_key_value()
-            .map_or(0, |((memory, slots), _)| memory / u64::from((*slots).max(1)))
+        self.sizes.last_key_value().map_or(0, |((memory, slots), _)| memory / u64::from((*slots).max(1)))
     }
 
     /// The active workers with a free slot, the one with the most free memory first.
@@ -153,19 +147,9 @@ impl Workers {
     /// Changes a worker and keeps the indexes true.
     fn update<R>(&mut self, node: &NodeId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.by_node.get_mut(node)?;
-        let before = (
-            worker.is_active(),
-            worker.has_free_slot(),
-            worker.free_bytes(),
-            worker.capacity,
-        );
+        let before = (worker.is_active(), worker.has_free_slot(), worker.free_bytes(), worker.capacity);
         let result = change(worker);
-        let after = (
-            worker.is_active(),
-            worker.has_free_slot(),
-            worker.free_bytes(),
-            worker.capacity,
-        );
+        let after = (worker.is_active(), worker.has_free_slot(), worker.free_bytes(), worker.capacity);
         if before != after {
             if before.0 && before.1 {
                 self.open.remove(&(Reverse(before.2), node.clone()));
@@ -278,28 +262,14 @@ impl Workers {
             Some((seen_epoch, sequence)) if seen_epoch == epoch => sequence,
             _ => return Vec::new(),
         };
-        let seen = if self.planted == Some(PlantedBug::AbsenceIsLoss) {
-            u64::MAX
-        } else {
-            seen
-        };
+        let seen = if self.planted == Some(PlantedBug::AbsenceIsLoss) { u64::MAX } else { seen };
         let gone = |lease: &Lease| lease.sequence_first <= seen && lease.report_last < worker.report_sequence;
-        worker
-            .leases
-            .iter()
-            .filter(|(_, lease)| gone(lease))
-            .map(|(attempt, _)| *attempt)
-            .collect()
+        worker.leases.iter().filter(|(_, lease)| gone(lease)).map(|(attempt, _)| *attempt).collect()
     }
 
     /// Promises memory and a slot to an attempt.
     pub(crate) fn lease(&mut self, node: &NodeId, spec: AttemptSpec) {
-        let lease = Lease {
-            sequence_first: UNSENT,
-            report_last: 0,
-            peak_bytes: 0,
-            spec,
-        };
+        let lease = Lease { sequence_first: UNSENT, report_last: 0, peak_bytes: 0, spec };
         self.update(node, |worker| {
             worker.leased_bytes += lease.spec.memory_bytes;
             worker.leases.insert(lease.spec.attempt, lease);
@@ -330,10 +300,7 @@ impl Workers {
             worker.lost_at = Some(now);
             worker.leased_bytes = 0;
             let unconfirmed = core::mem::take(&mut worker.unconfirmed).into_keys().collect();
-            Some(LostLife {
-                leases: core::mem::take(&mut worker.leases),
-                unconfirmed,
-            })
+            Some(LostLife { leases: core::mem::take(&mut worker.leases), unconfirmed })
         })??;
         self.dirty.remove(node);
         Some(lost)
@@ -344,8 +311,7 @@ impl Workers {
         if self.check_at.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        self.by_node
-            .retain(|_, worker| worker.lost_at.is_none_or(|at| now.since(at) < FORGET_AFTER));
+        self.by_node.retain(|_, worker| worker.lost_at.is_none_or(|at| now.since(at) < FORGET_AFTER));
         let limit = |worker: &Worker| match worker.lost_at {
             None => worker.seen_at.plus(timeout),
             Some(at) => at.plus(FORGET_AFTER),
@@ -355,28 +321,14 @@ impl Workers {
         self.check_at = self
             .by_node
             .values()
-            .map(|worker| {
-                if is_silent(worker) {
-                    now.plus(FORGET_AFTER)
-                } else {
-                    limit(worker)
-                }
-            })
+            .map(|worker| if is_silent(worker) { now.plus(FORGET_AFTER) } else { limit(worker) })
             .min();
-        self.by_node
-            .iter()
-            .filter(|(_, worker)| is_silent(worker))
-            .map(|(node, _)| node.clone())
-            .collect()
+        self.by_node.iter().filter(|(_, worker)| is_silent(worker)).map(|(node, _)| node.clone()).collect()
     }
 
     /// Silence up to now is not held against anybody.
     pub(crate) fn excuse(&mut self, now: Millis) {
-        for worker in self
-            .by_node
-            .values_mut()
-            .filter(|worker| worker.lost_at.is_none())
-        {
+        for worker in self.by_node.values_mut().filter(|worker| worker.lost_at.is_none()) {
             worker.seen_at = now;
         }
     }
@@ -394,10 +346,9 @@ impl Workers {
         query: QueryId,
     ) -> bool {
         match self.by_node.get_mut(node) {
-            Some(worker) if worker.lost_at.is_none() && worker.incarnation == incarnation => worker
-                .unconfirmed
-                .insert(query, worker.desired_sequence)
-                .is_none(),
+            Some(worker) if worker.lost_at.is_none() && worker.incarnation == incarnation => {
+                worker.unconfirmed.insert(query, worker.desired_sequence).is_none()
+            }
             _ => false,
         }
     }
@@ -419,11 +370,7 @@ impl Workers {
         if worker.unconfirmed.is_empty() || seen_epoch != epoch {
             return Vec::new();
         }
-        let seen = if self.planted == Some(PlantedBug::ReleaseUnheard) {
-            u64::MAX
-        } else {
-            seen
-        };
+        let seen = if self.planted == Some(PlantedBug::ReleaseUnheard) { u64::MAX } else { seen };
         let mut confirmed = Vec::new();
         worker.unconfirmed.retain(|query, sequence| {
             let open = *sequence > seen || listed.contains(query);

@@ -53,11 +53,7 @@ impl Analyzer {
         sources: Arc<dyn TableSources>,
         functions: Arc<Functions>,
     ) -> Self {
-        Analyzer {
-            metadata,
-            sources,
-            functions,
-        }
+        Analyzer { metadata, sources, functions }
     }
 
     /// The functions that queries may call.
@@ -78,8 +74,7 @@ impl Analyzer {
     }
 
     fn check_functions(&self, query: &Query, session: &SessionContext) -> Result<()> {
-        self.functions
-            .check_query(&*rewrite::session_functions(query.ast.clone(), session)?)
+        self.functions.check_query(&*rewrite::session_functions(query.ast.clone(), session)?)
     }
 
     fn plan(
@@ -145,10 +140,7 @@ fn planning_error(error: &DataFusionError, query: &Query) -> Error {
         .and_then(|place| query.tokens.iter().find(|token| token.location == place))
         .filter(|token| token.kind != TokenKind::Word || !is_reserved(&token.text));
     match column {
-        Some(Token {
-            kind: TokenKind::Word | TokenKind::QuotedIdentifier(_),
-            ..
-        }) => {
+        Some(Token { kind: TokenKind::Word | TokenKind::QuotedIdentifier(_), .. }) => {
             let place = column.map_or(crate::lexer::START, |token| token.location);
             let text = format!(
                 "'{}' must be an aggregate expression or appear in GROUP BY clause",
@@ -168,11 +160,7 @@ fn planning_error(error: &DataFusionError, query: &Query) -> Error {
 
 /// The name that starts at a place, with its dots.
 fn written_name(query: &Query, place: base::ErrorLocation) -> String {
-    let start = query
-        .tokens
-        .iter()
-        .position(|token| token.location == place)
-        .unwrap_or_default();
+    let start = query.tokens.iter().position(|token| token.location == place).unwrap_or_default();
     let mut name = String::new();
     for pair in query.tokens[start..].chunks(2) {
         let [part, dot] = pair else { break };

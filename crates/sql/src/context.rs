@@ -39,12 +39,7 @@ impl<'a> PlanningContext<'a> {
         session: &'a SessionContext,
         tables: HashMap<TableName, Arc<dyn TableSource>>,
     ) -> Self {
-        PlanningContext {
-            functions,
-            session,
-            tables,
-            options: config_options(),
-        }
+        PlanningContext { functions, session, tables, options: config_options() }
     }
 
     pub(crate) fn without_tables(functions: &'a Functions, session: &'a SessionContext) -> Self {
@@ -70,15 +65,8 @@ impl ContextProvider for PlanningContext<'_> {
             .map(str::to_owned)
             .collect();
         let start = crate::lexer::START;
-        let full_name = TableName::resolve(
-            &QualifiedName {
-                parts,
-                location: start,
-            },
-            self.session,
-            start,
-        )
-        .map_err(into_datafusion)?;
+        let full_name = TableName::resolve(&QualifiedName { parts, location: start }, self.session, start)
+            .map_err(into_datafusion)?;
         self.tables.get(&full_name).cloned().ok_or_else(|| {
             let text = format!("Table '{full_name}' does not exist");
             into_datafusion(Error::new(ErrorCode::TABLE_NOT_FOUND, text))

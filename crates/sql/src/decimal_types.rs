@@ -22,10 +22,9 @@ impl Decimal {
     fn of(expr: &Expr, schema: &DFSchema) -> Option<Decimal> {
         let whole = |precision| Some(Decimal { precision, scale: 0 });
         match expr.get_type(schema).ok()? {
-            DataType::Decimal128(precision, scale) => Some(Decimal {
-                precision: i32::from(precision),
-                scale: i32::from(scale),
-            }),
+            DataType::Decimal128(precision, scale) => {
+                Some(Decimal { precision: i32::from(precision), scale: i32::from(scale) })
+            }
             DataType::Int8 => whole(3),
             DataType::Int16 => whole(5),
             DataType::Int32 => whole(10),
@@ -38,22 +37,12 @@ impl Decimal {
     fn quotient(self, divisor: Decimal) -> Decimal {
         let scale = MIN_SCALE.max(self.scale + divisor.precision + 1);
         let integral = self.precision - self.scale + divisor.scale;
-        let room = if integral > MAX_PRECISION - MIN_SCALE {
-            MIN_SCALE
-        } else {
-            MAX_PRECISION - integral
-        };
-        Decimal {
-            precision: (integral + scale).min(MAX_PRECISION),
-            scale: scale.min(room),
-        }
+        let room = if integral > MAX_PRECISION - MIN_SCALE { MIN_SCALE } else { MAX_PRECISION - integral };
+        Decimal { precision: (integral + scale).min(MAX_PRECISION), scale: scale.min(room) }
     }
 
     fn data_type(self) -> Option<DataType> {
-        Some(DataType::Decimal128(
-            u8::try_from(self.precision).ok()?,
-            i8::try_from(self.scale).ok()?,
-        ))
+        Some(DataType::Decimal128(u8::try_from(self.precision).ok()?, i8::try_from(self.scale).ok()?))
     }
 }
 

@@ -54,10 +54,7 @@ impl ExprPlanner for TrinoExprPlanner {
             call.order_by,
             call.null_treatment,
         );
-        Ok(PlannerResult::Planned(cast(
-            Expr::AggregateFunction(aggregate),
-            DataType::Int64,
-        )))
+        Ok(PlannerResult::Planned(cast(Expr::AggregateFunction(aggregate), DataType::Int64)))
     }
 
     fn plan_window(&self, call: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {

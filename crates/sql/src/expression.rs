@@ -33,26 +33,15 @@ impl Expression {
             let location = location.unwrap_or_else(|| tokens.first().map_or(START, |token| token.location));
             return Err(Error::new(ErrorCode::EXPRESSION_NOT_CONSTANT, text).at(location));
         }
-        Ok(Expression {
-            tokens: tokens.to_vec(),
-            text: text_of(tokens),
-        })
+        Ok(Expression { tokens: tokens.to_vec(), text: text_of(tokens) })
     }
 
     /// `NULL`: what stands for a parameter whose value is not known.
     pub fn null() -> Self {
         let text = String::from("NULL");
-        let token = Token {
-            kind: TokenKind::Word,
-            text: text.clone(),
-            location: START,
-            start: 0,
-            end: text.len(),
-        };
-        Expression {
-            tokens: vec![token],
-            text,
-        }
+        let token =
+            Token { kind: TokenKind::Word, text: text.clone(), location: START, start: 0, end: text.len() };
+        Expression { tokens: vec![token], text }
     }
 
     /// The expression as written.
@@ -70,13 +59,7 @@ impl Expression {
     /// # Errors
     /// Those of analysis, and of evaluation: `DIVISION_BY_ZERO` and the like.
     pub fn evaluate(&self, functions: &Functions, session: &SessionContext) -> Result<Option<String>> {
-        if let [
-            Token {
-                kind: TokenKind::String(text),
-                ..
-            },
-        ] = self.tokens.as_slice()
-        {
+        if let [Token { kind: TokenKind::String(text), .. }] = self.tokens.as_slice() {
             return Ok(Some(text.clone()));
         }
         let value =

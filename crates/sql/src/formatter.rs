@@ -8,15 +8,9 @@ use crate::{SchemaName, TableName};
 /// An identifier, in quotes where it needs them.
 pub fn format_identifier(name: &str) -> String {
     let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && !is_reserved(name);
-    if is_plain {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 /// A string literal.
@@ -54,21 +48,15 @@ pub fn format_create_table(name: &TableName, table: &TableMetadata) -> String {
 /// The statement that would create a schema. Properties are names and SQL literals.
 pub fn format_create_schema(name: &SchemaName, properties: &[(String, String)]) -> String {
     let names = [&name.catalog, &name.schema].map(|part| format_identifier(part));
-    format!(
-        "CREATE SCHEMA {}{}",
-        names.join("."),
-        format_properties(properties)
-    )
+    format!("CREATE SCHEMA {}{}", names.join("."), format_properties(properties))
 }
 
 fn format_properties(properties: &[(String, String)]) -> String {
     if properties.is_empty() {
         return String::new();
     }
-    let lines: Vec<String> = properties
-        .iter()
-        .map(|(name, value)| format!("   {} = {value}", format_identifier(name)))
-        .collect();
+    let lines: Vec<String> =
+        properties.iter().map(|(name, value)| format!("   {} = {value}", format_identifier(name))).collect();
     format!("\nWITH (\n{}\n)", lines.join(",\n"))
 }
 
@@ -91,38 +79,20 @@ mod tests {
             columns: vec![
                 column("a", Type::Bigint, false, None),
                 column("order", Type::Varchar { length: Some(5) }, true, Some("it's")),
-                column(
-                    "x y",
-                    Type::Decimal {
-                        precision: 10,
-                        scale: 2,
-                    },
-                    true,
-                    None,
-                ),
+                column("x y", Type::Decimal { precision: 10, scale: 2 }, true, None),
             ],
             comment: Some(String::from("all")),
             properties: vec![(String::from("format"), String::from("'PARQUET'"))],
         };
-        let name = TableName {
-            catalog: "hive".into(),
-            schema: "s-1".into(),
-            table: "t".into(),
-        };
+        let name = TableName { catalog: "hive".into(), schema: "s-1".into(), table: "t".into() };
         let expected = "CREATE TABLE hive.\"s-1\".t (\n   a bigint NOT NULL,\n   \"order\" varchar(5) COMMENT 'it''s',\n   \
                         \"x y\" decimal(10, 2)\n)\nCOMMENT 'all'\nWITH (\n   format = 'PARQUET'\n)";
-        assert_eq!(
-            format_create_table(&name, &table).replace("decimal(10,2)", "decimal(10, 2)"),
-            expected
-        );
+        assert_eq!(format_create_table(&name, &table).replace("decimal(10,2)", "decimal(10, 2)"), expected);
     }
 
     #[test]
     fn create_schema() {
-        let name = SchemaName {
-            catalog: "hive".into(),
-            schema: "web".into(),
-        };
+        let name = SchemaName { catalog: "hive".into(), schema: "web".into() };
         assert_eq!(format_create_schema(&name, &[]), "CREATE SCHEMA hive.web");
     }
 }

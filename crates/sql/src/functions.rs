@@ -67,16 +67,8 @@ pub struct FunctionInfo {
 }
 
 /// Functions that are expressions of their own in the planner behind this crate.
-const SYNTAX_FUNCTIONS: [&str; 8] = [
-    "unnest",
-    "struct",
-    "grouping",
-    "array",
-    "map",
-    "current_timestamp",
-    "current_date",
-    "current_time",
-];
+const SYNTAX_FUNCTIONS: [&str; 8] =
+    ["unnest", "struct", "grouping", "array", "map", "current_timestamp", "current_date", "current_time"];
 
 impl Default for Functions {
     fn default() -> Self {
@@ -95,9 +87,7 @@ impl Default for Functions {
         for function in SessionStateDefaults::default_higher_order_functions() {
             for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str))
             {
-                functions
-                    .higher_order
-                    .insert(name.to_lowercase(), Arc::clone(&function));
+                functions.higher_order.insert(name.to_lowercase(), Arc::clone(&function));
             }
         }
         for function in SessionStateDefaults::default_aggregate_functions() {
@@ -106,9 +96,7 @@ impl Default for Functions {
         for function in SessionStateDefaults::default_window_functions() {
             for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str))
             {
-                functions
-                    .window
-                    .insert(name.to_lowercase(), Arc::clone(&function));
+                functions.window.insert(name.to_lowercase(), Arc::clone(&function));
             }
         }
         functions
@@ -149,36 +137,19 @@ impl Functions {
         let mut list = BTreeSet::new();
         for (name, function) in &self.scalar {
             let description = function.documentation().map(|text| text.description.clone());
-            add(
-                &mut list,
-                name,
-                FunctionKind::Scalar,
-                function.signature(),
-                description,
-                |arguments| function.return_type(arguments).ok(),
-            );
+            add(&mut list, name, FunctionKind::Scalar, function.signature(), description, |arguments| {
+                function.return_type(arguments).ok()
+            });
         }
         for (name, function) in &self.aggregate {
             let description = function.documentation().map(|text| text.description.clone());
-            add(
-                &mut list,
-                name,
-                FunctionKind::Aggregate,
-                function.signature(),
-                description,
-                |arguments| function.return_type(arguments).ok(),
-            );
+            add(&mut list, name, FunctionKind::Aggregate, function.signature(), description, |arguments| {
+                function.return_type(arguments).ok()
+            });
         }
         for (name, function) in &self.window {
             let description = function.documentation().map(|text| text.description.clone());
-            add(
-                &mut list,
-                name,
-                FunctionKind::Window,
-                function.signature(),
-                description,
-                |_| None,
-            );
+            add(&mut list, name, FunctionKind::Window, function.signature(), description, |_| None);
         }
         list.into_iter().collect()
     }
@@ -222,10 +193,8 @@ fn add(
         // A function that says nothing of its arguments may rely on having some.
         let is_known = !arguments.is_empty() || signature.type_signature == TypeSignature::Nullary;
         let return_type = if is_known { return_type(&arguments) } else { None };
-        let names: Vec<String> = arguments
-            .iter()
-            .map(|argument| Type::from_arrow(argument).to_string())
-            .collect();
+        let names: Vec<String> =
+            arguments.iter().map(|argument| Type::from_arrow(argument).to_string()).collect();
         list.insert(FunctionInfo {
             name: name.to_owned(),
             return_type: return_type.map_or_else(
@@ -251,17 +220,8 @@ impl Visitor for CallChecker<'_> {
         let Expr::Function(function) = expression else {
             return ControlFlow::Continue(());
         };
-        let names: Vec<&ast::Ident> = function
-            .name
-            .0
-            .iter()
-            .filter_map(|part| part.as_ident())
-            .collect();
-        let written = names
-            .iter()
-            .map(|name| name.value.as_str())
-            .collect::<Vec<_>>()
-            .join(".");
+        let names: Vec<&ast::Ident> = function.name.0.iter().filter_map(|part| part.as_ident()).collect();
+        let written = names.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".");
         if names.len() == 1 && self.functions.contains(&written) {
             return ControlFlow::Continue(());
         }
@@ -283,16 +243,8 @@ mod tests {
         let list = Functions::default().list();
         assert!(list.is_sorted());
         let find = |name: &str| list.iter().filter(|info| info.name == name).collect::<Vec<_>>();
-        assert!(
-            find("count")
-                .iter()
-                .all(|info| info.kind == FunctionKind::Aggregate)
-        );
-        assert!(
-            find("row_number")
-                .iter()
-                .all(|info| info.kind == FunctionKind::Window)
-        );
+        assert!(find("count").iter().all(|info| info.kind == FunctionKind::Aggregate));
+        assert!(find("row_number").iter().all(|info| info.kind == FunctionKind::Window));
         assert!(find("random").iter().all(|info| !info.deterministic));
         assert!(!find("abs").is_empty());
         assert!(list.len() > 300);

@@ -66,11 +66,7 @@ const SYMBOLS: [&str; 29] = [
 /// # Errors
 /// `SYNTAX_ERROR` for a comment, string or quoted identifier without an end, and for malformed literals.
 pub(crate) fn tokenize(text: &str, origin: ErrorLocation) -> Result<Vec<Token>> {
-    let mut lexer = Lexer {
-        text,
-        position: 0,
-        location: origin,
-    };
+    let mut lexer = Lexer { text, position: 0, location: origin };
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blanks();
@@ -192,9 +188,7 @@ impl<'a> Lexer<'a> {
 
     fn number(&self, rest: &str) -> Result<(TokenKind, usize)> {
         for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
-            let has_prefix = rest
-                .get(..2)
-                .is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+            let has_prefix = rest.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
             if has_prefix && let length @ 1.. = digits_length(&rest[2..], radix) {
                 let digits = rest[2..2 + length].replace('_', "");
                 let value = u128::from_str_radix(&digits, radix)
@@ -229,10 +223,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn hex_digits(&self, text: &str) -> Result<String> {
-        let digits: String = text
-            .chars()
-            .filter(|character| !character.is_whitespace())
-            .collect();
+        let digits: String = text.chars().filter(|character| !character.is_whitespace()).collect();
         if !digits.len().is_multiple_of(2) {
             return Err(self.error("Binary literal must contain an even number of digits"));
         }
@@ -275,11 +266,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn literal_error(&self, text: &str) -> Error {
-        Error::new(
-            ErrorCode::INVALID_LITERAL,
-            format!("Invalid numeric literal: {text}"),
-        )
-        .at(self.location)
+        Error::new(ErrorCode::INVALID_LITERAL, format!("Invalid numeric literal: {text}")).at(self.location)
     }
 
     fn error(&self, message: &str) -> Error {
@@ -304,19 +291,13 @@ fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
 }
 
 fn word_length(rest: &str) -> usize {
-    rest.bytes()
-        .take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-        .count()
+    rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count()
 }
 
 /// The length of digits with single underscores between them.
 fn digits_length(rest: &str, radix: u32) -> usize {
     let bytes = rest.as_bytes();
-    let is_digit = |at: usize| {
-        bytes
-            .get(at)
-            .is_some_and(|byte| char::from(*byte).is_digit(radix))
-    };
+    let is_digit = |at: usize| bytes.get(at).is_some_and(|byte| char::from(*byte).is_digit(radix));
     let mut length = 0;
     while is_digit(length) || (bytes.get(length) == Some(&b'_') && length > 0 && is_digit(length + 1)) {
         length += 1;
@@ -373,15 +354,10 @@ mod tests {
 
     #[test]
     fn locations_count_lines_and_characters() {
-        let tokens = tokenize(
-            "select -- é\n  'ü', /* \n */ x",
-            ErrorLocation { line: 3, column: 5 },
-        )
-        .unwrap();
-        let places: Vec<_> = tokens
-            .iter()
-            .map(|token| (token.location.line, token.location.column))
-            .collect();
+        let tokens =
+            tokenize("select -- é\n  'ü', /* \n */ x", ErrorLocation { line: 3, column: 5 }).unwrap();
+        let places: Vec<_> =
+            tokens.iter().map(|token| (token.location.line, token.location.column)).collect();
         assert_eq!(places, [(3, 5), (4, 3), (4, 6), (5, 5), (5, 6)]);
     }
 
@@ -392,14 +368,8 @@ mod tests {
                 "select `a`",
                 "line 1:8: backquoted identifiers are not supported; use double quotes to quote identifiers",
             ),
-            (
-                "select \"\"",
-                "line 1:8: Zero-length delimited identifier not allowed",
-            ),
-            (
-                "select X'1'",
-                "line 1:8: Binary literal must contain an even number of digits",
-            ),
+            ("select \"\"", "line 1:8: Zero-length delimited identifier not allowed"),
+            ("select X'1'", "line 1:8: Binary literal must contain an even number of digits"),
             (
                 "select 1x",
                 "line 1:8: identifiers must not start with a digit; surround the identifier with double quotes",

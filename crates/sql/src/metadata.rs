@@ -25,9 +25,7 @@ pub struct ResolvedTable {
 
 impl fmt::Debug for ResolvedTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResolvedTable")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("ResolvedTable").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -75,11 +73,6 @@ impl Metadata for CatalogMetadata {
             return Ok(None);
         };
         let statistics = connector.statistics(&metadata.handle).await?;
-        Ok(Some(ResolvedTable {
-            name: name.clone(),
-            connector: Arc::clone(connector),
-            metadata,
-            statistics,
-        }))
+        Ok(Some(ResolvedTable { name: name.clone(), connector: Arc::clone(connector), metadata, statistics }))
     }
 }

@@ -50,10 +50,7 @@ pub struct TableName {
 impl TableName {
     /// The schema of the table.
     pub fn schema_name(&self) -> SchemaName {
-        SchemaName {
-            catalog: self.catalog.clone(),
-            schema: self.schema.clone(),
-        }
+        SchemaName { catalog: self.catalog.clone(), schema: self.schema.clone() }
     }
 }
 
@@ -110,11 +107,7 @@ impl TableName {
         };
         let schema = schema.ok_or_else(|| missing_schema(location))?.clone();
         let catalog = catalog.ok_or_else(|| missing_catalog(location))?.clone();
-        Ok(TableName {
-            catalog,
-            schema,
-            table: table.clone(),
-        })
+        Ok(TableName { catalog, schema, table: table.clone() })
     }
 }
 

@@ -51,11 +51,7 @@ pub(crate) fn assign(
     query: &Query,
     functions: &Functions,
 ) -> Result<Box<ast::Query>> {
-    let mut namer = Namer {
-        query,
-        functions,
-        count: 0,
-    };
+    let mut namer = Namer { query, functions, count: 0 };
     if let ControlFlow::Break(error) = ast.visit(&mut namer) {
         return Err(error);
     }
@@ -195,17 +191,9 @@ impl Namer<'_> {
                 (None, _) => self.fresh(None),
             };
             if !keeps_name {
-                *item = SelectItem::ExprWithAlias {
-                    expr: expression.clone(),
-                    alias: alias.clone(),
-                };
+                *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: alias.clone() };
             }
-            outputs.push(Output {
-                expression,
-                name: lower,
-                has_alias,
-                alias,
-            });
+            outputs.push(Output { expression, name: lower, has_alias, alias });
         }
         outputs
     }
@@ -228,12 +216,7 @@ impl Namer<'_> {
                 self.point_to_outputs(left, outputs)?;
                 self.point_to_outputs(right, outputs)
             }
-            Expr::Case {
-                operand,
-                conditions,
-                else_result,
-                ..
-            } => {
+            Expr::Case { operand, conditions, else_result, .. } => {
                 for inner in operand.iter_mut().chain(else_result) {
                     self.point_to_outputs(inner, outputs)?;
                 }
@@ -264,15 +247,11 @@ impl Namer<'_> {
 
 fn find_output<'a>(expression: &Expr, outputs: &'a [Output]) -> Result<Option<&'a Output>> {
     if let Expr::Identifier(name) = expression {
-        let mut named = outputs
-            .iter()
-            .filter(|output| output.name.as_ref() == Some(&name.value));
+        let mut named = outputs.iter().filter(|output| output.name.as_ref() == Some(&name.value));
         return match (named.next(), named.next()) {
             (Some(_), Some(_)) => {
-                let error = Error::new(
-                    ErrorCode::AMBIGUOUS_NAME,
-                    format!("Column '{}' is ambiguous", name.value),
-                );
+                let error =
+                    Error::new(ErrorCode::AMBIGUOUS_NAME, format!("Column '{}' is ambiguous", name.value));
                 Err(match location(name.span) {
                     Some(place) => error.at(place),
                     None => error,
@@ -311,11 +290,7 @@ fn own_name(expression: &Expr) -> Option<&Ident> {
 }
 
 fn empty_values() -> Values {
-    Values {
-        explicit_row: false,
-        value_keyword: false,
-        rows: Vec::new(),
-    }
+    Values { explicit_row: false, value_keyword: false, rows: Vec::new() }
 }
 
 /// `SELECT * FROM (VALUES …) AS "#"(columns)`
@@ -335,13 +310,7 @@ fn select_from_values(values: Values, columns: Vec<Ident>) -> SetExpr {
     let alias = TableAlias {
         explicit: true,
         name: Ident::with_quote('"', "#"),
-        columns: columns
-            .into_iter()
-            .map(|name| TableAliasColumnDef {
-                name,
-                data_type: None,
-            })
-            .collect(),
+        columns: columns.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect(),
         at: None,
     };
     let relation = TableFactor::Derived {
@@ -360,10 +329,7 @@ fn select_from_values(values: Values, columns: Vec<Ident>) -> SetExpr {
         projection: vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())],
         exclude: None,
         into: None,
-        from: vec![TableWithJoins {
-            relation,
-            joins: Vec::new(),
-        }],
+        from: vec![TableWithJoins { relation, joins: Vec::new() }],
         lateral_views: Vec::new(),
         prewhere: None,
         selection: None,

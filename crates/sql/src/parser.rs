@@ -33,11 +33,7 @@ pub fn parse_embedded(text: &str, origin: ErrorLocation) -> Result<Statement> {
 
 fn parse_open(text: &str, origin: ErrorLocation) -> Result<Statement> {
     let tokens = tokenize(text, origin)?;
-    let parser = &mut StatementParser {
-        text,
-        cursor: Cursor::new(&tokens),
-        depth: 0,
-    };
+    let parser = &mut StatementParser { text, cursor: Cursor::new(&tokens), depth: 0 };
     let statement = parser.whole()?;
     if !matches!(statement, Statement::Prepare { .. }) {
         check_parameters(&tokens, 0)?;
@@ -61,12 +57,7 @@ fn parse_bound(
 ) -> Result<Statement> {
     let tokens = tokenize(text, origin)?;
     // What is wrong with the statement itself is told before what is wrong with its parameters.
-    let open = StatementParser {
-        text,
-        cursor: Cursor::new(&tokens),
-        depth,
-    }
-    .whole()?;
+    let open = StatementParser { text, cursor: Cursor::new(&tokens), depth }.whole()?;
     if matches!(open, Statement::Prepare { .. }) {
         return Ok(open);
     }
@@ -75,12 +66,7 @@ fn parse_bound(
         return Ok(open);
     }
     let tokens = bind(&tokens, parameters);
-    StatementParser {
-        text,
-        cursor: Cursor::new(&tokens),
-        depth,
-    }
-    .whole()
+    StatementParser { text, cursor: Cursor::new(&tokens), depth }.whole()
 }
 
 fn is_parameter(token: &Token) -> bool {
@@ -92,10 +78,7 @@ fn is_parameter(token: &Token) -> bool {
 /// # Errors
 /// `SYNTAX_ERROR` if the text has no tokens at some place.
 pub fn count_parameters(text: &str) -> Result<usize> {
-    Ok(tokenize(text, START)?
-        .iter()
-        .filter(|token| is_parameter(token))
-        .count())
+    Ok(tokenize(text, START)?.iter().filter(|token| is_parameter(token)).count())
 }
 
 fn check_parameters(tokens: &[Token], found: usize) -> Result<()> {
@@ -113,11 +96,7 @@ fn bind(tokens: &[Token], parameters: &[Expression]) -> Vec<Token> {
     let mut parameters = parameters.iter();
     let mut bound = Vec::with_capacity(tokens.len());
     for token in tokens {
-        let parameter = if is_parameter(token) {
-            parameters.next()
-        } else {
-            None
-        };
+        let parameter = if is_parameter(token) { parameters.next() } else { None };
         let Some(parameter) = parameter else {
             bound.push(token.clone());
             continue;
@@ -185,10 +164,7 @@ impl StatementParser<'_> {
             "DEALLOCATE" => {
                 self.cursor.skip(1);
                 self.cursor.expect("PREPARE")?;
-                Ok(Statement::Deallocate {
-                    name: self.cursor.identifier()?,
-                    location,
-                })
+                Ok(Statement::Deallocate { name: self.cursor.identifier()?, location })
             }
             "CREATE" => self.create(location),
             "DROP" => self.drop(location),
@@ -201,10 +177,7 @@ impl StatementParser<'_> {
     }
 
     fn no_statement(&self) -> Error {
-        let expected = NOT_SUPPORTED
-            .iter()
-            .chain(&SUPPORTED)
-            .map(|word| format!("'{word}'"));
+        let expected = NOT_SUPPORTED.iter().chain(&SUPPORTED).map(|word| format!("'{word}'"));
         mismatched(self.cursor.token(), expected.chain([String::from("<query>")]))
     }
 
@@ -228,15 +201,11 @@ impl StatementParser<'_> {
         let mut format = ExplainFormat::default();
         let analyze = self.cursor.accept("ANALYZE");
         let verbose = analyze && self.cursor.accept("VERBOSE");
-        let has_options = ["TYPE", "FORMAT"]
-            .iter()
-            .any(|word| self.cursor.ahead(1).is_word(word));
+        let has_options = ["TYPE", "FORMAT"].iter().any(|word| self.cursor.ahead(1).is_word(word));
         if !analyze && has_options && self.cursor.accept_symbol("(") {
             loop {
                 if self.cursor.accept("TYPE") {
-                    explain_type = match self
-                        .cursor
-                        .accept_any(&["LOGICAL", "DISTRIBUTED", "VALIDATE", "IO"])
+                    explain_type = match self.cursor.accept_any(&["LOGICAL", "DISTRIBUTED", "VALIDATE", "IO"])
                     {
                         Some("LOGICAL") => ExplainType::Logical,
                         Some("DISTRIBUTED") => ExplainType::Distributed,
@@ -261,13 +230,7 @@ impl StatementParser<'_> {
             self.cursor.expect_symbol(")")?;
         }
         let statement = self.inner()?;
-        Ok(Statement::Explain(Explain {
-            analyze,
-            verbose,
-            explain_type,
-            format,
-            statement,
-        }))
+        Ok(Statement::Explain(Explain { analyze, verbose, explain_type, format, statement }))
     }
 
     fn use_schema(&mut self, location: ErrorLocation) -> Result<Statement> {
@@ -275,17 +238,9 @@ impl StatementParser<'_> {
         let first = self.cursor.identifier()?;
         if self.cursor.accept_symbol(".") {
             let schema = self.cursor.identifier()?;
-            return Ok(Statement::Use {
-                catalog: Some(first),
-                schema,
-                location,
-            });
+            return Ok(Statement::Use { catalog: Some(first), schema, location });
         }
-        Ok(Statement::Use {
-            catalog: None,
-            schema: first,
-            location,
-        })
+        Ok(Statement::Use { catalog: None, schema: first, location })
     }
 
     fn like(&mut self) -> Result<Option<Like>> {
@@ -293,11 +248,7 @@ impl StatementParser<'_> {
             return Ok(None);
         }
         let pattern = self.cursor.string()?;
-        let escape = if self.cursor.accept("ESCAPE") {
-            Some(self.cursor.string()?)
-        } else {
-            None
-        };
+        let escape = if self.cursor.accept("ESCAPE") { Some(self.cursor.string()?) } else { None };
         Ok(Some(Like { pattern, escape }))
     }
 
@@ -310,15 +261,7 @@ impl StatementParser<'_> {
 
     fn show(&mut self, location: ErrorLocation) -> Result<Statement> {
         self.cursor.skip(1);
-        let subjects = [
-            "CATALOGS",
-            "SCHEMAS",
-            "TABLES",
-            "COLUMNS",
-            "SESSION",
-            "FUNCTIONS",
-            "CREATE",
-        ];
+        let subjects = ["CATALOGS", "SCHEMAS", "TABLES", "COLUMNS", "SESSION", "FUNCTIONS", "CREATE"];
         match self.cursor.accept_any(&subjects) {
             Some("CATALOGS") => Ok(Statement::ShowCatalogs { like: self.like()? }),
             Some("SCHEMAS") => {
@@ -326,56 +269,37 @@ impl StatementParser<'_> {
                     Some(_) => Some(self.cursor.identifier()?),
                     None => None,
                 };
-                Ok(Statement::ShowSchemas {
-                    catalog,
-                    like: self.like()?,
-                    location,
-                })
+                Ok(Statement::ShowSchemas { catalog, like: self.like()?, location })
             }
-            Some("TABLES") => Ok(Statement::ShowTables {
-                schema: self.schema_or_table()?,
-                like: self.like()?,
-                location,
-            }),
+            Some("TABLES") => {
+                Ok(Statement::ShowTables { schema: self.schema_or_table()?, like: self.like()?, location })
+            }
             Some("COLUMNS") => match self.schema_or_table()? {
-                Some(table) => Ok(Statement::ShowColumns {
-                    table,
-                    like: self.like()?,
-                    location,
-                }),
+                Some(table) => Ok(Statement::ShowColumns { table, like: self.like()?, location }),
                 None => Err(self.cursor.mismatch()),
             },
             Some("SESSION") => Ok(Statement::ShowSession { like: self.like()? }),
-            Some("FUNCTIONS") => Ok(Statement::ShowFunctions {
-                schema: self.schema_or_table()?,
-                like: self.like()?,
-            }),
+            Some("FUNCTIONS") => {
+                Ok(Statement::ShowFunctions { schema: self.schema_or_table()?, like: self.like()? })
+            }
             Some(_) => match self.cursor.accept_any(&["TABLE", "SCHEMA"]) {
-                Some("TABLE") => Ok(Statement::ShowCreateTable {
-                    table: self.cursor.qualified_name()?,
-                    location,
-                }),
-                Some(_) => Ok(Statement::ShowCreateSchema {
-                    schema: self.cursor.qualified_name()?,
-                    location,
-                }),
-                None => {
-                    match self
-                        .cursor
-                        .accept_any(&["VIEW", "MATERIALIZED", "FUNCTION", "BRANCH"])
-                    {
-                        Some(what) => Err(not_supported(&format!("SHOW CREATE {what}"), location)),
-                        None => Err(self.cursor.mismatch()),
-                    }
+                Some("TABLE") => {
+                    Ok(Statement::ShowCreateTable { table: self.cursor.qualified_name()?, location })
                 }
+                Some(_) => {
+                    Ok(Statement::ShowCreateSchema { schema: self.cursor.qualified_name()?, location })
+                }
+                None => match self.cursor.accept_any(&["VIEW", "MATERIALIZED", "FUNCTION", "BRANCH"]) {
+                    Some(what) => Err(not_supported(&format!("SHOW CREATE {what}"), location)),
+                    None => Err(self.cursor.mismatch()),
+                },
             },
-            None => match self
-                .cursor
-                .accept_any(&["STATS", "GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"])
-            {
-                Some(what) => Err(not_supported(&format!("SHOW {what}"), location)),
-                None => Err(self.cursor.mismatch()),
-            },
+            None => {
+                match self.cursor.accept_any(&["STATS", "GRANTS", "ROLES", "ROLE", "CURRENT", "BRANCHES"]) {
+                    Some(what) => Err(not_supported(&format!("SHOW {what}"), location)),
+                    None => Err(self.cursor.mismatch()),
+                }
+            }
         }
     }
 
@@ -386,23 +310,13 @@ impl StatementParser<'_> {
         let named = !matches!(self.cursor.ahead(1).kind, TokenKind::End | TokenKind::Symbol(_));
         if long && named {
             if self.cursor.accept("INPUT") {
-                return Ok(Statement::DescribeInput {
-                    name: self.cursor.identifier()?,
-                    location,
-                });
+                return Ok(Statement::DescribeInput { name: self.cursor.identifier()?, location });
             }
             if self.cursor.accept("OUTPUT") {
-                return Ok(Statement::DescribeOutput {
-                    name: self.cursor.identifier()?,
-                    location,
-                });
+                return Ok(Statement::DescribeOutput { name: self.cursor.identifier()?, location });
             }
         }
-        Ok(Statement::ShowColumns {
-            table: self.cursor.qualified_name()?,
-            like: None,
-            location,
-        })
+        Ok(Statement::ShowColumns { table: self.cursor.qualified_name()?, like: None, location })
     }
 
     fn set(&mut self) -> Result<Statement> {
@@ -414,18 +328,11 @@ impl StatementParser<'_> {
             }
             let name = self.cursor.qualified_name()?;
             self.cursor.expect_symbol("=")?;
-            return Ok(Statement::SetSession {
-                name,
-                value: self.expression()?,
-            });
+            return Ok(Statement::SetSession { name, value: self.expression()? });
         }
         if self.cursor.accept("TIME") {
             self.cursor.expect("ZONE")?;
-            let zone = if self.cursor.accept("LOCAL") {
-                None
-            } else {
-                Some(self.expression()?)
-            };
+            let zone = if self.cursor.accept("LOCAL") { None } else { Some(self.expression()?) };
             return Ok(Statement::SetTimeZone { zone });
         }
         match self.cursor.accept_any(&["ROLE", "PATH"]) {
@@ -441,9 +348,7 @@ impl StatementParser<'_> {
         if self.cursor.accept("AUTHORIZATION") {
             return Err(not_supported("RESET SESSION AUTHORIZATION", location));
         }
-        Ok(Statement::ResetSession {
-            name: self.cursor.qualified_name()?,
-        })
+        Ok(Statement::ResetSession { name: self.cursor.qualified_name()? })
     }
 
     fn prepare(&mut self) -> Result<Statement> {
@@ -452,17 +357,8 @@ impl StatementParser<'_> {
         self.cursor.expect("FROM")?;
         let start = self.cursor.token().start;
         let statement = self.inner()?;
-        let text = self
-            .text
-            .get(start..self.cursor.token().start)
-            .unwrap_or_default()
-            .trim_end()
-            .to_owned();
-        Ok(Statement::Prepare {
-            name,
-            text,
-            statement,
-        })
+        let text = self.text.get(start..self.cursor.token().start).unwrap_or_default().trim_end().to_owned();
+        Ok(Statement::Prepare { name, text, statement })
     }
 
     fn execute(&mut self, location: ErrorLocation) -> Result<Statement> {
@@ -475,19 +371,12 @@ impl StatementParser<'_> {
             let text = self.cursor.string()?;
             let parameters = self.using()?;
             self.cursor.expect_end()?;
-            let origin = ErrorLocation {
-                line,
-                column: column + 1,
-            };
+            let origin = ErrorLocation { line, column: column + 1 };
             let statement = Box::new(parse_bound(&text, origin, &parameters, self.depth + 1)?);
             return Ok(Statement::ExecuteImmediate { statement });
         }
         let name = self.cursor.identifier()?;
-        Ok(Statement::Execute {
-            name,
-            parameters: self.using()?,
-            location,
-        })
+        Ok(Statement::Execute { name, parameters: self.using()?, location })
     }
 
     fn using(&mut self) -> Result<Vec<Expression>> {

@@ -30,17 +30,12 @@ impl Query {
         let rewritten = values::rewrite(tokens);
         let ast = run(&rewritten, |parser| parser.parse_query())?;
         let ast = rewrite::syntax(ast)?;
-        Ok(Query {
-            ast,
-            tokens: tokens.to_vec(),
-        })
+        Ok(Query { ast, tokens: tokens.to_vec() })
     }
 
     /// Where the query starts.
     pub fn location(&self) -> ErrorLocation {
-        self.tokens
-            .first()
-            .map_or(crate::lexer::START, |token| token.location)
+        self.tokens.first().map_or(crate::lexer::START, |token| token.location)
     }
 
     /// An identifier as it was written, without its quotes.
@@ -53,15 +48,8 @@ impl Query {
                 .ok()
         });
         match token.map(|index| &self.tokens[index]) {
-            Some(Token {
-                kind: TokenKind::QuotedIdentifier(text),
-                ..
-            }) => text.clone(),
-            Some(Token {
-                kind: TokenKind::Word,
-                text,
-                ..
-            }) => text.clone(),
+            Some(Token { kind: TokenKind::QuotedIdentifier(text), .. }) => text.clone(),
+            Some(Token { kind: TokenKind::Word, text, .. }) => text.clone(),
             _ => identifier.value.clone(),
         }
     }
@@ -70,11 +58,7 @@ impl Query {
 /// Whether a query starts here.
 pub(crate) fn starts_query(tokens: &[Token]) -> bool {
     let first = tokens.iter().find(|token| !token.is_symbol("("));
-    first.is_some_and(|token| {
-        ["SELECT", "WITH", "VALUES", "TABLE"]
-            .iter()
-            .any(|word| token.is_word(word))
-    })
+    first.is_some_and(|token| ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| token.is_word(word)))
 }
 
 /// Reads an expression that takes all the tokens.
@@ -89,26 +73,18 @@ pub(crate) fn parse_expression(tokens: &[Token]) -> Result<ast::Expr> {
 
 fn run<T>(tokens: &[Token], parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
     let mut parser_tokens: Vec<TokenWithSpan> = tokens.iter().filter_map(to_parser_token).collect();
-    let end = tokens
-        .last()
-        .map_or(Location { line: 1, column: 1 }, |token| match token.kind {
-            TokenKind::End => span(token).start,
-            _ => span(token).end,
-        });
-    parser_tokens.push(TokenWithSpan {
-        token: ParserToken::EOF,
-        span: Span::new(end, end),
+    let end = tokens.last().map_or(Location { line: 1, column: 1 }, |token| match token.kind {
+        TokenKind::End => span(token).start,
+        _ => span(token).end,
     });
+    parser_tokens.push(TokenWithSpan { token: ParserToken::EOF, span: Span::new(end, end) });
     let dialect = TrinoDialect;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_NESTING_DEPTH)
         .with_tokens_with_locations(parser_tokens);
     let parsed = parse(&mut parser).map_err(|error| syntax_error(&error, tokens, &parser))?;
     match parser.peek_token() {
-        TokenWithSpan {
-            token: ParserToken::EOF,
-            ..
-        } => Ok(parsed),
+        TokenWithSpan { token: ParserToken::EOF, .. } => Ok(parsed),
         found => Err(match token_at(tokens, location(found.span)) {
             Some(token) => mismatched(token, ["<EOF>"]),
             None => mismatched(&end_token(tokens), ["<EOF>"]),
@@ -120,13 +96,7 @@ fn span(token: &Token) -> Span {
     let line = u64::from(token.location.line);
     let column = u64::from(token.location.column);
     let length = token.text.chars().count() as u64;
-    Span::new(
-        Location { line, column },
-        Location {
-            line,
-            column: column + length,
-        },
-    )
+    Span::new(Location { line, column }, Location { line, column: column + length })
 }
 
 /// The start of a span. None for the spans of what was not in the text.
@@ -144,15 +114,8 @@ fn token_at(tokens: &[Token], place: Option<ErrorLocation>) -> Option<&Token> {
 fn end_token(tokens: &[Token]) -> Token {
     let last = tokens.last();
     let (line, column) = last.map_or((1, 1), |token| {
-        let length = if token.kind == TokenKind::End {
-            0
-        } else {
-            token.text.chars().count()
-        };
-        (
-            token.location.line,
-            token.location.column + u32::try_from(length).unwrap_or(0),
-        )
+        let length = if token.kind == TokenKind::End { 0 } else { token.text.chars().count() };
+        (token.location.line, token.location.column + u32::try_from(length).unwrap_or(0))
     });
     let end = last.map_or(0, |token| token.end);
     Token {
@@ -179,10 +142,7 @@ fn to_parser_token(token: &Token) -> Option<TokenWithSpan> {
         TokenKind::Unrecognized => ParserToken::Char(token.text.chars().next()?),
         TokenKind::End => return None,
     };
-    Some(TokenWithSpan {
-        token: parser_token,
-        span: span(token),
-    })
+    Some(TokenWithSpan { token: parser_token, span: span(token) })
 }
 
 fn symbol_token(symbol: &str) -> Option<ParserToken> {
@@ -232,20 +192,14 @@ fn syntax_error(error: &ParserError, tokens: &[Token], parser: &Parser<'_>) -> E
     let expected = text
         .strip_prefix("Expected: ")
         .and_then(|rest| rest.split_once(", found: "))
-        .map_or_else(
-            || vec![String::from("<expression>")],
-            |(expected, _)| expectations(expected),
-        );
+        .map_or_else(|| vec![String::from("<expression>")], |(expected, _)| expectations(expected));
     mismatched(found, expected)
 }
 
 fn place_in(text: &str) -> Option<ErrorLocation> {
     let (_, place) = text.rsplit_once(" at Line: ")?;
     let (line, column) = place.split_once(", Column: ")?;
-    Some(ErrorLocation {
-        line: line.parse().ok()?,
-        column: column.parse().ok()?,
-    })
+    Some(ErrorLocation { line: line.parse().ok()?, column: column.parse().ok()? })
 }
 
 /// What was expected, in Trino's words.
@@ -254,11 +208,7 @@ fn expectations(expected: &str) -> Vec<String> {
     expected
         .split(" or ")
         .flat_map(|part| part.split(", "))
-        .map(|part| {
-            part.trim()
-                .trim_end_matches(" after table name")
-                .trim_end_matches(" after")
-        })
+        .map(|part| part.trim().trim_end_matches(" after table name").trim_end_matches(" after"))
         .map(|part| match part {
             "an expression" | "an expression:" => String::from("<expression>"),
             "identifier" | "an identifier" => String::from("<identifier>"),

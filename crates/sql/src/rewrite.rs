@@ -54,16 +54,10 @@ impl SyntaxRewriter {
             }
             let count = fetch.quantity.unwrap_or_else(|| literal::number("1"));
             query.limit_clause = Some(match query.limit_clause.take() {
-                Some(LimitClause::LimitOffset { offset, .. }) => LimitClause::LimitOffset {
-                    limit: Some(count),
-                    offset,
-                    limit_by: Vec::new(),
-                },
-                _ => LimitClause::LimitOffset {
-                    limit: Some(count),
-                    offset: None,
-                    limit_by: Vec::new(),
-                },
+                Some(LimitClause::LimitOffset { offset, .. }) => {
+                    LimitClause::LimitOffset { limit: Some(count), offset, limit_by: Vec::new() }
+                }
+                _ => LimitClause::LimitOffset { limit: Some(count), offset: None, limit_by: Vec::new() },
             });
         }
         Self::set_expression(&mut query.body)
@@ -175,14 +169,7 @@ impl VisitorMut for SyntaxRewriter {
 
 /// `UNNEST(…)` after `FROM`, which the parser takes for the call of a table function.
 fn unnest(factor: &TableFactor) -> Option<TableFactor> {
-    let TableFactor::Table {
-        name,
-        args: Some(arguments),
-        alias,
-        with_ordinality,
-        ..
-    } = factor
-    else {
+    let TableFactor::Table { name, args: Some(arguments), alias, with_ordinality, .. } = factor else {
         return None;
     };
     let is_unnest = matches!(
@@ -207,10 +194,7 @@ fn unnest(factor: &TableFactor) -> Option<TableFactor> {
 }
 
 fn too_large() -> Error {
-    Error::new(
-        ErrorCode::STACK_OVERFLOW,
-        "statement is too large (stack overflow during analysis)",
-    )
+    Error::new(ErrorCode::STACK_OVERFLOW, "statement is too large (stack overflow during analysis)")
 }
 
 fn into_flow(result: Result<()>) -> ControlFlow<Error> {
@@ -244,12 +228,7 @@ pub(crate) fn function_name(function: &Function) -> Option<&str> {
 
 /// Functions that are other forms there, or have other names.
 fn rewrite_function(function: &mut Function) -> Result<Option<Expr>> {
-    let place = function
-        .name
-        .0
-        .first()
-        .and_then(|part| part.as_ident())
-        .map(|name| name.span);
+    let place = function.name.0.first().and_then(|part| part.as_ident()).map(|name| name.span);
     let (Some(name), Some(arguments)) = (function_name(function), plain_arguments(function)) else {
         return Ok(None);
     };
@@ -261,16 +240,11 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>> {
         // The function of that name leaves out what is NULL.
         ("concat", [first, second, rest @ ..]) => {
             let both = literal::concatenation((*first).clone(), (*second).clone());
-            let all = rest
-                .iter()
-                .fold(both, |left, right| literal::concatenation(left, (*right).clone()));
+            let all = rest.iter().fold(both, |left, right| literal::concatenation(left, (*right).clone()));
             return Ok(Some(Expr::Nested(Box::new(all))));
         }
         ("if", _) => {
-            let error = Error::new(
-                ErrorCode::SYNTAX_ERROR,
-                "Invalid number of arguments for 'if' function",
-            );
+            let error = Error::new(ErrorCode::SYNTAX_ERROR, "Invalid number of arguments for 'if' function");
             return Err(match place.and_then(location) {
                 Some(place) => error.at(place),
                 None => error,

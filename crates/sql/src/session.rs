@@ -64,9 +64,7 @@ fn in_zone(instant: DateTime<Utc>, zone: &str) -> Option<DateTime<FixedOffset>> 
     if let Ok(zone) = zone.parse::<Tz>() {
         return Some(instant.with_timezone(&zone).fixed_offset());
     }
-    let offset = ["UTC", "GMT", "UT"]
-        .iter()
-        .find_map(|prefix| zone.strip_prefix(prefix));
+    let offset = ["UTC", "GMT", "UT"].iter().find_map(|prefix| zone.strip_prefix(prefix));
     let offset: FixedOffset = offset.unwrap_or(zone).parse().ok()?;
     let is_near = offset.local_minus_utc().abs() <= OFFSET_SECONDS_MAX;
     is_near.then(|| instant.with_timezone(&offset))
@@ -86,15 +84,8 @@ mod tests {
             ("-08:00", "16:00"),
             ("UTC-08:00", "16:00"),
         ] {
-            let session = SessionContext {
-                time_zone: zone.into(),
-                ..SessionContext::default()
-            };
-            assert_eq!(
-                session.start_time().format("%H:%M").to_string(),
-                expected,
-                "{zone}"
-            );
+            let session = SessionContext { time_zone: zone.into(), ..SessionContext::default() };
+            assert_eq!(session.start_time().format("%H:%M").to_string(), expected, "{zone}");
             assert!(SessionContext::check_time_zone(zone).is_ok(), "{zone}");
         }
         for zone in ["", "Mars/Phobos", "+99:00", "UTC+", "5"] {

@@ -16,11 +16,7 @@ where
 {
     let expected: BTreeSet<String> = expected.into_iter().map(Into::into).collect();
     let expected: Vec<String> = expected.into_iter().collect();
-    let text = format!(
-        "mismatched input '{}'. Expecting: {}",
-        found.text,
-        expected.join(", ")
-    );
+    let text = format!("mismatched input '{}'. Expecting: {}", found.text, expected.join(", "));
     Error::new(ErrorCode::SYNTAX_ERROR, text).at(found.location)
 }
 
@@ -36,11 +32,7 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// `tokens` end with [`TokenKind::End`].
     pub(crate) fn new(tokens: &'a [Token]) -> Self {
-        Cursor {
-            tokens,
-            position: 0,
-            expected: Vec::new(),
-        }
+        Cursor { tokens, position: 0, expected: Vec::new() }
     }
 
     pub(crate) fn token(&self) -> &'a Token {
@@ -94,19 +86,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn expect(&mut self, keyword: &str) -> Result<()> {
-        if self.accept(keyword) {
-            Ok(())
-        } else {
-            Err(self.mismatch())
-        }
+        if self.accept(keyword) { Ok(()) } else { Err(self.mismatch()) }
     }
 
     pub(crate) fn expect_symbol(&mut self, symbol: &str) -> Result<()> {
-        if self.accept_symbol(symbol) {
-            Ok(())
-        } else {
-            Err(self.mismatch())
-        }
+        if self.accept_symbol(symbol) { Ok(()) } else { Err(self.mismatch()) }
     }
 
     pub(crate) fn expect_end(&mut self) -> Result<()> {
@@ -151,10 +135,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn mismatch_with(&self, expected: &str) -> Error {
-        mismatched(
-            self.token(),
-            self.expected.iter().cloned().chain([expected.to_owned()]),
-        )
+        mismatched(self.token(), self.expected.iter().cloned().chain([expected.to_owned()]))
     }
 
     /// The tokens up to a comma or a closing bracket that is not theirs. At least one.

@@ -31,8 +31,7 @@ impl Visitor for ReferenceFinder {
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
         if let Some(with) = &query.with {
-            self.defined
-                .extend(with.cte_tables.iter().map(|table| table.alias.name.value.clone()));
+            self.defined.extend(with.cte_tables.iter().map(|table| table.alias.name.value.clone()));
         }
         ControlFlow::Continue(())
     }
@@ -53,14 +52,8 @@ impl Visitor for ReferenceFinder {
 fn qualified_name(name: &ObjectName) -> Option<QualifiedName> {
     let identifiers: Vec<&ast::Ident> = name.0.iter().filter_map(|part| part.as_ident()).collect();
     let place = identifiers.first().and_then(|first| location(first.span))?;
-    let parts = identifiers
-        .iter()
-        .map(|identifier| identifier.value.clone())
-        .collect();
-    Some(QualifiedName {
-        parts,
-        location: place,
-    })
+    let parts = identifiers.iter().map(|identifier| identifier.value.clone()).collect();
+    Some(QualifiedName { parts, location: place })
 }
 
 /// The tables that a query names.
@@ -77,14 +70,7 @@ pub(crate) fn references(query: &ast::Query) -> Result<Vec<Reference>> {
     }
     let defined = finder.defined;
     let is_defined = |name: &QualifiedName| matches!(name.parts.as_slice(), [part] if defined.contains(part));
-    Ok(finder
-        .found
-        .into_iter()
-        .map(|name| Reference {
-            may_be_defined: is_defined(&name),
-            name,
-        })
-        .collect())
+    Ok(finder.found.into_iter().map(|name| Reference { may_be_defined: is_defined(&name), name }).collect())
 }
 
 /// Finds the tables of a query.
@@ -128,9 +114,5 @@ async fn not_found(name: &TableName, metadata: &dyn Metadata, place: ErrorLocati
         let text = format!("Schema '{}' does not exist", name.schema);
         return Ok(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(place));
     }
-    Ok(Error::new(
-        ErrorCode::TABLE_NOT_FOUND,
-        format!("Table '{name}' does not exist"),
-    )
-    .at(place))
+    Ok(Error::new(ErrorCode::TABLE_NOT_FOUND, format!("Table '{name}' does not exist")).at(place))
 }

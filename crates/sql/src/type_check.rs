@@ -23,11 +23,7 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
                 if found.is_none() {
                     found = mismatch(part, &schema);
                 }
-                Ok(if found.is_some() {
-                    TreeNodeRecursion::Stop
-                } else {
-                    TreeNodeRecursion::Continue
-                })
+                Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
             })
         })
     });
@@ -55,11 +51,7 @@ fn mismatch(expression: &Expr, schema: &DFSchema) -> Option<Error> {
             (between.expr.as_ref(), "<=", between.low.as_ref()),
             (between.expr.as_ref(), "<=", between.high.as_ref()),
         ],
-        Expr::InList(list) => list
-            .list
-            .iter()
-            .map(|item| (list.expr.as_ref(), "=", item))
-            .collect(),
+        Expr::InList(list) => list.list.iter().map(|item| (list.expr.as_ref(), "=", item)).collect(),
         _ => return None,
     };
     pairs.into_iter().find_map(|(left, operator, right)| {
@@ -76,12 +68,8 @@ fn mismatch(expression: &Expr, schema: &DFSchema) -> Option<Error> {
 }
 
 fn is_compatible(left: &DataType, right: &DataType) -> bool {
-    let is_text = |data_type: &DataType| {
-        matches!(
-            data_type,
-            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8
-        )
-    };
+    let is_text =
+        |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8);
     let is_other = |data_type: &DataType| {
         data_type.is_numeric() || data_type.is_temporal() || *data_type == DataType::Boolean
     };

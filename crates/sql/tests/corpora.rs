@@ -28,10 +28,7 @@ fn queries(folder: &str) -> Option<Vec<(String, String)>> {
         .map(|path| {
             let text = std::fs::read_to_string(&path).expect("a readable file");
             let text = text.trim().trim_end_matches(';').to_owned();
-            (
-                path.file_stem().expect("a name").to_string_lossy().into_owned(),
-                text,
-            )
+            (path.file_stem().expect("a name").to_string_lossy().into_owned(), text)
         })
         .collect();
     queries.sort();
@@ -42,9 +39,7 @@ struct EmptyTables;
 
 impl TableSources for EmptyTables {
     fn table_source(&self, table: &ResolvedTable) -> Arc<dyn TableSource> {
-        Arc::new(DefaultTableSource::new(Arc::new(EmptyTable::new(
-            table.metadata.arrow_schema(),
-        ))))
+        Arc::new(DefaultTableSource::new(Arc::new(EmptyTable::new(table.metadata.arrow_schema()))))
     }
 }
 
@@ -67,14 +62,9 @@ async fn tpch_is_valid_over_the_tpch_catalog() {
     let Some(queries) = queries("tpch/queries") else {
         return;
     };
-    let properties = [
-        ("tpch.column-naming", "STANDARD"),
-        ("tpch.double-type-mapping", "DECIMAL"),
-    ];
-    let properties: BTreeMap<String, String> = properties
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let properties = [("tpch.column-naming", "STANDARD"), ("tpch.double-type-mapping", "DECIMAL")];
+    let properties: BTreeMap<String, String> =
+        properties.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut catalogs = Catalogs::default();
     catalogs.insert("tpch", connector_tpch::create("tpch", &properties).unwrap());
     let metadata = Arc::new(CatalogMetadata(Arc::new(catalogs)));
@@ -88,19 +78,10 @@ async fn tpch_is_valid_over_the_tpch_catalog() {
         let Statement::Query(query) = sql::parse(&text).unwrap() else {
             panic!("{name} is no query");
         };
-        let analyzed = analyzer
-            .analyze(&query, &session)
-            .await
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(
-            analyzed.output.len(),
-            analyzed.plan.schema().fields().len(),
-            "{name}"
-        );
-        assert!(
-            analyzed.output.iter().all(|column| !column.name.starts_with('#')),
-            "{name}"
-        );
+        let analyzed =
+            analyzer.analyze(&query, &session).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(analyzed.output.len(), analyzed.plan.schema().fields().len(), "{name}");
+        assert!(analyzed.output.iter().all(|column| !column.name.starts_with('#')), "{name}");
         if name == "q01" {
             assert_eq!(analyzed.output[0].column_type, Type::Varchar { length: Some(1) });
             assert_eq!(analyzed.output[9].name, "count_order");

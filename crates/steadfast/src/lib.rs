@@ -17,10 +17,7 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("io")
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("io").build()?;
     let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Server(options) => commands::server(options).await,

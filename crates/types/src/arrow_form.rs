@@ -33,10 +33,7 @@ pub fn arrow_field(name: &str, column_type: &Type, nullable: bool) -> Field {
     if says_all {
         return field;
     }
-    field.with_metadata(HashMap::from([(
-        TRINO_TYPE_METADATA_KEY.to_owned(),
-        column_type.to_string(),
-    )]))
+    field.with_metadata(HashMap::from([(TRINO_TYPE_METADATA_KEY.to_owned(), column_type.to_string())]))
 }
 
 /// The unit that holds so many digits of a second. Beyond nine, digits are lost.
@@ -131,15 +128,13 @@ impl Type {
             | DataType::BinaryView
             | DataType::FixedSizeBinary(_) => Type::Varbinary,
             DataType::Date32 | DataType::Date64 => Type::Date,
-            DataType::Time32(unit) | DataType::Time64(unit) => Type::Time {
-                precision: unit_precision(*unit),
-            },
-            DataType::Timestamp(unit, None) => Type::Timestamp {
-                precision: unit_precision(*unit),
-            },
-            DataType::Timestamp(unit, Some(_)) => Type::TimestampWithTimeZone {
-                precision: unit_precision(*unit),
-            },
+            DataType::Time32(unit) | DataType::Time64(unit) => {
+                Type::Time { precision: unit_precision(*unit) }
+            }
+            DataType::Timestamp(unit, None) => Type::Timestamp { precision: unit_precision(*unit) },
+            DataType::Timestamp(unit, Some(_)) => {
+                Type::TimestampWithTimeZone { precision: unit_precision(*unit) }
+            }
             DataType::Interval(IntervalUnit::YearMonth) => Type::IntervalYearToMonth,
             DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano)
             | DataType::Duration(_) => Type::IntervalDayToSecond,
@@ -149,10 +144,9 @@ impl Type {
             | DataType::ListView(item)
             | DataType::LargeListView(item) => Type::Array(Box::new(Type::from_field(item))),
             DataType::Map(entries, _) => match entries.data_type() {
-                DataType::Struct(fields) if fields.len() == 2 => Type::Map(
-                    Box::new(Type::from_field(&fields[0])),
-                    Box::new(Type::from_field(&fields[1])),
-                ),
+                DataType::Struct(fields) if fields.len() == 2 => {
+                    Type::Map(Box::new(Type::from_field(&fields[0])), Box::new(Type::from_field(&fields[1])))
+                }
                 _ => Type::Unknown,
             },
             DataType::Struct(fields) => Type::Row(fields.iter().enumerate().map(row_field).collect()),
@@ -218,10 +212,7 @@ impl Type {
 
 fn row_field((at, field): (usize, &FieldRef)) -> RowField {
     let anonymous = field.name().is_empty() || *field.name() == anonymous_field_name(at);
-    RowField {
-        name: (!anonymous).then(|| field.name().clone()),
-        field_type: Type::from_field(field),
-    }
+    RowField { name: (!anonymous).then(|| field.name().clone()), field_type: Type::from_field(field) }
 }
 
 /// The nearest Trino decimal: at most 38 digits, and a scale that is not negative.

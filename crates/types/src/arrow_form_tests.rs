@@ -50,10 +50,7 @@ fn every_type_comes_back_from_its_field() {
         let back = Type::from_field(&field);
         if *text == r##"row("#0" bigint, "" varchar(1))"## {
             // A name that looks like that of an anonymous field is kept by the metadata, here and nowhere else.
-            assert_eq!(
-                field.metadata().get(TRINO_TYPE_METADATA_KEY).map(String::as_str),
-                Some(*text)
-            );
+            assert_eq!(field.metadata().get(TRINO_TYPE_METADATA_KEY).map(String::as_str), Some(*text));
         }
         assert_eq!(back, original, "{text}");
     }
@@ -73,11 +70,7 @@ fn metadata_stands_only_where_the_arrow_type_says_too_little() {
         ("array(json)", Some("array(json)")),
     ] {
         let field = arrow_field("c", &text.parse().unwrap(), true);
-        assert_eq!(
-            field.metadata().get(TRINO_TYPE_METADATA_KEY).map(String::as_str),
-            expected,
-            "{text}"
-        );
+        assert_eq!(field.metadata().get(TRINO_TYPE_METADATA_KEY).map(String::as_str), expected, "{text}");
     }
 }
 
@@ -88,19 +81,10 @@ fn metadata_that_contradicts_the_arrow_type_is_not_believed() {
         Type::from_field(&Field::new("c", data_type, true).with_metadata(metadata)).to_string()
     };
     assert_eq!(claim(DataType::Int64, "varchar(25)"), "bigint");
+    assert_eq!(claim(DataType::Decimal128(12, 2), "decimal(10,2)"), "decimal(12,2)");
+    assert_eq!(claim(DataType::Timestamp(TimeUnit::Nanosecond, None), "timestamp(3)"), "timestamp(9)");
     assert_eq!(
-        claim(DataType::Decimal128(12, 2), "decimal(10,2)"),
-        "decimal(12,2)"
-    );
-    assert_eq!(
-        claim(DataType::Timestamp(TimeUnit::Nanosecond, None), "timestamp(3)"),
-        "timestamp(9)"
-    );
-    assert_eq!(
-        claim(
-            DataType::Timestamp(TimeUnit::Millisecond, None),
-            "timestamp(3) with time zone"
-        ),
+        claim(DataType::Timestamp(TimeUnit::Millisecond, None), "timestamp(3) with time zone"),
         "timestamp(3)"
     );
     assert_eq!(claim(DataType::Utf8View, "char(3)"), "char(3)");
@@ -130,18 +114,9 @@ fn foreign_arrow_types_have_a_nearest_type() {
         (DataType::Decimal128(10, -2), "decimal(12,0)"),
         (DataType::Decimal128(2, 5), "decimal(5,5)"),
         (DataType::Duration(TimeUnit::Nanosecond), "interval day to second"),
-        (
-            DataType::Interval(IntervalUnit::MonthDayNano),
-            "interval day to second",
-        ),
-        (
-            DataType::Interval(IntervalUnit::YearMonth),
-            "interval year to month",
-        ),
-        (
-            DataType::Timestamp(TimeUnit::Second, Some("+05:30".into())),
-            "timestamp(0) with time zone",
-        ),
+        (DataType::Interval(IntervalUnit::MonthDayNano), "interval day to second"),
+        (DataType::Interval(IntervalUnit::YearMonth), "interval year to month"),
+        (DataType::Timestamp(TimeUnit::Second, Some("+05:30".into())), "timestamp(0) with time zone"),
         (DataType::LargeList(item(DataType::UInt32)), "array(bigint)"),
         (DataType::FixedSizeList(item(DataType::Utf8), 2), "array(varchar)"),
         (

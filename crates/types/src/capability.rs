@@ -42,10 +42,7 @@ impl ClientCapabilities {
 
     /// The names on the wire of those that are set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        self.named()
-            .into_iter()
-            .filter(|(_, set)| *set)
-            .map(|(name, _)| name)
+        self.named().into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
     }
 }
 
@@ -76,12 +73,6 @@ mod tests {
         let all: ClientCapabilities = ClientCapabilities::ALL.names().collect();
         assert_eq!(all, ClientCapabilities::ALL);
         let some: ClientCapabilities = ["NUMBER", "TIME_TRAVEL"].into_iter().collect();
-        assert_eq!(
-            some,
-            ClientCapabilities {
-                number: true,
-                ..Default::default()
-            }
-        );
+        assert_eq!(some, ClientCapabilities { number: true, ..Default::default() });
     }
 }

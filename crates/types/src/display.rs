@@ -94,9 +94,7 @@ const RESERVED_WORDS: &[&str] = &[
 /// Whether SQL reads the text back as the same identifier without quotes.
 pub(crate) fn is_plain_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
+    bytes.next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && RESERVED_WORDS.binary_search(&name).is_err()
 }
@@ -112,10 +110,7 @@ impl Form {
     /// The parameter of a type with a fractional second, where this form has it.
     fn precision(self, precision: u8) -> Precision {
         match self {
-            Form::Wire(ClientCapabilities {
-                parametric_datetime: false,
-                ..
-            }) => Precision(None),
+            Form::Wire(ClientCapabilities { parametric_datetime: false, .. }) => Precision(None),
             _ => Precision(Some(precision)),
         }
     }
@@ -210,9 +205,8 @@ mod tests {
 
     #[test]
     fn wire_name_differs_in_decimals_and_for_old_clients() {
-        let shown: Type = "row(a decimal(10,2), b array(timestamp(6) with time zone), time(9))"
-            .parse()
-            .unwrap();
+        let shown: Type =
+            "row(a decimal(10,2), b array(timestamp(6) with time zone), time(9))".parse().unwrap();
         assert_eq!(
             shown.wire_name(ClientCapabilities::ALL),
             "row(a decimal(10, 2), b array(timestamp(6) with time zone), time(9))"

@@ -109,18 +109,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect_symbol(&mut self, symbol: char) -> Result<(), Fault> {
-        if self.take_symbol(symbol) {
-            Ok(())
-        } else {
-            Err(Fault::Unknown)
-        }
+        if self.take_symbol(symbol) { Ok(()) } else { Err(Fault::Unknown) }
     }
 
     fn take_words(&mut self, words: &[&str]) -> bool {
-        let taken = words
-            .iter()
-            .enumerate()
-            .all(|(at, word)| self.peek_word(at) == Some(word));
+        let taken = words.iter().enumerate().all(|(at, word)| self.peek_word(at) == Some(word));
         if taken {
             self.tokens = &self.tokens[words.len()..];
         }
@@ -215,10 +208,7 @@ impl<'a> Parser<'a> {
             } else {
                 None
             };
-            fields.push(RowField {
-                name,
-                field_type: self.trino_type(depth + 1)?,
-            });
+            fields.push(RowField { name, field_type: self.trino_type(depth + 1)? });
             if !self.take_symbol(',') {
                 break;
             }
@@ -276,15 +266,11 @@ impl<'a> Parser<'a> {
             }
             (Ok(precision), _) => {
                 let range = format!("[0, precision ({precision})]");
-                return Err(Fault::Parameter(format!(
-                    "DECIMAL scale must be in range {range}: {scale}"
-                )));
+                return Err(Fault::Parameter(format!("DECIMAL scale must be in range {range}: {scale}")));
             }
             _ => {}
         }
-        Err(Fault::Parameter(format!(
-            "DECIMAL precision must be in range [1, {max}]: {precision}"
-        )))
+        Err(Fault::Parameter(format!("DECIMAL precision must be in range [1, {max}]: {precision}")))
     }
 
     fn varchar(&mut self) -> Result<Type, Fault> {
@@ -311,9 +297,7 @@ impl<'a> Parser<'a> {
         let max = Type::CHAR_LENGTH_MAX;
         match u32::try_from(length) {
             Ok(length) if length <= max => Ok(Type::Char { length }),
-            _ => Err(Fault::Parameter(format!(
-                "CHAR length must be in range [0, {max}], got {length}"
-            ))),
+            _ => Err(Fault::Parameter(format!("CHAR length must be in range [0, {max}], got {length}"))),
         }
     }
 
@@ -326,9 +310,7 @@ impl<'a> Parser<'a> {
         let max = Type::DATETIME_PRECISION_MAX;
         match u8::try_from(precision) {
             Ok(precision) if precision <= max => Ok(precision),
-            _ => Err(Fault::Parameter(format!(
-                "{name} precision must be in range [0, {max}]: {precision}"
-            ))),
+            _ => Err(Fault::Parameter(format!("{name} precision must be in range [0, {max}]: {precision}"))),
         }
     }
 }
@@ -372,10 +354,7 @@ mod tests {
             r#"row("A b" decimal(3,1), "order" date)"#,
             "row(date date, timestamp timestamp(3))",
         ] {
-            assert_eq!(
-                text.parse::<Type>().map(|parsed| parsed.to_string()).as_deref(),
-                Ok(text)
-            );
+            assert_eq!(text.parse::<Type>().map(|parsed| parsed.to_string()).as_deref(), Ok(text));
         }
     }
 
@@ -399,10 +378,7 @@ mod tests {
                 "ROW(A BIGINT, double precision, timestamp with time zone)",
                 "row(a bigint, double, timestamp(3) with time zone)",
             ),
-            (
-                "row(interval day to second, double double)",
-                "row(interval day to second, double double)",
-            ),
+            ("row(interval day to second, double double)", "row(interval day to second, double double)"),
         ] {
             assert_eq!(
                 text.parse::<Type>().map(|parsed| parsed.to_string()).as_deref(),
@@ -445,34 +421,16 @@ mod tests {
         for (text, message) in [
             ("decimal(39)", "DECIMAL precision must be in range [1, 38]: 39"),
             ("decimal(0,0)", "DECIMAL precision must be in range [1, 38]: 0"),
-            (
-                "decimal(999,0)",
-                "DECIMAL precision must be in range [1, 38]: 999",
-            ),
-            (
-                "decimal(10,11)",
-                "DECIMAL scale must be in range [0, precision (10)]: 11",
-            ),
-            (
-                "decimal(10,999)",
-                "DECIMAL scale must be in range [0, precision (10)]: 999",
-            ),
+            ("decimal(999,0)", "DECIMAL precision must be in range [1, 38]: 999"),
+            ("decimal(10,11)", "DECIMAL scale must be in range [0, precision (10)]: 11"),
+            ("decimal(10,999)", "DECIMAL scale must be in range [0, precision (10)]: 999"),
             ("varchar(2147483648)", "Invalid VARCHAR length 2147483648"),
-            (
-                "char(65537)",
-                "CHAR length must be in range [0, 65536], got 65537",
-            ),
-            (
-                "timestamp(13)",
-                "TIMESTAMP precision must be in range [0, 12]: 13",
-            ),
+            ("char(65537)", "CHAR length must be in range [0, 65536], got 65537"),
+            ("timestamp(13)", "TIMESTAMP precision must be in range [0, 12]: 13"),
             ("time(300)", "TIME precision must be in range [0, 12]: 300"),
         ] {
             let error = text.parse::<Type>().unwrap_err();
-            assert_eq!(
-                (error.code(), error.message()),
-                (ErrorCode::INVALID_FUNCTION_ARGUMENT, message)
-            );
+            assert_eq!((error.code(), error.message()), (ErrorCode::INVALID_FUNCTION_ARGUMENT, message));
         }
     }
 

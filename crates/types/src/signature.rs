@@ -54,14 +54,12 @@ impl Type {
         };
         let nested = |inner: &Type| SignatureArgument::Type(inner.signature(capabilities));
         let (raw_type, arguments) = match self {
-            Type::Decimal { precision, scale } => (
-                "decimal",
-                vec![long(u32::from(*precision)), long(u32::from(*scale))],
-            ),
-            Type::Varchar { length } => (
-                "varchar",
-                vec![long(length.unwrap_or(Type::VARCHAR_LENGTH_UNBOUNDED))],
-            ),
+            Type::Decimal { precision, scale } => {
+                ("decimal", vec![long(u32::from(*precision)), long(u32::from(*scale))])
+            }
+            Type::Varchar { length } => {
+                ("varchar", vec![long(length.unwrap_or(Type::VARCHAR_LENGTH_UNBOUNDED))])
+            }
             Type::Char { length } => ("char", vec![long(*length)]),
             Type::Time { precision: p } => ("time", precision(p)),
             Type::Timestamp { precision: p } => ("timestamp", precision(p)),
@@ -76,16 +74,10 @@ impl Type {
                 ("row", arguments.collect())
             }
             plain => {
-                return TypeSignature {
-                    raw_type: plain.to_string(),
-                    arguments: vec![],
-                };
+                return TypeSignature { raw_type: plain.to_string(), arguments: vec![] };
             }
         };
-        TypeSignature {
-            raw_type: raw_type.to_owned(),
-            arguments,
-        }
+        TypeSignature { raw_type: raw_type.to_owned(), arguments }
     }
 }
 
@@ -97,10 +89,7 @@ mod tests {
     fn signature(text: &str, capabilities: ClientCapabilities) -> serde_json::Value {
         let signature = text.parse::<Type>().unwrap().signature(capabilities);
         let document = serde_json::to_value(&signature).unwrap();
-        assert_eq!(
-            serde_json::from_value::<TypeSignature>(document.clone()).unwrap(),
-            signature
-        );
+        assert_eq!(serde_json::from_value::<TypeSignature>(document.clone()).unwrap(), signature);
         document
     }
 
@@ -109,26 +98,14 @@ mod tests {
         for (text, expected) in [
             ("bigint", json!({"rawType": "bigint", "arguments": []})),
             ("unknown", json!({"rawType": "unknown", "arguments": []})),
-            (
-                "interval day to second",
-                json!({"rawType": "interval day to second", "arguments": []}),
-            ),
+            ("interval day to second", json!({"rawType": "interval day to second", "arguments": []})),
             (
                 "decimal(10,2)",
                 json!({"rawType": "decimal", "arguments": [{"kind": "LONG", "value": 10}, {"kind": "LONG", "value": 2}]}),
             ),
-            (
-                "varchar(25)",
-                json!({"rawType": "varchar", "arguments": [{"kind": "LONG", "value": 25}]}),
-            ),
-            (
-                "varchar",
-                json!({"rawType": "varchar", "arguments": [{"kind": "LONG", "value": 2147483647}]}),
-            ),
-            (
-                "char(3)",
-                json!({"rawType": "char", "arguments": [{"kind": "LONG", "value": 3}]}),
-            ),
+            ("varchar(25)", json!({"rawType": "varchar", "arguments": [{"kind": "LONG", "value": 25}]})),
+            ("varchar", json!({"rawType": "varchar", "arguments": [{"kind": "LONG", "value": 2147483647}]})),
+            ("char(3)", json!({"rawType": "char", "arguments": [{"kind": "LONG", "value": 3}]})),
             (
                 "timestamp(6) with time zone",
                 json!({"rawType": "timestamp with time zone", "arguments": [{"kind": "LONG", "value": 6}]}),

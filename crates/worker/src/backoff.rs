@@ -17,13 +17,7 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Waits between `first` and `longest`.
     pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        Backoff {
-            first,
-            longest,
-            next: first,
-            entropy: RandomState::new(),
-            draws: 0,
-        }
+        Backoff { first, longest, next: first, entropy: RandomState::new(), draws: 0 }
     }
 
     /// Starts again with the first wait.

@@ -70,13 +70,7 @@ impl Connection {
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true);
-        Ok(Connection {
-            endpoint,
-            uri,
-            announcement,
-            events,
-            reports,
-        })
+        Ok(Connection { endpoint, uri, announcement, events, reports })
     }
 
     /// Attaches to the coordinator again and again until the worker is gone.
@@ -122,16 +116,9 @@ impl Connection {
 
     /// One stream from its beginning to its end.
     async fn attach(&mut self) -> Detached {
-        let broken = |reason: String| Detached::Broken {
-            was_attached: false,
-            reason,
-        };
+        let broken = |reason: String| Detached::Broken { was_attached: false, reason };
         let (outbox, outgoing) = mpsc::channel(1);
-        let greeted = timeout(
-            CONNECT_TIMEOUT + GREETING_TIMEOUT,
-            self.greet(outbox.clone(), outgoing),
-        )
-        .await;
+        let greeted = timeout(CONNECT_TIMEOUT + GREETING_TIMEOUT, self.greet(outbox.clone(), outgoing)).await;
         let mut incoming = match greeted {
             Ok(Ok(Greeting::Welcome(incoming))) => incoming,
             Ok(Ok(Greeting::Rejection(rejection))) => return Detached::Rejected(rejection),
@@ -149,10 +136,7 @@ impl Connection {
             return Detached::Stopped;
         }
         match ended {
-            StreamEnd::Broken(reason) => Detached::Broken {
-                was_attached: true,
-                reason,
-            },
+            StreamEnd::Broken(reason) => Detached::Broken { was_attached: true, reason },
             StreamEnd::Rejected(rejection) => Detached::Rejected(rejection),
         }
     }
@@ -163,22 +147,12 @@ impl Connection {
         outbox: mpsc::Sender<wire::WorkerMessage>,
         outgoing: mpsc::Receiver<wire::WorkerMessage>,
     ) -> Result<Greeting, String> {
-        let channel = self
-            .endpoint
-            .connect()
-            .await
-            .map_err(|error| with_causes(&error))?;
+        let channel = self.endpoint.connect().await.map_err(|error| with_causes(&error))?;
         let mut client = protocol::node::coordinator_client(channel);
         let message = wire::worker_message::Message::Announcement(self.announcement.clone());
-        outbox
-            .try_send(wire::WorkerMessage {
-                message: Some(message),
-            })
-            .map_err(|error| error.to_string())?;
-        let response = client
-            .attach(ReceiverStream::new(outgoing))
-            .await
-            .map_err(|status| status.to_string())?;
+        outbox.try_send(wire::WorkerMessage { message: Some(message) }).map_err(|error| error.to_string())?;
+        let response =
+            client.attach(ReceiverStream::new(outgoing)).await.map_err(|status| status.to_string())?;
         let mut incoming = response.into_inner();
         let first = incoming.message().await.map_err(|status| status.to_string())?;
         match first.and_then(|message| message.message) {
@@ -246,9 +220,7 @@ async fn send_newest(reports: &mut NewestReport, outbox: &mpsc::Sender<wire::Wor
         let report = reports.borrow_and_update().clone();
         if let Some(report) = report {
             let message = wire::worker_message::Message::Report(report);
-            permit.send(wire::WorkerMessage {
-                message: Some(message),
-            });
+            permit.send(wire::WorkerMessage { message: Some(message) });
         }
     }
 }

@@ -30,44 +30,28 @@ impl Descriptors {
     /// Takes over what is new in a message, and forgets what it does not desire. Returns what it desires, with the
     /// memory promised to each (0 if the message does not tell because it was told before).
     pub(crate) fn merge(&mut self, desired: wire::Desired) -> Result<Vec<(AttemptId, u64)>> {
-        let attempts: BTreeSet<AttemptId> = desired
-            .attempts
-            .iter()
-            .map(AttemptId::try_from)
-            .collect::<Result<_, _>>()?;
+        let attempts: BTreeSet<AttemptId> =
+            desired.attempts.iter().map(AttemptId::try_from).collect::<Result<_, _>>()?;
         for assignment in desired.assignments {
             let (attempt, assignment) = decode_assignment(assignment)?;
             self.assignments.insert(attempt, assignment);
         }
         for fragment in desired.fragments {
             let query = query_id(&fragment.query)?;
-            self.fragments
-                .insert((query, StageId(fragment.stage)), fragment.encoded);
+            self.fragments.insert((query, StageId(fragment.stage)), fragment.encoded);
         }
         let queries: BTreeSet<QueryId> = attempts.iter().map(|attempt| attempt.task.query).collect();
         self.assignments.retain(|attempt, _| attempts.contains(attempt));
         self.fragments.retain(|(query, _), _| queries.contains(query));
-        let memory = |attempt| {
-            self.assignments
-                .get(attempt)
-                .map_or(0, |assignment| assignment.memory_bytes)
-        };
-        Ok(attempts
-            .iter()
-            .map(|attempt| (*attempt, memory(attempt)))
-            .collect())
+        let memory = |attempt| self.assignments.get(attempt).map_or(0, |assignment| assignment.memory_bytes);
+        Ok(attempts.iter().map(|attempt| (*attempt, memory(attempt))).collect())
     }
 
     /// What an attempt is to do. Each attempt starts once, so its part of it is given away.
     pub(crate) fn take(&mut self, attempt: &AttemptId) -> Result<Descriptor> {
-        let fragment = self
-            .fragments
-            .get(&(attempt.task.query, attempt.task.stage))
-            .cloned();
+        let fragment = self.fragments.get(&(attempt.task.query, attempt.task.stage)).cloned();
         let (Some(assignment), Some(fragment)) = (self.assignments.remove(attempt), fragment) else {
-            return Err(Error::internal(format!(
-                "The worker was not told what attempt {attempt} is to do"
-            )));
+            return Err(Error::internal(format!("The worker was not told what attempt {attempt} is to do")));
         };
         Ok(Descriptor {
             attempt: *attempt,
@@ -94,27 +78,11 @@ fn decode_assignment(assignment: wire::Assignment) -> Result<(AttemptId, Assignm
         .into_iter()
         .map(|scan| {
             let splits = scan.splits.into_iter();
-            splits
-                .map(|split| Split {
-                    payload: split.payload,
-                    size_bytes: split.size_bytes,
-                })
-                .collect()
+            splits.map(|split| Split { payload: split.payload, size_bytes: split.size_bytes }).collect()
         })
         .collect();
-    let sources = assignment
-        .inputs
-        .into_iter()
-        .map(|input| input.source_handles)
-        .collect();
-    Ok((
-        attempt.try_into()?,
-        Assignment {
-            memory_bytes: assignment.memory_bytes,
-            scans,
-            sources,
-        },
-    ))
+    let sources = assignment.inputs.into_iter().map(|input| input.source_handles).collect();
+    Ok((attempt.try_into()?, Assignment { memory_bytes: assignment.memory_bytes, scans, sources }))
 }
 
 #[cfg(test)]
@@ -126,31 +94,17 @@ mod tests {
     const QUERIES: [&str; 2] = ["20261120_061411_00001_abcde", "20261120_061411_00002_abcde"];
 
     fn attempt(query: usize, partition: u32) -> AttemptId {
-        let task = TaskId {
-            query: QUERIES[query].parse().unwrap(),
-            stage: StageId(1),
-            partition,
-        };
-        AttemptId {
-            task,
-            generation: 0,
-            epoch: Epoch(1),
-            number: 0,
-        }
+        let task = TaskId { query: QUERIES[query].parse().unwrap(), stage: StageId(1), partition };
+        AttemptId { task, generation: 0, epoch: Epoch(1), number: 0 }
     }
 
     fn assignment(attempt: AttemptId) -> wire::Assignment {
-        let split = wire::Split {
-            payload: Bytes::from_static(b"split"),
-            size_bytes: 7,
-        };
+        let split = wire::Split { payload: Bytes::from_static(b"split"), size_bytes: 7 };
         wire::Assignment {
             attempt: Some(attempt.into()),
             memory_bytes: 100,
             scans: vec![wire::ScanSplits { splits: vec![split] }],
-            inputs: vec![wire::ExchangeInput {
-                source_handles: vec![Bytes::from_static(b"handle")],
-            }],
+            inputs: vec![wire::ExchangeInput { source_handles: vec![Bytes::from_static(b"handle")] }],
         }
     }
 
@@ -174,44 +128,25 @@ mod tests {
     #[test]
     fn an_attempt_starts_with_what_was_sent_of_it_once() {
         let mut descriptors = Descriptors::default();
-        let wanted = descriptors
-            .merge(desired(&[attempt(0, 0)], &[attempt(0, 0)], &[0]))
-            .unwrap();
+        let wanted = descriptors.merge(desired(&[attempt(0, 0)], &[attempt(0, 0)], &[0])).unwrap();
         assert_eq!(wanted, [(attempt(0, 0), 100)]);
         let descriptor = descriptors.take(&attempt(0, 0)).unwrap();
         assert_eq!(descriptor.fragment, "plan");
-        assert_eq!(
-            (descriptor.scans[0][0].size_bytes, &descriptor.sources[0][0][..]),
-            (7, &b"handle"[..])
-        );
+        assert_eq!((descriptor.scans[0][0].size_bytes, &descriptor.sources[0][0][..]), (7, &b"handle"[..]));
         assert!(descriptors.take(&attempt(0, 0)).is_err());
     }
 
     #[test]
     fn a_fragment_is_kept_as_long_as_its_query_is_desired() {
         let mut descriptors = Descriptors::default();
-        descriptors
-            .merge(desired(&[attempt(0, 0)], &[attempt(0, 0)], &[0]))
-            .unwrap();
-        descriptors
-            .merge(desired(&[attempt(0, 1)], &[attempt(0, 1)], &[]))
-            .unwrap();
-        assert!(
-            descriptors.take(&attempt(0, 0)).is_err(),
-            "it is not desired any more"
-        );
+        descriptors.merge(desired(&[attempt(0, 0)], &[attempt(0, 0)], &[0])).unwrap();
+        descriptors.merge(desired(&[attempt(0, 1)], &[attempt(0, 1)], &[])).unwrap();
+        assert!(descriptors.take(&attempt(0, 0)).is_err(), "it is not desired any more");
         assert!(descriptors.take(&attempt(0, 1)).is_ok());
-        descriptors
-            .merge(desired(&[attempt(1, 0)], &[attempt(1, 0)], &[1]))
-            .unwrap();
-        descriptors
-            .merge(desired(&[attempt(0, 2)], &[attempt(0, 2)], &[]))
-            .unwrap();
+        descriptors.merge(desired(&[attempt(1, 0)], &[attempt(1, 0)], &[1])).unwrap();
+        descriptors.merge(desired(&[attempt(0, 2)], &[attempt(0, 2)], &[])).unwrap();
         let error = descriptors.take(&attempt(0, 2)).unwrap_err();
         assert!(error.message().contains("was not told"), "{error}");
-        assert_eq!(
-            (descriptors.assignments.len(), descriptors.fragments.len()),
-            (0, 0)
-        );
+        assert_eq!((descriptors.assignments.len(), descriptors.fragments.len()), (0, 0));
     }
 }

@@ -59,10 +59,7 @@ impl ProcessMonitor {
                 "the process is larger than the memory it leases out allows for; the system may kill it"
             );
         }
-        ProcessUsage {
-            resident_bytes,
-            cpu_load,
-        }
+        ProcessUsage { resident_bytes, cpu_load }
     }
 
     fn load(&mut self, now: Instant, processor_seconds: f64) -> f64 {
@@ -79,9 +76,7 @@ impl ProcessMonitor {
         if resident_bytes <= self.limit_bytes {
             return false;
         }
-        let recently = self
-            .last_warning
-            .is_some_and(|last| now.duration_since(last) < WARNING_INTERVAL);
+        let recently = self.last_warning.is_some_and(|last| now.duration_since(last) < WARNING_INTERVAL);
         if !recently {
             self.last_warning = Some(now);
         }
@@ -112,10 +107,7 @@ mod tests {
 
     #[test]
     fn reads_what_linux_tells() {
-        assert_eq!(
-            resident_bytes("VmPeak:\t  10 kB\nVmRSS:\t  2048 kB\nVmData: 1 kB\n"),
-            Some(2 << 20)
-        );
+        assert_eq!(resident_bytes("VmPeak:\t  10 kB\nVmRSS:\t  2048 kB\nVmData: 1 kB\n"), Some(2 << 20));
         assert_eq!(resident_bytes("VmRSS: many kB"), None);
         let stat = "42 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0";
         assert_eq!(processor_seconds(stat), Some(4.0));

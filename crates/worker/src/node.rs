@@ -43,10 +43,7 @@ pub(crate) enum NodeEvent {
     /// What the coordinator desires.
     Desired(wire::Desired),
     /// An attempt ended.
-    Ended {
-        attempt: AttemptId,
-        outcome: Result<Committed>,
-    },
+    Ended { attempt: AttemptId, outcome: Result<Committed> },
     /// The worker is to end what it runs and take nothing new.
     ShutdownRequested,
 }
@@ -171,11 +168,7 @@ impl Node {
                     input: Arc::new(TaskInput::default()),
                 };
                 let attempts = attempts.into_iter().map(spec).collect();
-                self.step(RunnerEvent::Desired {
-                    epoch,
-                    sequence,
-                    attempts,
-                });
+                self.step(RunnerEvent::Desired { epoch, sequence, attempts });
             }
             Err(error) => tracing::error!(%error, "the coordinator sent a message that makes no sense"),
         }
@@ -192,17 +185,11 @@ impl Node {
             (outcome, _) => outcome,
         };
         let peak_memory_bytes = running.progress.pool.peak_bytes();
-        let mut details = AttemptDetails {
-            stats: running.progress.stats(),
-            ..AttemptDetails::default()
-        };
+        let mut details = AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() };
         let status = match outcome {
             Ok(Committed { winner, record }) => {
                 details.commit_record = record.encode();
-                let output = OutputSize {
-                    rows: record.rows(),
-                    partition_bytes: record.partition_bytes(),
-                };
+                let output = OutputSize { rows: record.rows(), partition_bytes: record.partition_bytes() };
                 AttemptStatus::Committed { winner, output }
             }
             Err(error) => {
@@ -211,11 +198,7 @@ impl Node {
             }
         };
         self.held.insert(attempt, Held::Ended(details));
-        self.step(RunnerEvent::AttemptEnded {
-            attempt,
-            status,
-            peak_memory_bytes,
-        });
+        self.step(RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes });
     }
 
     fn tick(&mut self) {
@@ -223,10 +206,7 @@ impl Node {
         self.parts.status.used(self.reserved_bytes(), self.usage);
         self.watch_attempts();
         for (attempt, peak_memory_bytes) in self.peaks() {
-            self.step(RunnerEvent::AttemptProgressed {
-                attempt,
-                peak_memory_bytes,
-            });
+            self.step(RunnerEvent::AttemptProgressed { attempt, peak_memory_bytes });
         }
         self.step(RunnerEvent::Tick);
     }
@@ -239,16 +219,12 @@ impl Node {
     }
 
     fn peaks(&self) -> Vec<(AttemptId, u64)> {
-        self.running()
-            .map(|(attempt, running)| (*attempt, running.progress.pool.peak_bytes()))
-            .collect()
+        self.running().map(|(attempt, running)| (*attempt, running.progress.pool.peak_bytes())).collect()
     }
 
     fn reserved_bytes(&self) -> u64 {
         use datafusion::execution::memory_pool::MemoryPool;
-        self.running()
-            .map(|(_, running)| running.progress.pool.reserved() as u64)
-            .sum()
+        self.running().map(|(_, running)| running.progress.pool.reserved() as u64).sum()
     }
 
     /// Ends attempts that do nothing, and gives up those that do not end.
@@ -273,10 +249,7 @@ impl Node {
             }
         }
         for attempt in given_up {
-            self.ended(
-                attempt,
-                Err(Error::internal("The attempt was cancelled and did not end")),
-            );
+            self.ended(attempt, Err(Error::internal("The attempt was cancelled and did not end")));
         }
     }
 
@@ -299,9 +272,7 @@ impl Node {
 
     fn start(&mut self, attempt: AttemptId) {
         let descriptor = self.descriptors.take(&attempt);
-        let memory_bytes = descriptor
-            .as_ref()
-            .map_or(0, |descriptor| descriptor.memory_bytes);
+        let memory_bytes = descriptor.as_ref().map_or(0, |descriptor| descriptor.memory_bytes);
         let progress = self.parts.environment.progress(attempt, memory_bytes);
         let cancel = CancellationToken::new();
         let work = {
@@ -312,13 +283,7 @@ impl Node {
         // What a plan spawns runs where the plan runs, so the whole attempt does.
         let task = self.parts.attempts.spawn(work);
         let watchdog = Watchdog::new(self.parts.no_progress_timeout, Instant::now());
-        let running = Running {
-            progress,
-            watchdog,
-            cancel,
-            task: task.abort_handle(),
-            ending: None,
-        };
+        let running = Running { progress, watchdog, cancel, task: task.abort_handle(), ending: None };
         self.held.insert(attempt, Held::Running(running));
         tokio::spawn(tell_end(attempt, task, self.parts.events.clone()));
     }
@@ -336,10 +301,9 @@ impl Node {
             cpu_load: self.usage.cpu_load,
         };
         let report = wire_report(report, usage, |attempt| match self.held.get(attempt) {
-            Some(Held::Running(running)) => AttemptDetails {
-                stats: running.progress.stats(),
-                ..AttemptDetails::default()
-            },
+            Some(Held::Running(running)) => {
+                AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() }
+            }
             Some(Held::Ended(details)) => details.clone(),
             None => AttemptDetails::default(),
         });

@@ -78,9 +78,7 @@ impl FailureInjection {
     /// Whether it is meant for that attempt.
     pub fn matches(&self, attempt: &AttemptId) -> bool {
         self.stage.is_none_or(|stage| stage == attempt.task.stage)
-            && self
-                .partition
-                .is_none_or(|partition| partition == attempt.task.partition)
+            && self.partition.is_none_or(|partition| partition == attempt.task.partition)
             && self.number.is_none_or(|number| number == attempt.number)
     }
 }
@@ -94,43 +92,16 @@ mod tests {
     #[test]
     fn an_injection_matches_what_it_names() {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId {
-            query,
-            stage: StageId(2),
-            partition: 3,
-        };
-        let attempt = AttemptId {
-            task,
-            generation: 0,
-            epoch: Epoch(1),
-            number: 1,
-        };
-        let all = FailureInjection {
-            stage: None,
-            partition: None,
-            number: None,
-            action: InjectedAction::Panic,
-        };
+        let task = TaskId { query, stage: StageId(2), partition: 3 };
+        let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 1 };
+        let all =
+            FailureInjection { stage: None, partition: None, number: None, action: InjectedAction::Panic };
         assert!(all.matches(&attempt));
-        let these = FailureInjection {
-            stage: Some(StageId(2)),
-            partition: Some(3),
-            number: Some(1),
-            ..all
-        };
+        let these = FailureInjection { stage: Some(StageId(2)), partition: Some(3), number: Some(1), ..all };
         assert!(these.matches(&attempt));
-        let others = [
-            (Some(1), Some(3), Some(1)),
-            (Some(2), Some(2), None),
-            (None, None, Some(0)),
-        ];
+        let others = [(Some(1), Some(3), Some(1)), (Some(2), Some(2), None), (None, None, Some(0))];
         for (stage, partition, number) in others {
-            let other = FailureInjection {
-                stage: stage.map(StageId),
-                partition,
-                number,
-                action: all.action,
-            };
+            let other = FailureInjection { stage: stage.map(StageId), partition, number, action: all.action };
             assert!(!other.matches(&attempt), "{other:?}");
         }
     }

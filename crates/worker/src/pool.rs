@@ -52,8 +52,7 @@ impl AttemptPool {
 
     fn changed(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
-        self.peak_bytes
-            .fetch_max(self.inner.reserved(), Ordering::Relaxed);
+        self.peak_bytes.fetch_max(self.inner.reserved(), Ordering::Relaxed);
     }
 }
 
@@ -107,9 +106,7 @@ mod tests {
 
     fn consumer(pool: &Arc<AttemptPool>, name: &str, can_spill: bool) -> MemoryReservation {
         let pool: Arc<dyn MemoryPool> = Arc::clone(pool) as _;
-        MemoryConsumer::new(name)
-            .with_can_spill(can_spill)
-            .register(&pool)
+        MemoryConsumer::new(name).with_can_spill(can_spill).register(&pool)
     }
 
     #[test]
@@ -143,9 +140,6 @@ mod tests {
         let error = sort.try_grow(30).unwrap_err();
         assert!(error.to_string().contains("hash join"), "{error}");
         let error = connector::error::from_datafusion(&error);
-        assert_eq!(
-            base::Failure::of(error).class,
-            base::FailureClass::InsufficientResources
-        );
+        assert_eq!(base::Failure::of(error).class, base::FailureClass::InsufficientResources);
     }
 }

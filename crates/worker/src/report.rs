@@ -31,12 +31,7 @@ pub(crate) fn wire_report(
         }
         details.insert(attempt.attempt, detail);
     }
-    NodeReport {
-        report,
-        details,
-        usage,
-    }
-    .into()
+    NodeReport { report, details, usage }.into()
 }
 
 #[cfg(test)]
@@ -51,17 +46,8 @@ mod tests {
 
     fn attempt(partition: u32) -> AttemptId {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId {
-            query,
-            stage: StageId(2),
-            partition,
-        };
-        AttemptId {
-            task,
-            generation: 0,
-            epoch: Epoch(1),
-            number: 1,
-        }
+        let task = TaskId { query, stage: StageId(2), partition };
+        AttemptId { task, generation: 0, epoch: Epoch(1), number: 1 }
     }
 
     fn report(statuses: Vec<AttemptStatus>) -> WorkerReport {
@@ -70,10 +56,7 @@ mod tests {
             incarnation: Incarnation(1),
             sequence: 9,
             desired_seen: Some((Epoch(1), 4)),
-            capacity: Capacity {
-                memory_bytes: 100,
-                slots: 2,
-            },
+            capacity: Capacity { memory_bytes: 100, slots: 2 },
             state: NodeState::Active,
             attempts: attempts
                 .map(|(partition, status)| AttemptReport {
@@ -86,24 +69,15 @@ mod tests {
     }
 
     fn committed() -> AttemptStatus {
-        let output = OutputSize {
-            rows: 3,
-            partition_bytes: Arc::new([7, 8]),
-        };
-        AttemptStatus::Committed {
-            winner: attempt(0),
-            output,
-        }
+        let output = OutputSize { rows: 3, partition_bytes: Arc::new([7, 8]) };
+        AttemptStatus::Committed { winner: attempt(0), output }
     }
 
     #[test]
     fn records_that_do_not_fit_wait_for_those_before_them() {
         let record = Bytes::from(vec![0; RECORDS_BYTES_MAX / 2]);
         let report = wire_report(report(vec![committed(); 4]), wire::NodeUsage::default(), |_| {
-            AttemptDetails {
-                commit_record: record.clone(),
-                ..AttemptDetails::default()
-            }
+            AttemptDetails { commit_record: record.clone(), ..AttemptDetails::default() }
         });
         let is_committed = |each: &wire::AttemptReport| {
             matches!(each.status, Some(wire::attempt_report::Status::Committed(_)))

@@ -72,11 +72,7 @@ impl SpillDirectory {
         let path = self.path.join(format!("{}.spill", state.files));
         state.files += 1;
         File::create_new(&path).map_err(spill_error)?;
-        Ok(LocalFile {
-            path,
-            size_bytes: Arc::new(AtomicU64::new(0)),
-            directory: Arc::clone(self),
-        })
+        Ok(LocalFile { path, size_bytes: Arc::new(AtomicU64::new(0)), directory: Arc::clone(self) })
     }
 }
 
@@ -115,16 +111,8 @@ pub(crate) struct SpillRoot(PathBuf);
 impl SpillRoot {
     /// Those of a node within the spill directory of its machine, which nodes may share.
     pub(crate) fn new(spill_directory: &Path, node: &str) -> Self {
-        let name: String = node
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '-' {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .collect();
+        let name: String =
+            node.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
         SpillRoot(spill_directory.join(format!("node-{name}")))
     }
 
@@ -133,11 +121,7 @@ impl SpillRoot {
         let entries = std::fs::read_dir(&self.0).ok()?;
         let mut newest = None;
         for entry in entries.flatten() {
-            let left = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-                .map(Incarnation);
+            let left = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Incarnation);
             newest = newest.max(left);
             remove(&entry.path());
         }
@@ -178,9 +162,7 @@ impl Drop for LocalFile {
     fn drop(&mut self) {
         // It is gone already if the attempt has ended.
         std::fs::remove_file(&self.path).ok();
-        self.directory
-            .used_bytes
-            .fetch_sub(self.size_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.directory.used_bytes.fetch_sub(self.size_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -196,9 +178,7 @@ impl SpillFile for LocalFile {
     fn read_stream(&self) -> Result<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>> {
         let path = self.path.clone();
         let open = async move {
-            let file = tokio::fs::File::open(path)
-                .await
-                .map_err(DataFusionError::IoError)?;
+            let file = tokio::fs::File::open(path).await.map_err(DataFusionError::IoError)?;
             Ok::<_, DataFusionError>(
                 ReaderStream::with_capacity(file, READ_BUFFER_BYTES).map_err(DataFusionError::IoError),
             )
@@ -207,10 +187,7 @@ impl SpillFile for LocalFile {
     }
 
     fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&self.path)
-            .map_err(DataFusionError::IoError)?;
+        let file = OpenOptions::new().append(true).open(&self.path).map_err(DataFusionError::IoError)?;
         Ok(Box::new(Writer {
             file,
             size_bytes: Arc::clone(&self.size_bytes),
@@ -228,21 +205,11 @@ struct Writer {
 impl io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = bytes.len() as u64;
-        let used = self
-            .directory
-            .used_bytes
-            .fetch_add(length, Ordering::Relaxed)
-            .saturating_add(length);
+        let used = self.directory.used_bytes.fetch_add(length, Ordering::Relaxed).saturating_add(length);
         if used > self.directory.bytes_max {
             self.directory.used_bytes.fetch_sub(length, Ordering::Relaxed);
-            let message = format!(
-                "Attempt exceeded the spill limit of {} bytes",
-                self.directory.bytes_max
-            );
-            return Err(io::Error::other(Error::new(
-                ErrorCode::EXCEEDED_SPILL_LIMIT,
-                message,
-            )));
+            let message = format!("Attempt exceeded the spill limit of {} bytes", self.directory.bytes_max);
+            return Err(io::Error::other(Error::new(ErrorCode::EXCEEDED_SPILL_LIMIT, message)));
         }
         if let Err(error) = self.file.write_all(bytes) {
             self.directory.used_bytes.fetch_sub(length, Ordering::Relaxed);
@@ -284,10 +251,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let directory = SpillDirectory::new(root.path().join("life/attempt"), u64::MAX);
         let files = SpillFiles(Arc::clone(&directory));
-        assert!(
-            !directory.path.exists(),
-            "an attempt that does not spill touches no disk"
-        );
+        assert!(!directory.path.exists(), "an attempt that does not spill touches no disk");
         let file = files.create_temp_file("sort").unwrap();
         write(&file, b"first").unwrap();
         write(&file, b" second").unwrap();

@@ -58,11 +58,7 @@ impl NodeStatus {
 
     /// The state as Trino names it.
     pub(crate) fn state_name(&self) -> &'static str {
-        if self.is_shutting_down() {
-            "SHUTTING_DOWN"
-        } else {
-            "ACTIVE"
-        }
+        if self.is_shutting_down() { "SHUTTING_DOWN" } else { "ACTIVE" }
     }
 
     /// The document of `/v1/info`. HTTP is served only once everything else is ready.
@@ -100,10 +96,7 @@ impl NodeStatus {
             uptime: self.uptime(now),
             external_address: self.http_uri.clone(),
             internal_address: self.http_uri.clone(),
-            memory_info: client::MemoryInfo {
-                available_processors: processors,
-                pool,
-            },
+            memory_info: client::MemoryInfo { available_processors: processors, pool },
             processors,
             process_cpu_load: cpu_load,
             system_cpu_load: cpu_load,
@@ -128,16 +121,8 @@ mod tests {
     use super::*;
 
     fn status() -> NodeStatus {
-        let capacity = Capacity {
-            memory_bytes: 1000,
-            slots: 2,
-        };
-        NodeStatus::new(
-            NodeId::new("one"),
-            "test".to_owned(),
-            "http://here:1".to_owned(),
-            capacity,
-        )
+        let capacity = Capacity { memory_bytes: 1000, slots: 2 };
+        NodeStatus::new(NodeId::new("one"), "test".to_owned(), "http://here:1".to_owned(), capacity)
     }
 
     #[test]
@@ -156,13 +141,7 @@ mod tests {
     #[test]
     fn status_tells_free_memory() {
         let status = status();
-        status.used(
-            1200,
-            ProcessUsage {
-                resident_bytes: 5,
-                cpu_load: 0.25,
-            },
-        );
+        status.used(1200, ProcessUsage { resident_bytes: 5, cpu_load: 0.25 });
         let document = status.status(status.started);
         assert_eq!(document.memory_info.pool.free_bytes, 0);
         assert_eq!((document.heap_used, document.process_cpu_load), (5, 0.25));

@@ -16,11 +16,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Watches from now on.
     pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
-        Watchdog {
-            timeout,
-            progress: 0,
-            since: now,
-        }
+        Watchdog { timeout, progress: 0, since: now }
     }
 
     /// Looks at the attempt. `progress` is any number that changes whenever the attempt does something.
@@ -33,10 +29,7 @@ impl Watchdog {
         }
         let idle = now.duration_since(self.since);
         (idle >= self.timeout).then(|| {
-            Error::new(
-                ErrorCode::ABANDONED_TASK,
-                format!("No progress for {:.1}s", idle.as_secs_f64()),
-            )
+            Error::new(ErrorCode::ABANDONED_TASK, format!("No progress for {:.1}s", idle.as_secs_f64()))
         })
     }
 }

@@ -92,9 +92,7 @@ impl Worker {
         let node_id = options.node_id.clone();
         let http_listener = http_listener(options.http_listener)?;
         let http_address = http_listener.local_addr().map_err(not_bound)?;
-        let http_uri = options
-            .http_uri
-            .unwrap_or_else(|| format!("http://{http_address}"));
+        let http_uri = options.http_uri.unwrap_or_else(|| format!("http://{http_address}"));
         let spill = SpillRoot::new(&options.spill_directory, node_id.as_str());
         let incarnation = incarnation(spill.remove_leftovers());
         let authentication = options.shared_secret.map_or_else(Bytes::new, |secret| {
@@ -123,12 +121,8 @@ impl Worker {
         };
         let (events, incoming_events) = mpsc::channel(EVENTS_COUNT_MAX);
         let (reports, newest_report) = watch::channel(None);
-        let connection = Connection::new(
-            options.coordinator_uri,
-            announcement,
-            events.clone(),
-            newest_report,
-        )?;
+        let connection =
+            Connection::new(options.coordinator_uri, announcement, events.clone(), newest_report)?;
         let computing = Computing::new(options.capacity.slots)?;
         let node = Node::new(NodeParts {
             runner: Runner::new(incarnation, options.capacity),
@@ -142,31 +136,15 @@ impl Worker {
             shutdown_grace_period: options.shutdown_grace_period,
         });
         let http_stopped = CancellationToken::new();
-        let routes = http::router(HttpState {
-            status,
-            events: events.clone(),
-        });
+        let routes = http::router(HttpState { status, events: events.clone() });
         let http =
             axum::serve(http_listener, routes).with_graceful_shutdown(http_stopped.clone().cancelled_owned());
         let http = tokio::spawn(async move { http.await });
-        let life = Life {
-            computing,
-            spill,
-            incarnation,
-            http,
-            http_stopped,
-        };
+        let life = Life { computing, spill, incarnation, http, http_stopped };
         let stop = CancellationToken::new();
         let life = tokio::spawn(life.run(node, incoming_events, connection, stop.clone()));
         tracing::info!(node = %node_id, incarnation = incarnation.0, %http_address, "worker started");
-        Ok(WorkerHandle {
-            http_address,
-            incarnation,
-            events,
-            stop,
-            life,
-            has_ended: false,
-        })
+        Ok(WorkerHandle { http_address, incarnation, events, stop, life, has_ended: false })
     }
 }
 
@@ -211,19 +189,14 @@ fn http_listener(bound: std::net::TcpListener) -> Result<tokio::net::TcpListener
 }
 
 fn not_bound(error: std::io::Error) -> Error {
-    Error::new(
-        ErrorCode::CONFIGURATION_INVALID,
-        "The worker cannot serve HTTP on the socket it was given",
-    )
-    .caused_by(error)
+    Error::new(ErrorCode::CONFIGURATION_INVALID, "The worker cannot serve HTTP on the socket it was given")
+        .caused_by(error)
 }
 
 /// The time of the start in milliseconds, so that a later life is newer; in any case newer than a life that left
 /// something behind, should the clock have gone back.
 fn incarnation(left_behind: Option<Incarnation>) -> Incarnation {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let now = u64::try_from(now).unwrap_or(u64::MAX);
     Incarnation(left_behind.map_or(now, |left| now.max(left.0.saturating_add(1))))
 }
@@ -234,10 +207,7 @@ struct Computing(Option<Runtime>);
 impl Computing {
     fn new(slots: u32) -> Result<Self> {
         if slots == 0 {
-            return Err(Error::new(
-                ErrorCode::CONFIGURATION_INVALID,
-                "A worker needs at least one slot",
-            ));
+            return Err(Error::new(ErrorCode::CONFIGURATION_INVALID, "A worker needs at least one slot"));
         }
         let number = AtomicUsize::new(0);
         runtime::Builder::new_multi_thread()
@@ -251,11 +221,7 @@ impl Computing {
     }
 
     fn handle(&self) -> runtime::Handle {
-        self.0
-            .as_ref()
-            .expect("it is there until it is dropped")
-            .handle()
-            .clone()
+        self.0.as_ref().expect("it is there until it is dropped").handle().clone()
     }
 }
 

@@ -30,10 +30,7 @@ async fn attempts_run_on_while_the_coordinator_is_away() {
     assert_eq!(attached.announcement.incarnation, incarnation);
     let report = attached.report(|_| true).await;
     assert!(is_running(of_attempt(&report, &held).unwrap()));
-    assert_eq!(
-        (report.has_desired_seen, report.desired_sequence),
-        (true, sequence)
-    );
+    assert_eq!((report.has_desired_seen, report.desired_sequence), (true, sequence));
     drop(attached);
 
     // It ends and commits with nobody there to tell.
@@ -57,15 +54,9 @@ async fn a_stale_desire_changes_nothing() {
     fixture.attached.desire(&[]).await;
     fixture.attached.continues(11);
     let other = Task::new(attempt(0, 1, 0), &pass_on(), vec![Behaviour::Wait.split()]);
-    let both = [
-        Task::new(attempt(0, 0, 0), &pass_on(), vec![Behaviour::Wait.split()]),
-        other,
-    ];
+    let both = [Task::new(attempt(0, 0, 0), &pass_on(), vec![Behaviour::Wait.split()]), other];
     fixture.attached.desire(&both).await;
-    let report = fixture
-        .attached
-        .report(|report| report.desired_sequence == 12)
-        .await;
+    let report = fixture.attached.report(|report| report.desired_sequence == 12).await;
     assert!(of_attempt(&report, &attempt(0, 0, 0)).is_some_and(is_running));
     fixture.connector.release();
     fixture.attached.ends(&[attempt(0, 0, 0), attempt(0, 1, 0)]).await;
@@ -74,30 +65,13 @@ async fn a_stale_desire_changes_nothing() {
 #[tokio::test]
 async fn a_busy_worker_answers() {
     let mut fixture = Fixture::start().await;
-    let spin = |partition| {
-        Task::new(
-            attempt(0, partition, 0),
-            &pass_on(),
-            vec![Behaviour::Spin.split()],
-        )
-    };
+    let spin = |partition| Task::new(attempt(0, partition, 0), &pass_on(), vec![Behaviour::Spin.split()]);
     fixture.attached.desire(&[spin(0), spin(1)]).await;
     fixture.connector.splits_started(2).await;
-    let request = async {
-        reqwest::get(fixture.url("/v1/info"))
-            .await
-            .unwrap()
-            .json::<Value>()
-            .await
-            .unwrap()
-    };
-    let info = timeout(Duration::from_secs(1), request)
-        .await
-        .expect("a busy worker must answer");
-    assert_eq!(
-        (info["nodeId"].as_str(), info["starting"].as_bool()),
-        (Some("worker-1"), Some(false))
-    );
+    let request =
+        async { reqwest::get(fixture.url("/v1/info")).await.unwrap().json::<Value>().await.unwrap() };
+    let info = timeout(Duration::from_secs(1), request).await.expect("a busy worker must answer");
+    assert_eq!((info["nodeId"].as_str(), info["starting"].as_bool()), (Some("worker-1"), Some(false)));
     fixture.attached.report(|report| report.attempts.len() == 2).await;
     fixture.connector.release();
     fixture.attached.ends(&[attempt(0, 0, 0), attempt(0, 1, 0)]).await;
@@ -112,38 +86,20 @@ async fn a_worker_that_shuts_down_ends_what_it_runs_first() {
     fixture.connector.splits_started(1).await;
     let client = reqwest::Client::new();
     let url = fixture.url("/v1/info/state");
-    let put = async |body: &'static str| {
-        client
-            .put(&url)
-            .body(body)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
-    };
-    assert_eq!(
-        reqwest::get(&url).await.unwrap().text().await.unwrap(),
-        "\"ACTIVE\""
-    );
+    let put = async |body: &'static str| client.put(&url).body(body).send().await.unwrap().status().as_u16();
+    assert_eq!(reqwest::get(&url).await.unwrap().text().await.unwrap(), "\"ACTIVE\"");
     assert_eq!(put("\"NONSENSE\"").await, 400);
     assert_eq!(put("SHUTTING_DOWN").await, 400);
     assert_eq!(put("\"SHUTTING_DOWN\"").await, 200);
     assert_eq!(put("\"SHUTTING_DOWN\"").await, 200);
     let report = fixture.attached.report(|report| report.shutting_down).await;
     assert!(is_running(of_attempt(&report, &held).unwrap()));
-    assert_eq!(
-        reqwest::get(&url).await.unwrap().text().await.unwrap(),
-        "\"SHUTTING_DOWN\""
-    );
+    assert_eq!(reqwest::get(&url).await.unwrap().text().await.unwrap(), "\"SHUTTING_DOWN\"");
     assert_eq!(put("\"ACTIVE\"").await, 400);
     fixture.connector.release();
     assert_eq!(committed(&fixture.attached.ends(&[held]).await[0]).rows, 1);
     fixture.attached.desire(&[]).await;
-    timeout(PATIENCE, fixture.worker.wait())
-        .await
-        .expect("the worker must go")
-        .unwrap();
+    timeout(PATIENCE, fixture.worker.wait()).await.expect("the worker must go").unwrap();
     fixture.worker.wait().await.unwrap();
     assert!(client.get(&url).send().await.is_err(), "nobody answers any more");
     assert!(!fixture.directories.spill().join("node-worker-1").exists());
@@ -155,39 +111,18 @@ async fn a_worker_without_a_coordinator_answers_and_shuts_down() {
     let leftover = directories.spill().join("node-worker-1/17/attempt");
     std::fs::create_dir_all(&leftover).unwrap();
     // Nobody listens any more at a port that was given back.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let options = options(format!("http://{nobody}"), &connector, &directories);
     let mut worker = Worker::start(options).await.unwrap();
     assert!(!leftover.exists(), "what an earlier life spilled is removed");
     let base = format!("http://{}", worker.http_address());
-    let status: Value = reqwest::get(format!("{base}/v1/status"))
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let status: Value = reqwest::get(format!("{base}/v1/status")).await.unwrap().json().await.unwrap();
     assert_eq!(status["memoryInfo"]["pool"]["maxBytes"], 1 << 30);
-    let head = reqwest::Client::new()
-        .head(format!("{base}/v1/status"))
-        .send()
-        .await
-        .unwrap();
+    let head = reqwest::Client::new().head(format!("{base}/v1/status")).send().await.unwrap();
     assert_eq!(head.status(), 200);
-    assert_eq!(
-        reqwest::get(format!("{base}/v1/info/coordinator"))
-            .await
-            .unwrap()
-            .status(),
-        404
-    );
+    assert_eq!(reqwest::get(format!("{base}/v1/info/coordinator")).await.unwrap().status(), 404);
     worker.shutdown().await;
-    timeout(PATIENCE, worker.wait())
-        .await
-        .expect("the worker must go")
-        .unwrap();
+    timeout(PATIENCE, worker.wait()).await.expect("the worker must go").unwrap();
 }
 
 #[tokio::test]
@@ -197,10 +132,7 @@ async fn a_worker_that_is_stopped_goes_at_once_even_if_its_threads_are_stuck() {
     fixture.attached.desire(&[spin]).await;
     fixture.connector.splits_started(1).await;
     fixture.worker.stop();
-    timeout(PATIENCE, fixture.worker.wait())
-        .await
-        .expect("the worker must go")
-        .unwrap();
+    timeout(PATIENCE, fixture.worker.wait()).await.expect("the worker must go").unwrap();
     fixture.connector.release();
     fixture.coordinator.rejection.send_replace(None);
 }
@@ -208,9 +140,7 @@ async fn a_worker_that_is_stopped_goes_at_once_even_if_its_threads_are_stuck() {
 #[tokio::test]
 async fn a_worker_that_is_rejected_lives_on() {
     let mut coordinator = FakeCoordinator::start().await;
-    coordinator
-        .rejection
-        .send_replace(Some("another build".to_owned()));
+    coordinator.rejection.send_replace(Some("another build".to_owned()));
     let (connector, directories) = (TestConnector::new(), Directories::new());
     let options = options(coordinator.uri.clone(), &connector, &directories);
     let mut worker = Worker::start(options).await.unwrap();
@@ -224,10 +154,7 @@ async fn a_worker_that_is_rejected_lives_on() {
         .unwrap();
     assert_eq!(info["state"], "ACTIVE");
     worker.shutdown().await;
-    timeout(PATIENCE, worker.wait())
-        .await
-        .expect("the worker must go")
-        .unwrap();
+    timeout(PATIENCE, worker.wait()).await.expect("the worker must go").unwrap();
 }
 
 #[tokio::test]
@@ -237,10 +164,7 @@ async fn a_worker_that_shuts_down_while_the_coordinator_is_away_commits_first() 
     let task = Task::new(held, &pass_on(), vec![Behaviour::Wait.split()]);
     fixture.attached.desire(&[task]).await;
     fixture.connector.splits_started(1).await;
-    fixture
-        .coordinator
-        .rejection
-        .send_replace(Some("not now".to_owned()));
+    fixture.coordinator.rejection.send_replace(Some("not now".to_owned()));
     drop(fixture.attached);
     drop(fixture.coordinator.attached().await);
 
@@ -248,16 +172,8 @@ async fn a_worker_that_shuts_down_while_the_coordinator_is_away_commits_first() 
     let goes = timeout(Duration::from_millis(500), fixture.worker.wait()).await;
     assert!(goes.is_err(), "it must not go while it runs something");
     fixture.connector.release();
-    timeout(PATIENCE, fixture.worker.wait())
-        .await
-        .expect("the worker must go")
-        .unwrap();
-    let record = fixture
-        .exchange
-        .committed(held.output())
-        .await
-        .unwrap()
-        .expect("it is committed");
+    timeout(PATIENCE, fixture.worker.wait()).await.expect("the worker must go").unwrap();
+    let record = fixture.exchange.committed(held.output()).await.unwrap().expect("it is committed");
     assert_eq!((record.attempt(), record.rows()), (held, 1));
 }
 
@@ -273,10 +189,7 @@ async fn a_worker_whose_node_has_a_newer_life_drops_what_it_runs() {
     let comes_back = timeout(Duration::from_millis(500), fixture.coordinator.attached.recv()).await;
     assert!(comes_back.is_err(), "two lives of a node must not take turns");
     fixture.worker.shutdown().await;
-    timeout(PATIENCE, fixture.worker.wait())
-        .await
-        .expect("the worker must go")
-        .unwrap();
+    timeout(PATIENCE, fixture.worker.wait()).await.expect("the worker must go").unwrap();
     let left = fixture.directories.files();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -3,19 +3,13 @@ use crate::load::Source;
 
 fn table(properties: &[(&str, &str)]) -> SessionPropertyTable {
     let node = [("node.environment", "test")];
-    let properties = node
-        .iter()
-        .chain(properties)
-        .map(|(name, value)| (Source::Config, *name, *value));
+    let properties = node.iter().chain(properties).map(|(name, value)| (Source::Config, *name, *value));
     SessionPropertyTable::new(&ServerConfig::from_properties(properties).unwrap())
 }
 
 #[test]
 fn defaults_are_shown_as_trino_shows_them() {
-    let table = table(&[
-        ("query.max-run-time", "2h"),
-        ("optimizer.max-reordered-joins", "5"),
-    ]);
+    let table = table(&[("query.max-run-time", "2h"), ("optimizer.max-reordered-joins", "5")]);
     for (name, type_name, default) in [
         ("query_max_run_time", "varchar", "2.00h"),
         ("query_max_execution_time", "varchar", "100.00d"),
@@ -33,11 +27,7 @@ fn defaults_are_shown_as_trino_shows_them() {
         ("query_max_cpu_time", "varchar", "1000000000.00d"),
     ] {
         let property = table.get(name).unwrap();
-        assert_eq!(
-            (property.type_name, property.default.as_str()),
-            (type_name, default),
-            "{name}"
-        );
+        assert_eq!((property.type_name, property.default.as_str()), (type_name, default), "{name}");
     }
 }
 
@@ -54,11 +44,7 @@ fn rows_show_what_is_set_and_leave_hidden_ones_out() {
     let rows = table.rows(&set);
     let retry = rows.iter().find(|row| row.name == "retry_policy").unwrap();
     assert_eq!((retry.value.as_str(), retry.default.as_str()), ("TASK", "NONE"));
-    assert!(
-        retry
-            .description
-            .ends_with("Possible values: [NONE, QUERY, TASK]")
-    );
+    assert!(retry.description.ends_with("Possible values: [NONE, QUERY, TASK]"));
     assert!(rows.iter().all(|row| row.name != "debug_adaptive_planner"));
     assert!(rows.is_sorted_by(|one, other| one.name < other.name));
 }
@@ -70,16 +56,8 @@ fn values_are_checked() {
     assert_eq!(table.validate("query_max_run_time", " 5m ").unwrap(), "5m");
     for (name, value, message) in [
         ("colour", "red", "Session property 'colour' does not exist"),
-        (
-            "retry-policy",
-            "TASK",
-            "Session property 'retry-policy' does not exist",
-        ),
-        (
-            "retry_policy",
-            "QUERY",
-            "Retry policy QUERY not allowed. Must be one of [NONE, TASK]",
-        ),
+        ("retry-policy", "TASK", "Session property 'retry-policy' does not exist"),
+        ("retry_policy", "QUERY", "Retry policy QUERY not allowed. Must be one of [NONE, TASK]"),
         (
             "retry_policy",
             "ALWAYS",
@@ -120,10 +98,7 @@ fn every_session_property_of_trino_is_known() {
     let table = table(&[]);
     let unknown: Vec<_> = names.lines().filter(|name| table.get(name).is_none()).collect();
     assert_eq!(unknown, [""; 0]);
-    let ours: Vec<_> = table
-        .iter()
-        .map(|one| one.name)
-        .filter(|name| !names.lines().any(|one| one == *name))
-        .collect();
+    let ours: Vec<_> =
+        table.iter().map(|one| one.name).filter(|name| !names.lines().any(|one| one == *name)).collect();
     assert_eq!(ours, ["max_failed_tasks"]);
 }

@@ -14,38 +14,23 @@ pub(super) const fn ignored(
     kind: Kind,
     default: Option<&'static str>,
 ) -> Property {
-    let property = Property::unset(Topic::Other, name, kind, DOC)
-        .session(session)
-        .without_effect();
+    let property = Property::unset(Topic::Other, name, kind, DOC).session(session).without_effect();
     match default {
-        Some(text) => Property {
-            default: DefaultValue::Text(text),
-            ..property
-        },
+        Some(text) => Property { default: DefaultValue::Text(text), ..property },
         None => property,
     }
 }
 
 /// The properties.
 pub(super) const PROPERTIES: &[Property] = &[
-    ignored(
-        "query.execution-policy",
-        "execution_policy",
-        Kind::Text,
-        Some("phased"),
-    ),
+    ignored("query.execution-policy", "execution_policy", Kind::Text, Some("phased")),
     ignored(
         "join-distribution-type",
         "join_distribution_type",
         Kind::Choice(&["AUTOMATIC", "PARTITIONED", "BROADCAST"]),
         Some("AUTOMATIC"),
     ),
-    ignored(
-        "join-max-broadcast-table-size",
-        "join_max_broadcast_table_size",
-        SIZE,
-        Some("100MB"),
-    ),
+    ignored("join-max-broadcast-table-size", "join_max_broadcast_table_size", SIZE, Some("100MB")),
     ignored(
         "optimizer.join-multi-clause-independence-factor",
         "join_multi_clause_independence_factor",
@@ -58,76 +43,31 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("false"),
     ),
-    ignored(
-        "query.max-hash-partition-count",
-        "max_hash_partition_count",
-        POSITIVE,
-        Some("100"),
-    )
-    .aliases(&["query.hash-partition-count"]),
-    ignored(
-        "query.min-hash-partition-count",
-        "min_hash_partition_count",
-        POSITIVE,
-        Some("4"),
-    ),
+    ignored("query.max-hash-partition-count", "max_hash_partition_count", POSITIVE, Some("100"))
+        .aliases(&["query.hash-partition-count"]),
+    ignored("query.min-hash-partition-count", "min_hash_partition_count", POSITIVE, Some("4")),
     ignored(
         "query.min-hash-partition-count-for-write",
         "min_hash_partition_count_for_write",
         POSITIVE,
         Some("50"),
     ),
-    ignored(
-        "task.min-writer-count",
-        "task_min_writer_count",
-        POSITIVE,
-        Some("1"),
-    ),
+    ignored("task.min-writer-count", "task_min_writer_count", POSITIVE, Some("1")),
     ignored("task.max-writer-count", "task_max_writer_count", POSITIVE, None),
-    ignored(
-        "redistribute-writes",
-        "redistribute_writes",
-        BOOLEAN,
-        Some("true"),
-    ),
-    ignored(
-        "use-preferred-write-partitioning",
-        "use_preferred_write_partitioning",
-        BOOLEAN,
-        Some("true"),
-    ),
+    ignored("redistribute-writes", "redistribute_writes", BOOLEAN, Some("true")),
+    ignored("use-preferred-write-partitioning", "use_preferred_write_partitioning", BOOLEAN, Some("true")),
     ignored("scale-writers", "scale_writers", BOOLEAN, Some("true")),
-    ignored(
-        "query.max-writer-task-count",
-        "max_writer_task_count",
-        POSITIVE,
-        Some("100"),
-    ),
-    ignored(
-        "task.scale-writers.enabled",
-        "task_scale_writers_enabled",
-        BOOLEAN,
-        Some("true"),
-    ),
+    ignored("query.max-writer-task-count", "max_writer_task_count", POSITIVE, Some("100")),
+    ignored("task.scale-writers.enabled", "task_scale_writers_enabled", BOOLEAN, Some("true")),
     ignored(
         "task.scale-writers.max-writer-memory-percentage",
         "task_scale_writers_max_writer_memory_percentage",
         double(0.0, 100.0),
         Some("70.0"),
     ),
-    ignored(
-        "writer-scaling-min-data-processed",
-        "writer_scaling_min_data_processed",
-        SIZE,
-        Some("120MB"),
-    ),
-    ignored(
-        "max-memory-per-partition-writer",
-        "max_memory_per_partition_writer",
-        SIZE,
-        Some("256MB"),
-    )
-    .hidden(),
+    ignored("writer-scaling-min-data-processed", "writer_scaling_min_data_processed", SIZE, Some("120MB")),
+    ignored("max-memory-per-partition-writer", "max_memory_per_partition_writer", SIZE, Some("256MB"))
+        .hidden(),
     ignored(
         "optimizer.push-table-write-through-union",
         "push_table_write_through_union",
@@ -135,54 +75,19 @@ pub(super) const PROPERTIES: &[Property] = &[
         Some("true"),
     ),
     ignored("task.concurrency", "task_concurrency", POSITIVE, None),
-    ignored(
-        "task.share-index-loading",
-        "task_share_index_loading",
-        BOOLEAN,
-        Some("false"),
-    ),
-    ignored(
-        "query.max-cpu-time",
-        "query_max_cpu_time",
-        DURATION,
-        Some("1000000000d"),
-    ),
-    ignored(
-        "query.max-scan-physical-bytes",
-        "query_max_scan_physical_bytes",
-        SIZE,
-        None,
-    ),
-    ignored(
-        "query.max-write-physical-size",
-        "query_max_write_physical_size",
-        SIZE,
-        None,
-    ),
-    ignored(
-        "optimizer.dictionary-aggregation",
-        "dictionary_aggregation",
-        BOOLEAN,
-        Some("false"),
-    ),
-    ignored(
-        "task.initial-splits-per-node",
-        "initial_splits_per_node",
-        POSITIVE,
-        None,
-    ),
+    ignored("task.share-index-loading", "task_share_index_loading", BOOLEAN, Some("false")),
+    ignored("query.max-cpu-time", "query_max_cpu_time", DURATION, Some("1000000000d")),
+    ignored("query.max-scan-physical-bytes", "query_max_scan_physical_bytes", SIZE, None),
+    ignored("query.max-write-physical-size", "query_max_write_physical_size", SIZE, None),
+    ignored("optimizer.dictionary-aggregation", "dictionary_aggregation", BOOLEAN, Some("false")),
+    ignored("task.initial-splits-per-node", "initial_splits_per_node", POSITIVE, None),
     ignored(
         "task.split-concurrency-adjustment-interval",
         "split_concurrency_adjustment_interval",
         DURATION,
         Some("100ms"),
     ),
-    ignored(
-        "optimizer.optimize-metadata-queries",
-        "optimize_metadata_queries",
-        BOOLEAN,
-        Some("false"),
-    ),
+    ignored("optimizer.optimize-metadata-queries", "optimize_metadata_queries", BOOLEAN, Some("false")),
     ignored(
         "optimizer.use-table-scan-node-partitioning",
         "use_table_scan_node_partitioning",
@@ -202,12 +107,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Kind::Choice(&["NONE", "ELIMINATE_CROSS_JOINS", "AUTOMATIC"]),
         Some("AUTOMATIC"),
     ),
-    ignored(
-        "optimizer.max-reordered-joins",
-        "max_reordered_joins",
-        integer(2),
-        Some("8"),
-    ),
+    ignored("optimizer.max-reordered-joins", "max_reordered_joins", integer(2), Some("8")),
     ignored("colocated-joins-enabled", "colocated_join", BOOLEAN, Some("true")),
     ignored("spatial-joins-enabled", "spatial_join", BOOLEAN, Some("true")),
     ignored("spill-enabled", "spill_enabled", BOOLEAN, Some("false")),
@@ -217,13 +117,8 @@ pub(super) const PROPERTIES: &[Property] = &[
         SIZE,
         Some("4MB"),
     ),
-    ignored(
-        "iterative-optimizer-timeout",
-        "iterative_optimizer_timeout",
-        DURATION,
-        None,
-    )
-    .aliases(&["experimental.iterative-optimizer-timeout"]),
+    ignored("iterative-optimizer-timeout", "iterative_optimizer_timeout", DURATION, None)
+        .aliases(&["experimental.iterative-optimizer-timeout"]),
     ignored(
         "enable-forced-exchange-below-group-id",
         "enable_forced_exchange_below_group_id",
@@ -256,13 +151,8 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("true"),
     ),
-    ignored(
-        "optimizer.force-single-node-output",
-        "force_single_node_output",
-        BOOLEAN,
-        Some("false"),
-    )
-    .hidden(),
+    ignored("optimizer.force-single-node-output", "force_single_node_output", BOOLEAN, Some("false"))
+        .hidden(),
     ignored(
         "filter-and-project-min-output-page-size",
         "filter_and_project_min_output_page_size",
@@ -279,42 +169,15 @@ pub(super) const PROPERTIES: &[Property] = &[
     ignored(
         "optimizer.distinct-aggregations-strategy",
         "distinct_aggregations_strategy",
-        Kind::Choice(&[
-            "AUTOMATIC",
-            "MARK_DISTINCT",
-            "SINGLE_STEP",
-            "PRE_AGGREGATE",
-            "SPLIT_TO_SUBQUERIES",
-        ]),
+        Kind::Choice(&["AUTOMATIC", "MARK_DISTINCT", "SINGLE_STEP", "PRE_AGGREGATE", "SPLIT_TO_SUBQUERIES"]),
         None,
     ),
-    ignored(
-        "optimizer.prefer-partial-aggregation",
-        "prefer_partial_aggregation",
-        BOOLEAN,
-        Some("true"),
-    ),
-    ignored(
-        "optimizer.optimize-top-n-ranking",
-        "optimize_top_n_ranking",
-        BOOLEAN,
-        Some("true"),
-    )
-    .aliases(&["optimizer.optimize-top-n-row-number"]),
-    ignored(
-        "analyzer.max-grouping-sets",
-        "max_grouping_sets",
-        COUNT,
-        Some("2048"),
-    )
-    .hidden(),
-    ignored(
-        "enable-stats-calculator",
-        "enable_stats_calculator",
-        BOOLEAN,
-        Some("true"),
-    )
-    .aliases(&["experimental.enable-stats-calculator"]),
+    ignored("optimizer.prefer-partial-aggregation", "prefer_partial_aggregation", BOOLEAN, Some("true")),
+    ignored("optimizer.optimize-top-n-ranking", "optimize_top_n_ranking", BOOLEAN, Some("true"))
+        .aliases(&["optimizer.optimize-top-n-row-number"]),
+    ignored("analyzer.max-grouping-sets", "max_grouping_sets", COUNT, Some("2048")).hidden(),
+    ignored("enable-stats-calculator", "enable_stats_calculator", BOOLEAN, Some("true"))
+        .aliases(&["experimental.enable-stats-calculator"]),
     ignored(
         "statistics-precalculation-for-pushdown.enabled",
         "statistics_precalculation_for_pushdown_enabled",
@@ -327,12 +190,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("false"),
     ),
-    ignored(
-        "task.max-drivers-per-task",
-        "max_drivers_per_task",
-        POSITIVE,
-        None,
-    ),
+    ignored("task.max-drivers-per-task", "max_drivers_per_task", POSITIVE, None),
     ignored(
         "optimizer.ignore-stats-calculator-failures",
         "ignore_stats_calculator_failures",
@@ -357,12 +215,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("true"),
     ),
-    ignored(
-        "optimizer.skip-redundant-sort",
-        "skip_redundant_sort",
-        BOOLEAN,
-        Some("true"),
-    ),
+    ignored("optimizer.skip-redundant-sort", "skip_redundant_sort", BOOLEAN, Some("true")),
     ignored(
         "optimizer.complex-expression-pushdown.enabled",
         "complex_expression_pushdown",
@@ -376,18 +229,8 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("true"),
     ),
-    ignored(
-        "enable-dynamic-filtering",
-        "enable_dynamic_filtering",
-        BOOLEAN,
-        Some("true"),
-    ),
-    ignored(
-        "enable-dynamic-row-filtering",
-        "enable_dynamic_row_filtering",
-        BOOLEAN,
-        Some("true"),
-    ),
+    ignored("enable-dynamic-filtering", "enable_dynamic_filtering", BOOLEAN, Some("true")),
+    ignored("enable-dynamic-row-filtering", "enable_dynamic_row_filtering", BOOLEAN, Some("true")),
     ignored(
         "dynamic-row-filtering.selectivity-threshold",
         "dynamic_row_filtering_selectivity_threshold",
@@ -424,31 +267,15 @@ pub(super) const PROPERTIES: &[Property] = &[
         POSITIVE,
         Some("2000"),
     ),
-    ignored(
-        "optimizer.merge-project-with-values",
-        "merge_project_with_values",
-        BOOLEAN,
-        Some("true"),
-    ),
-    ignored(
-        "deprecated.legacy-catalog-roles",
-        "legacy_catalog_roles",
-        BOOLEAN,
-        Some("false"),
-    )
-    .hidden(),
+    ignored("optimizer.merge-project-with-values", "merge_project_with_values", BOOLEAN, Some("true")),
+    ignored("deprecated.legacy-catalog-roles", "legacy_catalog_roles", BOOLEAN, Some("false")).hidden(),
     ignored(
         "incremental-hash-array-load-factor.enabled",
         "incremental_hash_array_load_factor_enabled",
         BOOLEAN,
         Some("true"),
     ),
-    ignored(
-        "task.max-partial-top-n-memory",
-        "max_partial_top_n_memory",
-        SIZE,
-        Some("16MB"),
-    ),
+    ignored("task.max-partial-top-n-memory", "max_partial_top_n_memory", SIZE, Some("16MB")),
     ignored(
         "max-tasks-waiting-for-execution-per-query",
         "max_tasks_waiting_for_execution_per_query",
@@ -462,12 +289,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Some("50"),
     )
     .aliases(&["max-tasks-waiting-for-node-per-stage"]),
-    ignored(
-        "hide-inaccessible-columns",
-        "hide_inaccessible_columns",
-        BOOLEAN,
-        Some("false"),
-    ),
+    ignored("hide-inaccessible-columns", "hide_inaccessible_columns", BOOLEAN, Some("false")),
     ignored(
         "adaptive-partial-aggregation.enabled",
         "adaptive_partial_aggregation_enabled",
@@ -486,12 +308,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("true"),
     ),
-    ignored(
-        "query.remote-task.max-request-size",
-        "remote_task_max_request_size",
-        SIZE,
-        Some("8MB"),
-    ),
+    ignored("query.remote-task.max-request-size", "remote_task_max_request_size", SIZE, Some("8MB")),
     ignored(
         "query.remote-task.request-size-headroom",
         "remote_task_request_size_headroom",
@@ -510,30 +327,10 @@ pub(super) const PROPERTIES: &[Property] = &[
         BIG_COUNT,
         Some("1000000"),
     ),
-    ignored(
-        "optimizer.min-input-size-per-task",
-        "min_input_size_per_task",
-        SIZE,
-        Some("5GB"),
-    ),
-    ignored(
-        "optimizer.min-input-rows-per-task",
-        "min_input_rows_per_task",
-        BIG_COUNT,
-        Some("10000000"),
-    ),
-    ignored(
-        "optimizer.use-exact-partitioning",
-        "use_exact_partitioning",
-        BOOLEAN,
-        Some("false"),
-    ),
-    ignored(
-        "optimizer.use-cost-based-partitioning",
-        "use_cost_based_partitioning",
-        BOOLEAN,
-        Some("true"),
-    ),
+    ignored("optimizer.min-input-size-per-task", "min_input_size_per_task", SIZE, Some("5GB")),
+    ignored("optimizer.min-input-rows-per-task", "min_input_rows_per_task", BIG_COUNT, Some("10000000")),
+    ignored("optimizer.use-exact-partitioning", "use_exact_partitioning", BOOLEAN, Some("false")),
+    ignored("optimizer.use-cost-based-partitioning", "use_cost_based_partitioning", BOOLEAN, Some("true")),
     ignored(
         "optimizer.push-filter-into-values-max-row-count",
         "push_filter_into_values_max_row_count",
@@ -541,12 +338,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Some("100"),
     ),
     ignored("distributed-sort", "distributed_sort", BOOLEAN, Some("true")),
-    ignored(
-        "force-spilling-join-operator",
-        "force_spilling_join",
-        BOOLEAN,
-        Some("false"),
-    ),
+    ignored("force-spilling-join-operator", "force_spilling_join", BOOLEAN, Some("false")),
     ignored(
         "experimental.columnar-filter-evaluation.enabled",
         "columnar_filter_evaluation_enabled",
@@ -560,18 +352,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Some("8"),
     )
     .hidden(),
-    ignored(
-        "optimizer.allow-unsafe-pushdown",
-        "allow_unsafe_pushdown",
-        BOOLEAN,
-        Some("false"),
-    )
-    .hidden(),
-    ignored(
-        "source-pages-validation-enabled",
-        "output_pages_validation_enabled",
-        BOOLEAN,
-        Some("true"),
-    )
-    .hidden(),
+    ignored("optimizer.allow-unsafe-pushdown", "allow_unsafe_pushdown", BOOLEAN, Some("false")).hidden(),
+    ignored("source-pages-validation-enabled", "output_pages_validation_enabled", BOOLEAN, Some("true"))
+        .hidden(),
 ];

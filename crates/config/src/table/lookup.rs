@@ -73,13 +73,7 @@ pub(crate) fn lookup(scope: Scope, name: &str) -> Lookup {
 
 /// The name that was probably meant.
 pub(crate) fn nearest_name(scope: Scope, name: &str) -> Option<String> {
-    let known = properties()
-        .filter(|property| scope.has(property.file))
-        .map(|property| property.name);
-    let accepted = scope
-        .accepted()
-        .iter()
-        .copied()
-        .filter(|known| !known.ends_with('*'));
+    let known = properties().filter(|property| scope.has(property.file)).map(|property| property.name);
+    let accepted = scope.accepted().iter().copied().filter(|known| !known.ends_with('*'));
     nearest(name, known.chain(accepted)).map(str::to_owned)
 }

@@ -6,25 +6,15 @@ use crate::property::{Property, PropertyFile, Topic};
 use super::kinds::{BOOLEAN, DURATION, POSITIVE, SIZE, integer};
 
 const fn effective(name: &'static str, kind: Kind, doc: &'static str) -> Property {
-    Property::unset(Topic::Query, name, kind, doc)
-        .session(name)
-        .in_file(PropertyFile::Session)
+    Property::unset(Topic::Query, name, kind, doc).session(name).in_file(PropertyFile::Session)
 }
 
 const fn ignored(name: &'static str, kind: Kind) -> Property {
-    effective(
-        name,
-        kind,
-        "Accepted for compatibility with Trino; has no effect.",
-    )
-    .without_effect()
+    effective(name, kind, "Accepted for compatibility with Trino; has no effect.").without_effect()
 }
 
 const fn ignored_with_default(name: &'static str, kind: Kind, default: &'static str) -> Property {
-    Property {
-        default: crate::property::DefaultValue::Text(default),
-        ..ignored(name, kind)
-    }
+    Property { default: crate::property::DefaultValue::Text(default), ..ignored(name, kind) }
 }
 
 /// The properties.
@@ -37,18 +27,10 @@ pub(super) const PROPERTIES: &[Property] = &[
     ignored_with_default("debug_adaptive_planner", BOOLEAN, "false").hidden(),
     ignored_with_default("idle_writer_min_data_size_threshold", SIZE, "256MB").hidden(),
     ignored_with_default("legacy_varchar_to_char_coercion", BOOLEAN, "false"),
-    ignored(
-        "mark_distinct_strategy",
-        Kind::Choice(&["NONE", "ALWAYS", "AUTOMATIC"]),
-    ),
+    ignored("mark_distinct_strategy", Kind::Choice(&["NONE", "ALWAYS", "AUTOMATIC"])),
     ignored_with_default("query_priority", integer(1), "1"),
     ignored_with_default("resource_overcommit", BOOLEAN, "false"),
-    ignored_with_default(
-        "skewed_partition_min_data_processed_rebalance_threshold",
-        SIZE,
-        "200MB",
-    )
-    .hidden(),
+    ignored_with_default("skewed_partition_min_data_processed_rebalance_threshold", SIZE, "200MB").hidden(),
     ignored("spatial_partitioning_table_name", Kind::Text),
     ignored_with_default("spooling_enabled", BOOLEAN, "true"),
     ignored_with_default("spooling_unsupported_warning", BOOLEAN, "false"),

@@ -8,21 +8,14 @@ fn names_are_unique() {
     let mut seen = BTreeSet::new();
     let mut sessions = BTreeSet::new();
     for property in properties() {
-        for name in [property.name]
-            .into_iter()
-            .chain(property.aliases.iter().copied())
-        {
+        for name in [property.name].into_iter().chain(property.aliases.iter().copied()) {
             assert!(seen.insert((property.file, name)), "{name}");
         }
         if let Some(session) = property.session {
             assert!(sessions.insert(session), "{session}");
         }
     }
-    for file in [
-        PropertyFile::Config,
-        PropertyFile::ExchangeManager,
-        PropertyFile::Catalog("hive"),
-    ] {
+    for file in [PropertyFile::Config, PropertyFile::ExchangeManager, PropertyFile::Catalog("hive")] {
         for name in accepted_without_effect(file) {
             assert!(seen.insert((file, name)), "{name}");
         }
@@ -49,18 +42,12 @@ fn defaults_are_values_of_their_kind() {
 fn session_names_are_spelled_as_the_properties_that_have_effect() {
     const RENAMED: [(&str, &str); 2] = [
         ("query-manager.required-workers", "required_workers_count"),
-        (
-            "query-manager.required-workers-max-wait",
-            "required_workers_max_wait_time",
-        ),
+        ("query-manager.required-workers-max-wait", "required_workers_max_wait_time"),
     ];
     for property in properties().filter(|property| property.status != Status::NoEffect) {
         let Some(session) = property.session else { continue };
         let spelled = property.name.replace(['-', '.'], "_");
-        assert!(
-            session == spelled || RENAMED.contains(&(property.name, session)),
-            "{session}"
-        );
+        assert!(session == spelled || RENAMED.contains(&(property.name, session)), "{session}");
     }
 }
 

@@ -55,10 +55,7 @@ impl TableColumns {
         expression: Arc<dyn PhysicalExpr>,
     ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
         replace_columns(expression, |column| {
-            Ok(Arc::new(Column::new(
-                &numbered_name(column.index()),
-                column.index(),
-            )))
+            Ok(Arc::new(Column::new(&numbered_name(column.index()), column.index())))
         })
     }
 }
@@ -76,11 +73,7 @@ fn replace_columns(
 
 impl PhysicalExprAdapterFactory for TableColumns {
     fn create(&self, numbered: SchemaRef, file: SchemaRef) -> DataFusionResult<Arc<dyn PhysicalExprAdapter>> {
-        Ok(Arc::new(FileColumns {
-            table: Arc::clone(&self.table),
-            numbered,
-            file,
-        }))
+        Ok(Arc::new(FileColumns { table: Arc::clone(&self.table), numbered, file }))
     }
 }
 
@@ -101,9 +94,7 @@ impl FileColumns {
     fn column(&self, column: &Column) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
         let wanted = self.table.field(self.numbered.index_of(column.name())?);
         let Some(index) = find_column(&self.file, wanted.name()) else {
-            return Ok(Arc::new(Literal::new(ScalarValue::try_new_null(
-                wanted.data_type(),
-            )?)));
+            return Ok(Arc::new(Literal::new(ScalarValue::try_new_null(wanted.data_type())?)));
         };
         let found = self.file.field(index);
         check_readable(found, wanted).map_err(into_datafusion)?;
@@ -112,11 +103,7 @@ impl FileColumns {
             return Ok(file_column);
         }
         let target = Field::new(column.name(), wanted.data_type().clone(), true);
-        Ok(Arc::new(CastExpr::new_with_target_field(
-            file_column,
-            Arc::new(target),
-            None,
-        )))
+        Ok(Arc::new(CastExpr::new_with_target_field(file_column, Arc::new(target), None)))
     }
 }
 
@@ -201,12 +188,7 @@ mod tests {
     fn columns_are_found_in_any_case_but_exactly_first() {
         let field = |name: &str| Field::new(name, DataType::Int64, true);
         let file = Schema::new(vec![field("ID"), field("Name"), field("name"), field("ÄGE")]);
-        for (name, index) in [
-            ("id", Some(0)),
-            ("name", Some(2)),
-            ("äge", Some(3)),
-            ("other", None),
-        ] {
+        for (name, index) in [("id", Some(0)), ("name", Some(2)), ("äge", Some(3)), ("other", None)] {
             assert_eq!(find_column(&file, name), index, "{name}");
         }
     }

@@ -153,19 +153,13 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<HiveConfig> {
-        let pairs = pairs
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()));
+        let pairs = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         HiveConfig::read("hive", &pairs.collect())
     }
 
     #[test]
     fn a_catalog_dir_is_all_that_is_needed() {
-        for dir in [
-            "/data/metastore",
-            "file:///data/metastore",
-            "file:/data/metastore/",
-        ] {
+        for dir in ["/data/metastore", "file:///data/metastore", "file:/data/metastore/"] {
             let config = read(&[("connector.name", "hive"), (CATALOG_DIR, dir)]).unwrap();
             let expected = HiveConfig {
                 catalog_dir: PathBuf::from("/data/metastore"),

@@ -75,9 +75,7 @@ pub(crate) fn table_record(
             EXTERNAL_LOCATION => external_location = Some(value.as_str()),
             FORMAT => format = storage_format(catalog, value)?,
             unsupported if UNSUPPORTED_TABLE_PROPERTIES.contains(&unsupported) => {
-                return Err(Error::not_supported(format!(
-                    "Table property '{name}' is not supported"
-                )));
+                return Err(Error::not_supported(format!("Table property '{name}' is not supported")));
             }
             _ => {
                 let text = format!("Catalog '{catalog}' table property '{name}' does not exist");
@@ -86,10 +84,7 @@ pub(crate) fn table_record(
         }
     }
     if format != StorageFormat::Parquet {
-        let text = format!(
-            "Table format {} is not supported: use format = 'PARQUET'",
-            format.name()
-        );
+        let text = format!("Table format {} is not supported: use format = 'PARQUET'", format.name());
         return Err(Error::not_supported(text));
     }
     let Some(external_location) = external_location else {
@@ -118,10 +113,7 @@ fn storage_format(catalog: &str, value: &str) -> Result<StorageFormat> {
 
 fn column_records(catalog: &str, columns: &[ColumnMetadata]) -> Result<Vec<ColumnRecord>> {
     if columns.is_empty() {
-        return Err(Error::new(
-            ErrorCode::TABLE_HAS_NO_COLUMNS,
-            "Table must have at least one column",
-        ));
+        return Err(Error::new(ErrorCode::TABLE_HAS_NO_COLUMNS, "Table must have at least one column"));
     }
     let mut names = BTreeSet::new();
     let record = |column: &ColumnMetadata| {
@@ -138,11 +130,7 @@ fn column_records(catalog: &str, columns: &[ColumnMetadata]) -> Result<Vec<Colum
         }
         check_type(&column.column_type)?;
         let column_type = column.column_type.to_string();
-        Ok(ColumnRecord {
-            name,
-            column_type,
-            comment: column.comment.clone(),
-        })
+        Ok(ColumnRecord { name, column_type, comment: column.comment.clone() })
     };
     columns.iter().map(record).collect()
 }
@@ -171,8 +159,6 @@ fn check_type(column_type: &Type) -> Result<()> {
         Type::Row(_) => Err(Error::not_supported(format!(
             "Anonymous row type is not supported in Hive. Please give each field a name: {column_type}"
         ))),
-        _ => Err(Error::not_supported(format!(
-            "Unsupported Hive type: {column_type}"
-        ))),
+        _ => Err(Error::not_supported(format!("Unsupported Hive type: {column_type}"))),
     }
 }

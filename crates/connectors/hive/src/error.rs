@@ -10,19 +10,12 @@ use parquet::errors::ParquetError;
 
 /// The error of a file that is not what its name or the table says.
 pub(crate) fn bad_data(file: &str, cause: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorCode::HIVE_BAD_DATA,
-        format!("Malformed Parquet file: {file}: {cause}"),
-    )
+    Error::new(ErrorCode::HIVE_BAD_DATA, format!("Malformed Parquet file: {file}: {cause}"))
 }
 
 /// The error of a file system that does not do what it should.
 pub(crate) fn file_system(path: &str, cause: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorCode::HIVE_FILESYSTEM_ERROR,
-        format!("Failed to list directory: {path}"),
-    )
-    .caused_by(cause)
+    Error::new(ErrorCode::HIVE_FILESYSTEM_ERROR, format!("Failed to list directory: {path}")).caused_by(cause)
 }
 
 /// The error of reading a file, with the code that says what it is. None: it has nothing to do with the file.
@@ -72,9 +65,7 @@ fn of_source(file: &str, source: &(dyn StdError + Send + Sync + 'static)) -> Opt
     if let Some(error) = source.downcast_ref::<ArrowError>() {
         return of_arrow(file, error);
     }
-    source
-        .downcast_ref::<std::io::Error>()
-        .map(|error| of_io(file, error))
+    source.downcast_ref::<std::io::Error>().map(|error| of_io(file, error))
 }
 
 /// The error of an object store.
@@ -93,10 +84,7 @@ fn of_io(file: &str, error: &std::io::Error) -> Error {
 }
 
 fn not_found(file: &str) -> Error {
-    Error::new(
-        ErrorCode::HIVE_FILE_NOT_FOUND,
-        format!("File does not exist: {file}"),
-    )
+    Error::new(ErrorCode::HIVE_FILE_NOT_FOUND, format!("File does not exist: {file}"))
 }
 
 fn cannot_open(file: &str, cause: &dyn std::fmt::Display) -> Error {
@@ -118,43 +106,22 @@ mod tests {
 
     #[test]
     fn codes_follow_the_kind_of_error() {
-        let missing = || object_store::Error::NotFound {
-            path: "f".to_string(),
-            source: "gone".into(),
-        };
-        let denied = || object_store::Error::PermissionDenied {
-            path: "f".to_string(),
-            source: "no".into(),
-        };
+        let missing = || object_store::Error::NotFound { path: "f".to_string(), source: "gone".into() };
+        let denied = || object_store::Error::PermissionDenied { path: "f".to_string(), source: "no".into() };
         let broken = || ParquetError::EOF("too short".to_string());
         let cases: Vec<(DataFusionError, Option<ErrorCode>)> = vec![
             (missing().into(), Some(ErrorCode::HIVE_FILE_NOT_FOUND)),
-            (
-                ParquetError::External(Box::new(missing())).into(),
-                Some(ErrorCode::HIVE_FILE_NOT_FOUND),
-            ),
-            (
-                DataFusionError::External(Box::new(missing())),
-                Some(ErrorCode::HIVE_FILE_NOT_FOUND),
-            ),
-            (
-                DataFusionError::from(missing()).context("x"),
-                Some(ErrorCode::HIVE_FILE_NOT_FOUND),
-            ),
+            (ParquetError::External(Box::new(missing())).into(), Some(ErrorCode::HIVE_FILE_NOT_FOUND)),
+            (DataFusionError::External(Box::new(missing())), Some(ErrorCode::HIVE_FILE_NOT_FOUND)),
+            (DataFusionError::from(missing()).context("x"), Some(ErrorCode::HIVE_FILE_NOT_FOUND)),
             (denied().into(), Some(ErrorCode::HIVE_CANNOT_OPEN_SPLIT)),
             (broken().into(), Some(ErrorCode::HIVE_BAD_DATA)),
             (
                 ParquetError::External(Box::new(Error::not_supported("no"))).into(),
                 Some(ErrorCode::NOT_SUPPORTED),
             ),
-            (
-                ArrowError::ExternalError(Box::new(broken())).into(),
-                Some(ErrorCode::HIVE_BAD_DATA),
-            ),
-            (
-                ArrowError::CastError("out of range".to_string()).into(),
-                Some(ErrorCode::HIVE_BAD_DATA),
-            ),
+            (ArrowError::ExternalError(Box::new(broken())).into(), Some(ErrorCode::HIVE_BAD_DATA)),
+            (ArrowError::CastError("out of range".to_string()).into(), Some(ErrorCode::HIVE_BAD_DATA)),
             (DataFusionError::ResourcesExhausted("memory".to_string()), None),
             (DataFusionError::Execution("cancelled".to_string()), None),
         ];

@@ -51,10 +51,7 @@ struct Cache {
 impl Footers {
     /// Footers of the files of a store.
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Footers {
-            store,
-            cache: Mutex::default(),
-        }
+        Footers { store, cache: Mutex::default() }
     }
 
     /// The store of the files.
@@ -88,18 +85,14 @@ impl Footers {
             Ok::<_, Error>(bytes)
         };
         let prefetched = read(file.size.saturating_sub(FOOTER_PREFETCH_BYTES)..file.size).await?;
-        let Some((before, tail)) = prefetched
-            .len()
-            .checked_sub(TAIL_BYTES as usize)
-            .map(|at| prefetched.split_at(at))
+        let Some((before, tail)) =
+            prefetched.len().checked_sub(TAIL_BYTES as usize).map(|at| prefetched.split_at(at))
         else {
             return Err(broken("it is too short"));
         };
         let (length, magic) = tail.split_at(4);
         if magic == ENCRYPTED_MAGIC {
-            return Err(Error::not_supported(format!(
-                "Encrypted Parquet files are not supported: {path}"
-            )));
+            return Err(Error::not_supported(format!("Encrypted Parquet files are not supported: {path}")));
         }
         if magic != MAGIC {
             return Err(broken("it does not end as Parquet files do"));
@@ -130,11 +123,7 @@ fn without_arrow_schema(footer: ParquetMetaData) -> ParquetMetaData {
     let Some(pairs) = file.key_value_metadata() else {
         return footer;
     };
-    let pairs = pairs
-        .iter()
-        .filter(|pair| pair.key != ARROW_SCHEMA_META_KEY)
-        .cloned()
-        .collect();
+    let pairs = pairs.iter().filter(|pair| pair.key != ARROW_SCHEMA_META_KEY).cloned().collect();
     let file = FileMetaData::new(
         file.version(),
         file.num_rows(),
@@ -143,9 +132,7 @@ fn without_arrow_schema(footer: ParquetMetaData) -> ParquetMetaData {
         file.schema_descr_ptr(),
         file.column_orders().cloned(),
     );
-    ParquetMetaDataBuilder::new(file)
-        .set_row_groups(footer.row_groups().to_vec())
-        .build()
+    ParquetMetaDataBuilder::new(file).set_row_groups(footer.row_groups().to_vec()).build()
 }
 
 impl Cache {
@@ -197,14 +184,8 @@ mod tests {
         assert_eq!((cache.bytes, cache.oldest_first.len()), (one * 3, 3));
 
         let changed = (StorePath::from("f4"), 2, DateTime::UNIX_EPOCH);
-        assert!(
-            !cache.footers.contains_key(&changed),
-            "a file that changed is another"
-        );
+        assert!(!cache.footers.contains_key(&changed), "a file that changed is another");
         cache.insert(changed.clone(), footer(), one - 1);
-        assert!(
-            !cache.footers.contains_key(&changed),
-            "what can never fit is not kept"
-        );
+        assert!(!cache.footers.contains_key(&changed), "what can never fit is not kept");
     }
 }

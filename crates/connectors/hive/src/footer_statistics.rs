@@ -41,16 +41,12 @@ impl FooterStatistics {
 
     /// The least value of a column in each row group; NULL where it is not known. None: not known of any.
     pub(crate) fn mins(&self, wanted: &Field) -> Option<ArrayRef> {
-        self.bounds(wanted, |converter, row_groups| {
-            converter.row_group_mins(row_groups)
-        })
+        self.bounds(wanted, |converter, row_groups| converter.row_group_mins(row_groups))
     }
 
     /// The greatest value of a column in each row group; NULL where it is not known. None: not known of any.
     pub(crate) fn maxes(&self, wanted: &Field) -> Option<ArrayRef> {
-        self.bounds(wanted, |converter, row_groups| {
-            converter.row_group_maxes(row_groups)
-        })
+        self.bounds(wanted, |converter, row_groups| converter.row_group_maxes(row_groups))
     }
 
     /// The NULLs of a column in each row group; NULL where they are not known. None: not known of any.
@@ -100,21 +96,13 @@ impl FooterStatistics {
         }
         let values = bounds(&self.converter(index)?, self.row_groups()).ok()?;
         // A value that the type does not hold becomes NULL: not known.
-        let options = CastOptions {
-            safe: true,
-            ..CastOptions::default()
-        };
+        let options = CastOptions { safe: true, ..CastOptions::default() };
         cast_with_options(&values, wanted.data_type(), &options).ok()
     }
 
     fn converter(&self, index: usize) -> Option<StatisticsConverter<'_>> {
         let name = self.file_schema.field(index).name();
-        StatisticsConverter::try_new(
-            name,
-            &self.file_schema,
-            self.footer.file_metadata().schema_descr(),
-        )
-        .ok()
+        StatisticsConverter::try_new(name, &self.file_schema, self.footer.file_metadata().schema_descr()).ok()
     }
 }
 

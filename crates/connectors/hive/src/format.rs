@@ -38,9 +38,7 @@ impl StorageFormat {
 
     /// The format of that name, in upper or lower case.
     pub(crate) fn from_name(name: &str) -> Option<StorageFormat> {
-        let known = StorageFormat::NAMES
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let known = StorageFormat::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         known.map(|(_, format)| *format)
     }
 

@@ -55,12 +55,7 @@ pub fn create(catalog: &str, properties: &BTreeMap<String, String>) -> Result<Ar
     let metastore = Arc::new(FileMetastore::new(config.catalog_dir.clone()));
     let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
     let footers = Arc::new(Footers::new(store));
-    Ok(Arc::new(HiveConnector {
-        catalog: catalog.to_string(),
-        config,
-        metastore,
-        footers,
-    }))
+    Ok(Arc::new(HiveConnector { catalog: catalog.to_string(), config, metastore, footers }))
 }
 
 #[derive(Debug)]
@@ -116,10 +111,7 @@ impl HiveConnector {
     }
 
     fn metadata(&self, record: TableRecord) -> Result<TableMetadata> {
-        let handle = HiveHandle {
-            location: record.external_location,
-            columns: record.columns,
-        };
+        let handle = HiveHandle { location: record.external_location, columns: record.columns };
         Ok(TableMetadata {
             handle: handle.encode()?,
             columns: columns(&handle.columns)?,
@@ -140,10 +132,7 @@ fn literal(text: &str) -> String {
 fn columns(records: &[ColumnRecord]) -> Result<Vec<ColumnMetadata>> {
     let column = |record: &ColumnRecord| {
         let column_type: Type = record.column_type.parse().map_err(|cause| {
-            let text = format!(
-                "Column '{}' has an unknown type: {}",
-                record.name, record.column_type
-            );
+            let text = format!("Column '{}' has an unknown type: {}", record.name, record.column_type);
             Error::new(ErrorCode::HIVE_METASTORE_ERROR, text).caused_by(cause)
         })?;
         Ok(ColumnMetadata {
@@ -168,10 +157,9 @@ async fn file_splits(
     }
     let footer = footers.of(&file).await?;
     let wanted = match pruner {
-        Some(pruner) => pruner.keep(&FooterStatistics::new(
-            &format!("/{}", file.location),
-            Arc::clone(&footer),
-        )?),
+        Some(pruner) => {
+            pruner.keep(&FooterStatistics::new(&format!("/{}", file.location), Arc::clone(&footer))?)
+        }
         None => vec![true; footer.num_row_groups()],
     };
     split::of_row_groups(&file, footer.row_groups(), &wanted, target_bytes)
@@ -185,21 +173,17 @@ impl Connector for HiveConnector {
 
     async fn schema_exists(&self, schema: &str) -> Result<bool> {
         let schema = schema.to_string();
-        self.ask(move |metastore| Ok(metastore.schema(&schema)?.is_some()))
-            .await
+        self.ask(move |metastore| Ok(metastore.schema(&schema)?.is_some())).await
     }
 
     async fn tables(&self, schema: &str) -> Result<Vec<String>> {
         let schema = schema.to_string();
-        self.ask(move |metastore| Ok(metastore.tables(&schema)?.unwrap_or_default()))
-            .await
+        self.ask(move |metastore| Ok(metastore.tables(&schema)?.unwrap_or_default())).await
     }
 
     async fn table(&self, schema: &str, table: &str) -> Result<Option<TableMetadata>> {
         let (schema, table) = (schema.to_string(), table.to_string());
-        let record = self
-            .ask(move |metastore| metastore.table(&schema, &table))
-            .await?;
+        let record = self.ask(move |metastore| metastore.table(&schema, &table)).await?;
         record.map(|record| self.metadata(record)).transpose()
     }
 
@@ -246,10 +230,7 @@ impl Connector for HiveConnector {
     async fn create_schema(&self, schema: &str, properties: &[(String, String)]) -> Result<()> {
         let record = ddl::schema_record(&self.catalog, properties)?;
         let name = schema.to_string();
-        if self
-            .ask(move |metastore| metastore.create_schema(&name, &record))
-            .await?
-        {
+        if self.ask(move |metastore| metastore.create_schema(&name, &record)).await? {
             return Ok(());
         }
         let text = format!("Schema '{}.{schema}' already exists", self.catalog);
@@ -270,9 +251,7 @@ impl Connector for HiveConnector {
         self.require_schema(&table.schema).await?;
         let (record, location) = ddl::table_record(&self.catalog, &self.config, &table)?;
         let (schema, name) = (table.schema.clone(), table.name.clone());
-        let exists = self
-            .ask(move |metastore| Ok(metastore.table(&schema, &name)?.is_some()))
-            .await?;
+        let exists = self.ask(move |metastore| Ok(metastore.table(&schema, &name)?.is_some())).await?;
         if !exists {
             if self.config.location_checks {
                 let metadata = tokio::fs::metadata(location.as_path()).await;
@@ -282,29 +261,20 @@ impl Connector for HiveConnector {
                 }
             }
             let (schema, name) = (table.schema.clone(), table.name.clone());
-            if self
-                .ask(move |metastore| metastore.create_table(&schema, &name, &record))
-                .await?
-            {
+            if self.ask(move |metastore| metastore.create_table(&schema, &name, &record)).await? {
                 return Ok(());
             }
         }
         if table.if_not_exists {
             return Ok(());
         }
-        let text = format!(
-            "Table '{}.{}.{}' already exists",
-            self.catalog, table.schema, table.name
-        );
+        let text = format!("Table '{}.{}.{}' already exists", self.catalog, table.schema, table.name);
         Err(Error::new(ErrorCode::TABLE_ALREADY_EXISTS, text))
     }
 
     async fn drop_table(&self, schema: &str, table: &str) -> Result<()> {
         let (schema_name, name) = (schema.to_string(), table.to_string());
-        if self
-            .ask(move |metastore| metastore.drop_table(&schema_name, &name))
-            .await?
-        {
+        if self.ask(move |metastore| metastore.drop_table(&schema_name, &name)).await? {
             return Ok(());
         }
         let text = format!("Table '{}.{schema}.{table}' does not exist", self.catalog);

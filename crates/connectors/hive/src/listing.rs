@@ -27,16 +27,11 @@ pub(crate) async fn files(
     let listed: Vec<ObjectMeta> = if recursive {
         store.list(Some(&root)).try_collect().await
     } else {
-        store
-            .list_with_delimiter(Some(&root))
-            .await
-            .map(|listed| listed.objects)
+        store.list_with_delimiter(Some(&root)).await.map(|listed| listed.objects)
     }
     .map_err(|cause| error::file_system(&text, cause))?;
-    let mut files: Vec<ObjectMeta> = listed
-        .into_iter()
-        .filter(|file| file.size > 0 && !is_hidden(&root, &file.location))
-        .collect();
+    let mut files: Vec<ObjectMeta> =
+        listed.into_iter().filter(|file| file.size > 0 && !is_hidden(&root, &file.location)).collect();
     files.sort_by(|one, other| one.location.cmp(&other.location));
     Ok(files)
 }

@@ -25,16 +25,11 @@ impl Location {
             return Err(invalid("External location is not a valid file system URI"));
         }
         if path.contains("//") {
-            return Err(invalid(
-                "Unsupported location that cannot be internally represented",
-            ));
+            return Err(invalid("Unsupported location that cannot be internally represented"));
         }
         let trimmed = path.trim_end_matches('/');
         let path = PathBuf::from(if trimmed.is_empty() { "/" } else { trimmed });
-        Ok(Location {
-            text: text.to_string(),
-            path,
-        })
+        Ok(Location { text: text.to_string(), path })
     }
 
     /// The local path.
@@ -76,27 +71,15 @@ mod tests {
             ("/data/a b%20c", "/data/a b%20c"),
             ("/", "/"),
         ] {
-            assert_eq!(
-                Location::parse(text).unwrap().as_path(),
-                Path::new(path),
-                "{text}"
-            );
+            assert_eq!(Location::parse(text).unwrap().as_path(), Path::new(path), "{text}");
         }
     }
 
     #[test]
     fn other_locations_are_refused() {
-        for text in [
-            "",
-            "data",
-            "./data",
-            "file:",
-            "file://host/data",
-            "s3://bucket/x",
-            "/a//b",
-            "/a/../b",
-            "/a/.",
-        ] {
+        for text in
+            ["", "data", "./data", "file:", "file://host/data", "s3://bucket/x", "/a//b", "/a/../b", "/a/."]
+        {
             let error = Location::parse(text).unwrap_err();
             assert_eq!(error.code(), ErrorCode::INVALID_TABLE_PROPERTY, "{text}");
             assert!(error.message().ends_with(&format!(": {text}")), "{error}");

@@ -84,10 +84,7 @@ static NEXT_TEMPORARY: AtomicU64 = AtomicU64::new(0);
 impl FileMetastore {
     /// The metastore in a directory, which need not exist yet.
     pub(crate) fn new(directory: PathBuf) -> Self {
-        FileMetastore {
-            directory,
-            writing: Mutex::new(()),
-        }
+        FileMetastore { directory, writing: Mutex::new(()) }
     }
 
     /// The names of the schemas, in order.
@@ -121,18 +118,14 @@ impl FileMetastore {
 
     /// Creates a schema. False if it exists.
     pub(crate) fn create_schema(&self, schema: &str, record: &SchemaRecord) -> Result<bool> {
-        let directory = self
-            .schema_directory(schema)
-            .ok_or_else(|| invalid_name("schema", schema))?;
+        let directory = self.schema_directory(schema).ok_or_else(|| invalid_name("schema", schema))?;
         let _writing = self.lock();
         self.write_new(&directory, SCHEMA_FILE, record)
     }
 
     /// Drops a schema. The caller knows that it exists. False if it has tables.
     pub(crate) fn drop_schema(&self, schema: &str) -> Result<bool> {
-        let directory = self
-            .schema_directory(schema)
-            .ok_or_else(|| invalid_name("schema", schema))?;
+        let directory = self.schema_directory(schema).ok_or_else(|| invalid_name("schema", schema))?;
         let _writing = self.lock();
         if !entries(&directory, TABLE_FILE)?.is_empty() {
             return Ok(false);
@@ -143,9 +136,7 @@ impl FileMetastore {
 
     /// Creates a table in a schema that exists. False if the table exists.
     pub(crate) fn create_table(&self, schema: &str, table: &str, record: &TableRecord) -> Result<bool> {
-        let directory = self
-            .table_directory(schema, table)
-            .ok_or_else(|| invalid_name("table", table))?;
+        let directory = self.table_directory(schema, table).ok_or_else(|| invalid_name("table", table))?;
         let _writing = self.lock();
         self.write_new(&directory, TABLE_FILE, record)
     }
@@ -164,23 +155,16 @@ impl FileMetastore {
     }
 
     fn table_directory(&self, schema: &str, table: &str) -> Option<PathBuf> {
-        is_valid_name(table)
-            .then(|| self.schema_directory(schema))?
-            .map(|schema| schema.join(table))
+        is_valid_name(table).then(|| self.schema_directory(schema))?.map(|schema| schema.join(table))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.writing
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Writes a record under a name that must be new. False if it is not.
     fn write_new<R: Serialize>(&self, directory: &Path, name: &str, record: &R) -> Result<bool> {
-        let record = Versioned {
-            version: FORMAT_VERSION,
-            record,
-        };
+        let record = Versioned { version: FORMAT_VERSION, record };
         let bytes = serde_json::to_vec_pretty(&record)
             .map_err(|error| Error::internal("a metastore record cannot be written").caused_by(error))?;
         let temporary = self.directory.join(temporary_name());
@@ -329,11 +313,7 @@ mod tests {
         assert!(!other.drop_table("s", "t").unwrap());
         assert!(other.drop_schema("s").unwrap());
         assert!(metastore.schemas().unwrap().is_empty());
-        assert_eq!(
-            fs::read_dir(&metastore.directory).unwrap().count(),
-            0,
-            "no file is left behind"
-        );
+        assert_eq!(fs::read_dir(&metastore.directory).unwrap().count(), 0, "no file is left behind");
     }
 
     #[test]

@@ -23,19 +23,9 @@ const IN_LIST_MAX_VALUES: usize = 32;
 /// Values of `char` lose their blanks after they are read, so what is said of them is left out.
 pub(crate) fn file_predicate(scan: &Scan) -> Option<Arc<dyn PhysicalExpr>> {
     let rules = TextRule::of_columns(&scan.schema);
-    let is_trimmed = |index: usize| {
-        rules
-            .get(index)
-            .copied()
-            .flatten()
-            .is_some_and(TextRule::is_trimmed)
-    };
+    let is_trimmed = |index: usize| rules.get(index).copied().flatten().is_some_and(TextRule::is_trimmed);
     let parts = split_conjunction(scan.predicate.as_ref()?).into_iter();
-    let usable = parts.filter(|part| {
-        !collect_columns(part)
-            .iter()
-            .any(|column| is_trimmed(column.index()))
-    });
+    let usable = parts.filter(|part| !collect_columns(part).iter().any(|column| is_trimmed(column.index())));
     conjunction_opt(usable.cloned())
 }
 
@@ -55,18 +45,12 @@ impl Pruner {
             .try_build(file_predicate(scan)?)
             .ok()?;
         let predicate = Arc::new(predicate);
-        (!predicate.always_true()).then(|| Pruner {
-            schema: Arc::clone(&scan.schema),
-            predicate,
-        })
+        (!predicate.always_true()).then(|| Pruner { schema: Arc::clone(&scan.schema), predicate })
     }
 
     /// Of each row group: whether rows that the predicate accepts may be in it.
     pub(crate) fn keep(&self, footer: &FooterStatistics) -> Vec<bool> {
-        let statistics = RowGroups {
-            schema: &self.schema,
-            footer,
-        };
+        let statistics = RowGroups { schema: &self.schema, footer };
         // What cannot be judged is read.
         let all = || vec![true; footer.row_groups().len()];
         self.predicate.prune(&statistics).unwrap_or_else(|_| all())

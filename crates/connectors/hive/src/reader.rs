@@ -36,11 +36,7 @@ impl ParquetFileReaderFactory for FileReaders {
     ) -> DataFusionResult<Box<dyn AsyncFileReader + Send>> {
         let file = file.object_meta;
         let metrics = ParquetFileMetrics::new(partition_index, file.location.as_ref(), metrics);
-        Ok(Box::new(FileReader {
-            footers: Arc::clone(&self.footers),
-            file,
-            metrics,
-        }))
+        Ok(Box::new(FileReader { footers: Arc::clone(&self.footers), file, metrics }))
     }
 }
 
@@ -56,14 +52,9 @@ impl FileReader {
     }
 
     async fn read(&self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
-        if let Some(range) = ranges
-            .iter()
-            .find(|range| range.end > self.file.size || range.start > range.end)
+        if let Some(range) = ranges.iter().find(|range| range.end > self.file.size || range.start > range.end)
         {
-            let text = format!(
-                "bytes {} to {} of a file of {}",
-                range.start, range.end, self.file.size
-            );
+            let text = format!("bytes {} to {} of a file of {}", range.start, range.end, self.file.size);
             return Err(ParquetError::EOF(text));
         }
         let bytes = self.footers.store().get_ranges(&self.file.location, ranges).await;
@@ -81,9 +72,7 @@ impl AsyncFileReader for FileReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
         async move {
             let mut bytes = self.read(std::slice::from_ref(&range)).await?;
-            bytes
-                .pop()
-                .ok_or_else(|| ParquetError::EOF("no bytes were read".to_string()))
+            bytes.pop().ok_or_else(|| ParquetError::EOF("no bytes were read".to_string()))
         }
         .boxed()
     }

@@ -39,9 +39,7 @@ pub(crate) fn open(
     let split = FileSplit::decode(split)?;
     let description = split.describe();
     let plan = plan(footers, scan, &split, &context)?;
-    let batches = plan
-        .execute(0, context)
-        .map_err(|cause| open_error(&description, cause))?;
+    let batches = plan.execute(0, context).map_err(|cause| open_error(&description, cause))?;
 
     let schema = Arc::clone(&scan.schema);
     let rules = TextRule::of_columns(&schema);
@@ -49,10 +47,7 @@ pub(crate) fn open(
         let batch = batch.map_err(|cause| error::in_stream(&description, cause))?;
         finish(&schema, &rules, batch)
     });
-    Ok(Box::pin(RecordBatchStreamAdapter::new(
-        Arc::clone(&scan.schema),
-        batches,
-    )))
+    Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), batches)))
 }
 
 fn plan(
@@ -62,20 +57,13 @@ fn plan(
     context: &TaskContext,
 ) -> Result<Arc<DataSourceExec>> {
     let global = context.session_config().options().execution.parquet.clone();
-    let mut options = TableParquetOptions {
-        global,
-        ..TableParquetOptions::default()
-    };
+    let mut options = TableParquetOptions { global, ..TableParquetOptions::default() };
     options.global.coerce_int96 = Some(INT96_UNIT.to_string());
     // The engine filters again, so evaluating the predicate row by row while reading would do the work twice.
     options.global.pushdown_filters = false;
 
-    let columns = TableColumns {
-        table: Arc::clone(&scan.schema),
-    };
-    let readers = FileReaders {
-        footers: Arc::clone(footers),
-    };
+    let columns = TableColumns { table: Arc::clone(&scan.schema) };
+    let readers = FileReaders { footers: Arc::clone(footers) };
     let mut source = ParquetSource::new(TableSchema::from(columns.numbered_schema()))
         .with_table_parquet_options(options)
         .with_parquet_file_reader_factory(Arc::new(readers));
@@ -84,10 +72,7 @@ fn plan(
         source = source.with_predicate(numbered.map_err(|cause| open_error(&split.describe(), cause))?);
     }
     // The limit counts rows that the predicate accepts, and the reader counts all.
-    let limit = scan
-        .limit
-        .filter(|_| scan.predicate.is_none())
-        .and_then(|limit| usize::try_from(limit).ok());
+    let limit = scan.limit.filter(|_| scan.predicate.is_none()).and_then(|limit| usize::try_from(limit).ok());
     let out_of_range = |_| Error::internal("not a split of the hive connector: its range is too large");
     let start = i64::try_from(split.start).map_err(out_of_range)?;
     let end = i64::try_from(split.end).map_err(out_of_range)?;
@@ -113,18 +98,10 @@ fn finish(
     batch: RecordBatch,
 ) -> DataFusionResult<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(rules)
-        .map(|(column, rule)| match rule {
-            Some(rule) => rule.apply(Arc::clone(column)),
-            None => Arc::clone(column),
-        });
+    let columns = batch.columns().iter().zip(rules).map(|(column, rule)| match rule {
+        Some(rule) => rule.apply(Arc::clone(column)),
+        None => Arc::clone(column),
+    });
     let columns: Vec<ArrayRef> = columns.collect();
-    Ok(RecordBatch::try_new_with_options(
-        Arc::clone(schema),
-        columns,
-        &options,
-    )?)
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

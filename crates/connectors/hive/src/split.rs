@@ -40,10 +40,7 @@ impl FileSplit {
     pub(crate) fn encode(&self, size_bytes: u64) -> Result<Split> {
         let payload = serde_json::to_vec(self)
             .map_err(|cause| Error::internal("a split cannot be written").caused_by(cause))?;
-        Ok(Split {
-            payload: Bytes::from(payload),
-            size_bytes,
-        })
+        Ok(Split { payload: Bytes::from(payload), size_bytes })
     }
 
     /// What the bytes of a split say.
@@ -58,23 +55,12 @@ impl FileSplit {
         let location = StorePath::parse(&self.path).map_err(|cause| invalid(cause.to_string()))?;
         let last_modified = DateTime::from_timestamp_millis(self.modified_millis)
             .ok_or_else(|| invalid("its time is out of range".to_string()))?;
-        Ok(ObjectMeta {
-            location,
-            last_modified,
-            size: self.size,
-            e_tag: None,
-            version: None,
-        })
+        Ok(ObjectMeta { location, last_modified, size: self.size, e_tag: None, version: None })
     }
 
     /// The local path and the range, for people.
     pub(crate) fn describe(&self) -> String {
-        format!(
-            "/{} (offset={}, length={})",
-            self.path,
-            self.start,
-            self.end.saturating_sub(self.start)
-        )
+        format!("/{} (offset={}, length={})", self.path, self.start, self.end.saturating_sub(self.start))
     }
 }
 
@@ -89,11 +75,7 @@ pub(crate) fn of_row_groups(
     divide(file.size, &groups, wanted, target_bytes)
         .into_iter()
         .map(|part| {
-            let split = FileSplit {
-                start: part.start,
-                end: part.end,
-                ..FileSplit::whole(file)
-            };
+            let split = FileSplit { start: part.start, end: part.end, ..FileSplit::whole(file) };
             split.encode(part.bytes)
         })
         .collect()
@@ -109,16 +91,12 @@ struct RowGroup {
 impl RowGroup {
     /// The reader takes a row group to start where its first column does.
     fn of(metadata: &RowGroupMetaData) -> Self {
-        let start = metadata.columns().first().map_or(0, |column| {
-            column
-                .dictionary_page_offset()
-                .unwrap_or_else(|| column.data_page_offset())
-        });
+        let start = metadata
+            .columns()
+            .first()
+            .map_or(0, |column| column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset()));
         let unsigned = |value: i64| u64::try_from(value).unwrap_or_default();
-        RowGroup {
-            start: unsigned(start),
-            bytes: unsigned(metadata.compressed_size()),
-        }
+        RowGroup { start: unsigned(start), bytes: unsigned(metadata.compressed_size()) }
     }
 }
 
@@ -131,36 +109,20 @@ struct Part {
 
 fn divide(file_size: u64, groups: &[RowGroup], wanted: &[bool], target_bytes: u64) -> Vec<Part> {
     let is_wanted = |at: usize| wanted.get(at).copied().unwrap_or(true);
-    let all_bytes = groups
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| is_wanted(*at))
-        .map(|(_, group)| group.bytes)
-        .sum();
+    let all_bytes =
+        groups.iter().enumerate().filter(|(at, _)| is_wanted(*at)).map(|(_, group)| group.bytes).sum();
     let ordered = groups.windows(2).all(|pair| pair[0].start < pair[1].start)
         && groups.last().is_none_or(|last| last.start < file_size);
     if !ordered {
         // Ranges cannot tell these row groups apart.
         let any = (0..groups.len()).any(is_wanted);
-        return if any {
-            vec![Part {
-                start: 0,
-                end: file_size,
-                bytes: all_bytes,
-            }]
-        } else {
-            Vec::new()
-        };
+        return if any { vec![Part { start: 0, end: file_size, bytes: all_bytes }] } else { Vec::new() };
     }
     let mut parts = Vec::new();
     let mut open: Option<Part> = None;
     for (at, group) in groups.iter().enumerate().filter(|(at, _)| is_wanted(*at)) {
         let end = groups.get(at + 1).map_or(file_size, |next| next.start);
-        let part = open.get_or_insert(Part {
-            start: group.start,
-            end,
-            bytes: 0,
-        });
+        let part = open.get_or_insert(Part { start: group.start, end, bytes: 0 });
         part.end = end;
         part.bytes += group.bytes;
         if part.bytes >= target_bytes {
@@ -187,44 +149,28 @@ mod tests {
 
     fn parts(bytes: &[u64], wanted: &[bool], target: u64) -> Vec<(u64, u64, u64)> {
         let (size, groups) = groups(bytes);
-        divide(size, &groups, wanted, target)
-            .iter()
-            .map(|part| (part.start, part.end, part.bytes))
-            .collect()
+        divide(size, &groups, wanted, target).iter().map(|part| (part.start, part.end, part.bytes)).collect()
     }
 
     #[test]
     fn row_groups_are_joined_up_to_the_target() {
         assert_eq!(parts(&[10, 10, 10], &[true; 3], 20), [(4, 24, 20), (24, 134, 10)]);
-        assert_eq!(
-            parts(&[10, 10, 10], &[true; 3], 1),
-            [(4, 14, 10), (14, 24, 10), (24, 134, 10)]
-        );
+        assert_eq!(parts(&[10, 10, 10], &[true; 3], 1), [(4, 14, 10), (14, 24, 10), (24, 134, 10)]);
         assert_eq!(parts(&[10, 10, 10], &[true; 3], 1_000), [(4, 134, 30)]);
         assert_eq!(parts(&[], &[], 10), []);
     }
 
     #[test]
     fn unwanted_row_groups_cost_nothing() {
-        assert_eq!(
-            parts(&[10, 10, 10, 10], &[false, true, false, true], 10),
-            [(14, 24, 10), (34, 144, 10)]
-        );
+        assert_eq!(parts(&[10, 10, 10, 10], &[false, true, false, true], 10), [(14, 24, 10), (34, 144, 10)]);
         assert_eq!(parts(&[10, 10, 10], &[true, false, true], 20), [(4, 134, 20)]);
         assert_eq!(parts(&[10, 10], &[false, false], 10), []);
     }
 
     #[test]
     fn row_groups_out_of_order_stay_together() {
-        let groups = [
-            RowGroup { start: 50, bytes: 10 },
-            RowGroup { start: 4, bytes: 10 },
-        ];
-        let all = Part {
-            start: 0,
-            end: 100,
-            bytes: 20,
-        };
+        let groups = [RowGroup { start: 50, bytes: 10 }, RowGroup { start: 4, bytes: 10 }];
+        let all = Part { start: 0, end: 100, bytes: 20 };
         assert_eq!(divide(100, &groups, &[true, true], 1), [all]);
         assert_eq!(divide(100, &groups, &[false, false], 1), []);
     }
@@ -236,9 +182,7 @@ mod tests {
         for target in [1, 5, 17, 40, 10_000] {
             let parts = divide(size, &row_groups, &vec![true; row_groups.len()], target);
             for group in &row_groups {
-                let holders = parts
-                    .iter()
-                    .filter(|part| (part.start..part.end).contains(&group.start));
+                let holders = parts.iter().filter(|part| (part.start..part.end).contains(&group.start));
                 assert_eq!(holders.count(), 1);
             }
         }
@@ -257,12 +201,6 @@ mod tests {
         let decoded = FileSplit::decode(&split.encode(7).unwrap()).unwrap();
         assert_eq!(decoded, split);
         assert_eq!(decoded.file().unwrap(), file);
-        assert!(
-            FileSplit::decode(&Split {
-                payload: Bytes::from_static(b"{}"),
-                size_bytes: 0
-            })
-            .is_err()
-        );
+        assert!(FileSplit::decode(&Split { payload: Bytes::from_static(b"{}"), size_bytes: 0 }).is_err());
     }
 }

@@ -28,13 +28,10 @@ pub(crate) async fn of_files(
     let sampled_bytes: u64 = sample.iter().map(|file| file.size).sum();
     let all_bytes: u64 = files.iter().map(|file| file.size).sum();
 
-    let mut collected = Collected {
-        row_count: 0,
-        columns: vec![CollectedColumn::default(); schema.fields().len()],
-    };
-    let mut read = stream::iter(sample)
-        .map(|file| footer_statistics(footers, file))
-        .buffered(FOOTER_CONCURRENCY);
+    let mut collected =
+        Collected { row_count: 0, columns: vec![CollectedColumn::default(); schema.fields().len()] };
+    let mut read =
+        stream::iter(sample).map(|file| footer_statistics(footers, file)).buffered(FOOTER_CONCURRENCY);
     while let Some(footer) = read.try_next().await? {
         collected.add(&footer, schema);
     }
@@ -48,16 +45,8 @@ pub(crate) async fn of_files(
         // Bounds of some files are none of all.
         let bounds = column.bounds.filter(|_| all && !column.unknown_bounds);
         let (min, max) = bounds.unzip();
-        let null_count = column
-            .null_count
-            .filter(|_| !column.unknown_null_count)
-            .map(scale);
-        ColumnStatistics {
-            distinct_count: None,
-            null_count,
-            min,
-            max,
-        }
+        let null_count = column.null_count.filter(|_| !column.unknown_null_count).map(scale);
+        ColumnStatistics { distinct_count: None, null_count, min, max }
     };
     Ok(TableStatistics {
         row_count: Some(scale(collected.row_count)),
@@ -96,11 +85,8 @@ impl Collected {
         let row_counts = footer.row_counts();
         self.row_count += sum(&row_counts).unwrap_or_default();
         for (column, field) in self.columns.iter_mut().zip(schema.fields()) {
-            column.bytes += footer
-                .row_groups()
-                .iter()
-                .map(|group| footer.value_bytes(group, field))
-                .sum::<u64>();
+            column.bytes +=
+                footer.row_groups().iter().map(|group| footer.value_bytes(group, field)).sum::<u64>();
             let null_counts = footer.null_counts(field);
             match &null_counts {
                 Some(counts) if counts.null_count() == 0 => {
@@ -128,9 +114,7 @@ impl Collected {
 }
 
 fn value(values: Option<&ArrayRef>, group: usize) -> Option<ScalarValue> {
-    ScalarValue::try_from_array(values?, group)
-        .ok()
-        .filter(|value| !value.is_null())
+    ScalarValue::try_from_array(values?, group).ok().filter(|value| !value.is_null())
 }
 
 impl CollectedColumn {

@@ -17,14 +17,10 @@ impl TextRule {
     /// The rule of a column, if it has one.
     pub(crate) fn of(field: &Field) -> Option<TextRule> {
         match Type::from_field(field) {
-            Type::Varchar { length: Some(length) } => Some(TextRule {
-                max_characters: length as usize,
-                trimmed: false,
-            }),
-            Type::Char { length } => Some(TextRule {
-                max_characters: length as usize,
-                trimmed: true,
-            }),
+            Type::Varchar { length: Some(length) } => {
+                Some(TextRule { max_characters: length as usize, trimmed: false })
+            }
+            Type::Char { length } => Some(TextRule { max_characters: length as usize, trimmed: true }),
             _ => None,
         }
     }
@@ -44,17 +40,10 @@ impl TextRule {
         let Some(texts) = values.as_string_opt::<i32>() else {
             return values;
         };
-        if texts
-            .iter()
-            .flatten()
-            .all(|text| self.apply_to(text).len() == text.len())
-        {
+        if texts.iter().flatten().all(|text| self.apply_to(text).len() == text.len()) {
             return values;
         }
-        let ruled: StringArray = texts
-            .iter()
-            .map(|text| text.map(|text| self.apply_to(text)))
-            .collect();
+        let ruled: StringArray = texts.iter().map(|text| text.map(|text| self.apply_to(text))).collect();
         Arc::new(ruled)
     }
 
@@ -63,15 +52,9 @@ impl TextRule {
         let cut = if text.len() <= self.max_characters {
             text
         } else {
-            text.char_indices()
-                .nth(self.max_characters)
-                .map_or(text, |(end, _)| &text[..end])
+            text.char_indices().nth(self.max_characters).map_or(text, |(end, _)| &text[..end])
         };
-        if self.trimmed {
-            cut.trim_end_matches(' ')
-        } else {
-            cut
-        }
+        if self.trimmed { cut.trim_end_matches(' ') } else { cut }
     }
 }
 
@@ -83,44 +66,19 @@ mod tests {
         let field = types::arrow_field("c", &column_type, true);
         let values: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
         let ruled = TextRule::of(&field).unwrap().apply(values);
-        ruled
-            .as_string::<i32>()
-            .iter()
-            .map(|text| text.map(str::to_string))
-            .collect()
+        ruled.as_string::<i32>().iter().map(|text| text.map(str::to_string)).collect()
     }
 
     #[test]
     fn varchars_are_cut_by_characters() {
-        let cut = apply(
-            Type::Varchar { length: Some(3) },
-            &[Some("äöüß"), None, Some("ab "), Some("")],
-        );
-        assert_eq!(
-            cut,
-            [
-                Some("äöü".to_string()),
-                None,
-                Some("ab ".to_string()),
-                Some(String::new())
-            ]
-        );
+        let cut = apply(Type::Varchar { length: Some(3) }, &[Some("äöüß"), None, Some("ab "), Some("")]);
+        assert_eq!(cut, [Some("äöü".to_string()), None, Some("ab ".to_string()), Some(String::new())]);
     }
 
     #[test]
     fn chars_lose_blanks_at_their_end() {
-        let trimmed = apply(
-            Type::Char { length: 4 },
-            &[Some("ab  "), Some("a b cd"), Some("    ")],
-        );
-        assert_eq!(
-            trimmed,
-            [
-                Some("ab".to_string()),
-                Some("a b".to_string()),
-                Some(String::new())
-            ]
-        );
+        let trimmed = apply(Type::Char { length: 4 }, &[Some("ab  "), Some("a b cd"), Some("    ")]);
+        assert_eq!(trimmed, [Some("ab".to_string()), Some("a b".to_string()), Some(String::new())]);
     }
 
     #[test]

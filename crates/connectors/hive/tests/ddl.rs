@@ -10,21 +10,14 @@ use connector::NewTable;
 
 fn with_property(mut table: NewTable, name: &str, value: Option<&str>) -> NewTable {
     table.properties.retain(|(known, _)| known != name);
-    table
-        .properties
-        .extend(value.map(|value| (name.to_string(), value.to_string())));
+    table.properties.extend(value.map(|value| (name.to_string(), value.to_string())));
     table
 }
 
 #[tokio::test]
 async fn a_table_is_what_it_was_created_as() {
     let fixture = Fixture::new().await;
-    let columns = [
-        ("id", "bigint"),
-        ("name", "varchar(25)"),
-        ("tags", "array(varchar)"),
-        ("c", "char(3)"),
-    ];
+    let columns = [("id", "bigint"), ("name", "varchar(25)"), ("tags", "array(varchar)"), ("c", "char(3)")];
     let mut new = fixture.new_table("t", &columns);
     new.comment = Some("a comment".to_string());
     new.columns[1].comment = Some("the name".to_string());
@@ -36,10 +29,8 @@ async fn a_table_is_what_it_was_created_as() {
     assert_eq!(table.columns, new.columns);
     assert_eq!(table.comment, new.comment);
     let location = format!("'{}'", fixture.data("t").display());
-    let expected = [
-        ("external_location".to_string(), location),
-        ("format".to_string(), "'PARQUET'".to_string()),
-    ];
+    let expected =
+        [("external_location".to_string(), location), ("format".to_string(), "'PARQUET'".to_string())];
     assert_eq!(table.properties, expected);
 }
 
@@ -78,15 +69,9 @@ async fn what_exists_is_not_created_again() {
     let error = fixture.catalog.create_table(new.clone()).await.unwrap_err();
     let expected = (ErrorCode::TABLE_ALREADY_EXISTS, "Table 'hive.s.t' already exists");
     assert_eq!((error.code(), error.message()), expected);
-    let other = NewTable {
-        if_not_exists: true,
-        ..fixture.new_table("t", &[("other", "varchar")])
-    };
+    let other = NewTable { if_not_exists: true, ..fixture.new_table("t", &[("other", "varchar")]) };
     fixture.catalog.create_table(other).await.unwrap();
-    assert_eq!(
-        fixture.catalog.table("s", "t").await.unwrap().unwrap().columns,
-        new.columns
-    );
+    assert_eq!(fixture.catalog.table("s", "t").await.unwrap().unwrap().columns, new.columns);
 }
 
 #[tokio::test]
@@ -94,12 +79,7 @@ async fn properties_are_checked() {
     let fixture = Fixture::new().await;
     let new = fixture.new_table("t", &[("id", "bigint")]);
     let cases = [
-        (
-            "external_location",
-            None,
-            ErrorCode::NOT_SUPPORTED,
-            "external_location must be given",
-        ),
+        ("external_location", None, ErrorCode::NOT_SUPPORTED, "external_location must be given"),
         (
             "external_location",
             Some("/no/such"),
@@ -112,30 +92,10 @@ async fn properties_are_checked() {
             ErrorCode::INVALID_TABLE_PROPERTY,
             "External location is not a valid file system URI",
         ),
-        (
-            "format",
-            None,
-            ErrorCode::NOT_SUPPORTED,
-            "Table format ORC is not supported",
-        ),
-        (
-            "format",
-            Some("ORC"),
-            ErrorCode::NOT_SUPPORTED,
-            "Table format ORC is not supported",
-        ),
-        (
-            "format",
-            Some("PAPER"),
-            ErrorCode::INVALID_TABLE_PROPERTY,
-            "'format' to ['PAPER']",
-        ),
-        (
-            "partitioned_by",
-            Some("id"),
-            ErrorCode::NOT_SUPPORTED,
-            "'partitioned_by' is not supported",
-        ),
+        ("format", None, ErrorCode::NOT_SUPPORTED, "Table format ORC is not supported"),
+        ("format", Some("ORC"), ErrorCode::NOT_SUPPORTED, "Table format ORC is not supported"),
+        ("format", Some("PAPER"), ErrorCode::INVALID_TABLE_PROPERTY, "'format' to ['PAPER']"),
+        ("partitioned_by", Some("id"), ErrorCode::NOT_SUPPORTED, "'partitioned_by' is not supported"),
         (
             "colour",
             Some("red"),
@@ -144,39 +104,20 @@ async fn properties_are_checked() {
         ),
     ];
     for (name, value, code, text) in cases {
-        let error = fixture
-            .catalog
-            .create_table(with_property(new.clone(), name, value))
-            .await
-            .unwrap_err();
+        let error = fixture.catalog.create_table(with_property(new.clone(), name, value)).await.unwrap_err();
         assert_eq!(error.code(), code, "{name} {value:?}: {error}");
         assert!(error.message().contains(text), "{error}");
     }
-    let error = fixture
-        .catalog
-        .create_schema("x", &[("colour".into(), "red".into())])
-        .await
-        .unwrap_err();
+    let error = fixture.catalog.create_schema("x", &[("colour".into(), "red".into())]).await.unwrap_err();
     let expected = "Catalog 'hive' schema property 'colour' does not exist";
-    assert_eq!(
-        (error.code(), error.message()),
-        (ErrorCode::INVALID_SCHEMA_PROPERTY, expected)
-    );
-    fixture
-        .catalog
-        .create_schema("x", &[("location".into(), "file:///data/x".into())])
-        .await
-        .unwrap();
+    assert_eq!((error.code(), error.message()), (ErrorCode::INVALID_SCHEMA_PROPERTY, expected));
+    fixture.catalog.create_schema("x", &[("location".into(), "file:///data/x".into())]).await.unwrap();
 
     let parquet = Fixture::with(&[("hive.storage-format", "parquet")]).await;
     let new = with_property(parquet.new_table("t", &[("id", "bigint")]), "format", None);
     parquet.catalog.create_table(new).await.unwrap();
     let closed = Fixture::with(&[("hive.non-managed-table-creates-enabled", "false")]).await;
-    let error = closed
-        .catalog
-        .create_table(closed.new_table("t", &[("id", "bigint")]))
-        .await
-        .unwrap_err();
+    let error = closed.catalog.create_table(closed.new_table("t", &[("id", "bigint")])).await.unwrap_err();
     assert_eq!(error.message(), "Cannot create non-managed Hive table");
 }
 
@@ -185,31 +126,18 @@ async fn columns_are_checked() {
     let fixture = Fixture::new().await;
     for (columns, code) in [
         (&[][..], ErrorCode::TABLE_HAS_NO_COLUMNS),
-        (
-            &[("id", "bigint"), ("ID", "varchar")][..],
-            ErrorCode::DUPLICATE_COLUMN_NAME,
-        ),
+        (&[("id", "bigint"), ("ID", "varchar")][..], ErrorCode::DUPLICATE_COLUMN_NAME),
         (&[("id", "uuid")][..], ErrorCode::NOT_SUPPORTED),
         (&[("id", "array(json)")][..], ErrorCode::NOT_SUPPORTED),
     ] {
-        let error = fixture
-            .catalog
-            .create_table(fixture.new_table("t", columns))
-            .await
-            .unwrap_err();
+        let error = fixture.catalog.create_table(fixture.new_table("t", columns)).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
     }
     let mut strict = fixture.new_table("t", &[("id", "bigint")]);
     strict.columns[0].nullable = false;
     let error = fixture.catalog.create_table(strict).await.unwrap_err();
-    assert_eq!(
-        error.message(),
-        "Catalog 'hive' does not support non-null column for column name 'id'"
-    );
-    let elsewhere = NewTable {
-        schema: "nowhere".to_string(),
-        ..fixture.new_table("t", &[("id", "bigint")])
-    };
+    assert_eq!(error.message(), "Catalog 'hive' does not support non-null column for column name 'id'");
+    let elsewhere = NewTable { schema: "nowhere".to_string(), ..fixture.new_table("t", &[("id", "bigint")]) };
     let error = fixture.catalog.create_table(elsewhere).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::SCHEMA_NOT_FOUND);
     assert!(fixture.catalog.tables("s").await.unwrap().is_empty());

@@ -27,21 +27,9 @@ use parquet::file::properties::WriterProperties;
 
 /// The rows as text, a line per row.
 fn lines(rows: &RecordBatch) -> Vec<String> {
-    let table = pretty_format_batches(std::slice::from_ref(rows))
-        .unwrap()
-        .to_string();
-    let cells = |line: &str| {
-        line.trim_matches('|')
-            .split('|')
-            .map(str::trim)
-            .collect::<Vec<_>>()
-            .join("|")
-    };
-    let lines: Vec<String> = table
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .map(cells)
-        .collect();
+    let table = pretty_format_batches(std::slice::from_ref(rows)).unwrap().to_string();
+    let cells = |line: &str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|");
+    let lines: Vec<String> = table.lines().filter(|line| line.starts_with('|')).map(cells).collect();
     lines[1..].to_vec()
 }
 
@@ -62,9 +50,8 @@ async fn columns_are_cast_to_the_types_of_the_table() {
     ];
     let table = fixture.table("types", &columns).await;
     let dictionary: DictionaryArray<Int32Type> = vec![Some("red"), None].into_iter().collect();
-    let decimals = Decimal128Array::from(vec![Some(1_234_500), None])
-        .with_precision_and_scale(18, 4)
-        .unwrap();
+    let decimals =
+        Decimal128Array::from(vec![Some(1_234_500), None]).with_precision_and_scale(18, 4).unwrap();
     let times = TimestampMicrosecondArray::from(vec![Some(1_500_000), None]).with_timezone("UTC");
     let file: Vec<(&str, ArrayRef)> = vec![
         ("a", Arc::new(Int32Array::from(vec![Some(7), None]))),
@@ -72,10 +59,7 @@ async fn columns_are_cast_to_the_types_of_the_table() {
         ("c", Arc::new(decimals)),
         ("d", Arc::new(StringViewArray::from(vec![Some("view"), None]))),
         ("e", Arc::new(LargeStringArray::from(vec![Some("large"), None]))),
-        (
-            "f",
-            Arc::new(BinaryArray::from_opt_vec(vec![Some(b"bytes"), None])),
-        ),
+        ("f", Arc::new(BinaryArray::from_opt_vec(vec![Some(b"bytes"), None]))),
         ("g", Arc::new(dictionary)),
         ("h", Arc::new(times)),
         ("i", Arc::new(Int32Array::from(vec![Some(-3), None]))),
@@ -85,36 +69,21 @@ async fn columns_are_cast_to_the_types_of_the_table() {
     let rows = fixture.read_all(&scan(&table), 1).await.unwrap();
     assert_eq!(
         lines(&rows),
-        [
-            "7|0.5|123.45|view|large|bytes|red|1970-01-01T00:00:01.500|-3|01",
-            "|||||||||"
-        ]
+        ["7|0.5|123.45|view|large|bytes|red|1970-01-01T00:00:01.500|-3|01", "|||||||||"]
     );
 }
 
 #[tokio::test]
 async fn columns_go_by_name_in_any_case_and_missing_ones_are_null() {
     let fixture = Fixture::new().await;
-    let table = fixture
-        .table(
-            "evolved",
-            &[("id", "bigint"), ("added", "varchar"), ("name", "varchar")],
-        )
-        .await;
+    let table =
+        fixture.table("evolved", &[("id", "bigint"), ("added", "varchar"), ("name", "varchar")]).await;
     let ids = |from| -> ArrayRef { Arc::new(Int64Array::from_iter_values(from..from + 2)) };
     let names: ArrayRef = Arc::new(StringArray::from(vec!["x", "y"]));
     let directory = fixture.data("evolved");
     let dropped = ("gone", ids(90));
-    write(
-        &directory.join("1"),
-        &[batch(vec![dropped, ("Name", Arc::clone(&names)), ("ID", ids(1))])],
-        100,
-    );
-    write(
-        &directory.join("2"),
-        &[batch(vec![("id", ids(3)), ("added", names)])],
-        100,
-    );
+    write(&directory.join("1"), &[batch(vec![dropped, ("Name", Arc::clone(&names)), ("ID", ids(1))])], 100);
+    write(&directory.join("2"), &[batch(vec![("id", ids(3)), ("added", names)])], 100);
     let all = scan(&table);
     let rows = fixture.read_all(&all, 1).await.unwrap();
     assert_eq!(lines(&rows), ["1||x", "2||y", "3|x|", "4|y|"]);
@@ -122,28 +91,10 @@ async fn columns_go_by_name_in_any_case_and_missing_ones_are_null() {
     // Predicates find the columns too: the first file has none of these keys, the second no such names.
     let schema = &all.schema;
     let late = binary(col("id", schema).unwrap(), Operator::Gt, lit(2_i64), schema).unwrap();
-    let rows = fixture
-        .read_all(
-            &Scan {
-                predicate: Some(late),
-                ..all.clone()
-            },
-            1,
-        )
-        .await
-        .unwrap();
+    let rows = fixture.read_all(&Scan { predicate: Some(late), ..all.clone() }, 1).await.unwrap();
     assert_eq!(lines(&rows), ["3|x|", "4|y|"]);
     let named = binary(col("name", schema).unwrap(), Operator::Eq, lit("x"), schema).unwrap();
-    let rows = fixture
-        .read_all(
-            &Scan {
-                predicate: Some(named),
-                ..all.clone()
-            },
-            1,
-        )
-        .await
-        .unwrap();
+    let rows = fixture.read_all(&Scan { predicate: Some(named), ..all.clone() }, 1).await.unwrap();
     assert_eq!(lines(&rows), ["1||x", "2||y"]);
 
     let statistics = fixture.catalog.statistics(&table.handle).await.unwrap();
@@ -155,15 +106,9 @@ async fn columns_go_by_name_in_any_case_and_missing_ones_are_null() {
 #[tokio::test]
 async fn texts_have_the_length_of_their_type() {
     let fixture = Fixture::new().await;
-    let table = fixture
-        .table("texts", &[("c", "char(4)"), ("v", "varchar(2)")])
-        .await;
+    let table = fixture.table("texts", &[("c", "char(4)"), ("v", "varchar(2)")]).await;
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("ab  "), None, Some("äöüß!")]));
-    write(
-        &fixture.data("texts").join("f"),
-        &[batch(vec![("c", Arc::clone(&texts)), ("v", texts)])],
-        100,
-    );
+    write(&fixture.data("texts").join("f"), &[batch(vec![("c", Arc::clone(&texts)), ("v", texts)])], 100);
     let all = scan(&table);
     let rows = fixture.read_all(&all, 1).await.unwrap();
     assert_eq!(lines(&rows), ["ab|ab", "|", "äöüß|äö"]);
@@ -171,36 +116,20 @@ async fn texts_have_the_length_of_their_type() {
     // The file's own bounds are of values with blanks; they must not rule out the value without.
     let schema = &all.schema;
     let equal = binary(col("c", schema).unwrap(), Operator::LtEq, lit("ab"), schema).unwrap();
-    let rows = fixture
-        .read_all(
-            &Scan {
-                predicate: Some(equal),
-                ..all.clone()
-            },
-            1,
-        )
-        .await
-        .unwrap();
+    let rows = fixture.read_all(&Scan { predicate: Some(equal), ..all.clone() }, 1).await.unwrap();
     assert_eq!(rows.num_rows(), 3);
 }
 
 #[tokio::test]
 async fn nested_values_are_read() {
     let fixture = Fixture::new().await;
-    let columns = [
-        ("l", "array(bigint)"),
-        ("r", "row(x bigint, y varchar, z double)"),
-    ];
+    let columns = [("l", "array(bigint)"), ("r", "row(x bigint, y varchar, z double)")];
     let table = fixture.table("nested", &columns).await;
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
-    let fields = Fields::from(vec![
-        Field::new("y", DataType::Utf8, true),
-        Field::new("x", DataType::Int32, true),
-    ]);
-    let values: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from(vec!["p", "q"])),
-        Arc::new(Int32Array::from(vec![5, 6])),
-    ];
+    let fields =
+        Fields::from(vec![Field::new("y", DataType::Utf8, true), Field::new("x", DataType::Int32, true)]);
+    let values: Vec<ArrayRef> =
+        vec![Arc::new(StringArray::from(vec!["p", "q"])), Arc::new(Int32Array::from(vec![5, 6]))];
     let row = StructArray::new(fields, values, None);
     write(
         &fixture.data("nested").join("f"),
@@ -209,16 +138,7 @@ async fn nested_values_are_read() {
     );
     let rows = fixture.read_all(&scan(&table), 1).await.unwrap();
     assert_eq!(lines(&rows), ["[1, ]|{x: 5, y: p, z: }", "|{x: 6, y: q, z: }"]);
-    assert!(
-        fixture
-            .catalog
-            .statistics(&table.handle)
-            .await
-            .unwrap()
-            .total_bytes
-            .unwrap()
-            > 0
-    );
+    assert!(fixture.catalog.statistics(&table.handle).await.unwrap().total_bytes.unwrap() > 0);
 }
 
 #[tokio::test]
@@ -226,33 +146,18 @@ async fn a_type_that_cannot_be_read_is_refused() {
     let fixture = Fixture::new().await;
     let table = fixture.table("wrong", &[("n", "bigint")]).await;
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["1"]));
-    write(
-        &fixture.data("wrong").join("f"),
-        &[batch(vec![("n", texts)])],
-        100,
-    );
+    write(&fixture.data("wrong").join("f"), &[batch(vec![("n", texts)])], 100);
     let error = fixture.read_all(&scan(&table), 1).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::NOT_SUPPORTED, "{error}");
-    assert_eq!(
-        error.message(),
-        "Unsupported Trino column type (bigint) for Parquet column (n: Utf8)"
-    );
+    assert_eq!(error.message(), "Unsupported Trino column type (bigint) for Parquet column (n: Utf8)");
 }
 
 #[tokio::test]
 async fn values_that_do_not_fit_are_bad_data() {
     let fixture = Fixture::new().await;
     for (name, column_type, values) in [
-        (
-            "ints",
-            "integer",
-            Arc::new(Int64Array::from(vec![1 << 40])) as ArrayRef,
-        ),
-        (
-            "bytes",
-            "varchar",
-            Arc::new(BinaryArray::from_vec(vec![b"\xff\xfe"])),
-        ),
+        ("ints", "integer", Arc::new(Int64Array::from(vec![1 << 40])) as ArrayRef),
+        ("bytes", "varchar", Arc::new(BinaryArray::from_vec(vec![b"\xff\xfe"]))),
     ] {
         let table = fixture.table(name, &[("n", column_type)]).await;
         write(&fixture.data(name).join("f"), &[batch(vec![("n", values)])], 100);
@@ -270,14 +175,9 @@ async fn bytes_that_claim_to_be_text_are_checked() {
     let truth = batch(vec![("n", values)]);
     let claim = encode_arrow_schema(&Schema::new(vec![Field::new("n", DataType::Utf8, true)]));
     let properties = WriterProperties::builder()
-        .set_key_value_metadata(Some(vec![KeyValue::new(
-            ARROW_SCHEMA_META_KEY.to_string(),
-            claim,
-        )]))
+        .set_key_value_metadata(Some(vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_string(), claim)]))
         .build();
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties)
-        .with_skip_arrow_metadata(true);
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let file = File::create(fixture.data("liar").join("f")).unwrap();
     let mut writer = ArrowWriter::try_new_with_options(file, truth.schema(), options).unwrap();
     writer.write(&truth).unwrap();

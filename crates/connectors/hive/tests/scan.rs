@@ -47,20 +47,12 @@ async fn lineitem(fixture: &Fixture) -> (TableMetadata, RecordBatch) {
     for part in 1..=2 {
         let generator = LineItemArrow::new(LineItemGenerator::new(0.01, part, 2));
         let batches: Vec<RecordBatch> = generator.map(Result::unwrap).collect();
-        write(
-            &fixture.data("lineitem").join(format!("{part}.parquet")),
-            &batches,
-            ROW_GROUP_ROWS,
-        );
+        write(&fixture.data("lineitem").join(format!("{part}.parquet")), &batches, ROW_GROUP_ROWS);
         all.extend(batches);
     }
     let all = concat_batches(&LineItemArrow::schema_ref(), &all).unwrap();
     let schema = table.arrow_schema();
-    let columns = all
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(c, f)| cast(c, f.data_type()).unwrap());
+    let columns = all.columns().iter().zip(schema.fields()).map(|(c, f)| cast(c, f.data_type()).unwrap());
     let expected = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
     (table, expected)
 }
@@ -86,12 +78,7 @@ async fn every_row_is_in_exactly_one_split_whatever_the_size() {
         let rows = fixture.read_all(&scan, target).await.unwrap();
         assert!(rows == expected, "target {target}");
     }
-    let total: u64 = fixture
-        .splits(&scan, u64::MAX)
-        .await
-        .iter()
-        .map(|split| split.size_bytes)
-        .sum();
+    let total: u64 = fixture.splits(&scan, u64::MAX).await.iter().map(|split| split.size_bytes).sum();
     let middle = fixture.splits(&scan, total / 5).await;
     assert!((4..=6).contains(&middle.len()), "{}", middle.len());
     let rows = fixture.read_all(&scan, total / 5).await.unwrap();
@@ -103,17 +90,11 @@ async fn wanted_columns_come_in_the_wanted_order() {
     let fixture = Fixture::new().await;
     let (table, expected) = lineitem(&fixture).await;
     let wanted = [15, 0, 10];
-    let scan = Scan {
-        schema: Arc::new(table.arrow_schema().project(&wanted).unwrap()),
-        ..scan(&table)
-    };
+    let scan = Scan { schema: Arc::new(table.arrow_schema().project(&wanted).unwrap()), ..scan(&table) };
     let rows = fixture.read_all(&scan, 1).await.unwrap();
     assert!(rows == expected.project(&wanted).unwrap());
 
-    let scan = Scan {
-        schema: Arc::new(Schema::empty()),
-        ..scan
-    };
+    let scan = Scan { schema: Arc::new(Schema::empty()), ..scan };
     let rows: usize = fixture.read_all(&scan, 1 << 20).await.unwrap().num_rows();
     assert_eq!(rows, LINEITEM_ROWS);
 }
@@ -125,39 +106,18 @@ async fn row_groups_that_the_predicate_rules_out_are_not_read() {
     let schema = table.arrow_schema();
     let keys = expected.column(0).as_primitive::<Int64Type>().values();
     let wanted = keys.iter().filter(|key| **key > 59_000).count();
-    let above = predicate(
-        &schema,
-        "l_orderkey",
-        Operator::Gt,
-        ScalarValue::Int64(Some(59_000)),
-    );
-    let scan = Scan {
-        predicate: Some(above),
-        ..scan(&table)
-    };
+    let above = predicate(&schema, "l_orderkey", Operator::Gt, ScalarValue::Int64(Some(59_000)));
+    let scan = Scan { predicate: Some(above), ..scan(&table) };
 
     // Only the last row group has such keys, and only its split is made.
     assert_eq!(fixture.splits(&scan, 1).await.len(), 1);
     let rows = fixture.read_all(&scan, 1).await.unwrap();
-    assert!(
-        (wanted..=ROW_GROUP_ROWS).contains(&rows.num_rows()),
-        "{wanted} {}",
-        rows.num_rows()
-    );
+    assert!((wanted..=ROW_GROUP_ROWS).contains(&rows.num_rows()), "{wanted} {}", rows.num_rows());
 
     // A worker prunes too: it is given a split of the whole second file here.
-    let unpruned = Scan {
-        predicate: None,
-        ..scan.clone()
-    };
+    let unpruned = Scan { predicate: None, ..scan.clone() };
     let whole = fixture.splits(&unpruned, u64::MAX).await.remove(1);
-    let rows: usize = fixture
-        .read(&scan, &whole)
-        .await
-        .unwrap()
-        .iter()
-        .map(RecordBatch::num_rows)
-        .sum();
+    let rows: usize = fixture.read(&scan, &whole).await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert!((wanted..=ROW_GROUP_ROWS).contains(&rows), "{wanted} {rows}");
 }
 
@@ -174,10 +134,7 @@ async fn a_predicate_that_nothing_meets_makes_no_splits() {
         ("l_returnflag", ScalarValue::from("Z")),
     ] {
         let never = predicate(&schema, column, Operator::Eq, value);
-        let scan = Scan {
-            predicate: Some(never),
-            ..scan(&table)
-        };
+        let scan = Scan { predicate: Some(never), ..scan(&table) };
         assert!(fixture.splits(&scan, 1).await.is_empty(), "{column}");
     }
 }
@@ -186,33 +143,15 @@ async fn a_predicate_that_nothing_meets_makes_no_splits() {
 async fn limits_count_rows_only_where_nothing_is_filtered() {
     let fixture = Fixture::new().await;
     let (table, _) = lineitem(&fixture).await;
-    let limited = Scan {
-        limit: Some(10),
-        ..scan(&table)
-    };
+    let limited = Scan { limit: Some(10), ..scan(&table) };
     let split = fixture.splits(&limited, u64::MAX).await.remove(0);
-    let rows: usize = fixture
-        .read(&limited, &split)
-        .await
-        .unwrap()
-        .iter()
-        .map(RecordBatch::num_rows)
-        .sum();
+    let rows: usize = fixture.read(&limited, &split).await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows, 10);
 
     let schema = table.arrow_schema();
     let late = predicate(&schema, "l_linenumber", Operator::Eq, ScalarValue::Int32(Some(7)));
-    let filtered = Scan {
-        predicate: Some(late),
-        ..limited
-    };
-    let rows: usize = fixture
-        .read(&filtered, &split)
-        .await
-        .unwrap()
-        .iter()
-        .map(RecordBatch::num_rows)
-        .sum();
+    let filtered = Scan { predicate: Some(late), ..limited };
+    let rows: usize = fixture.read(&filtered, &split).await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert!(rows > 10, "{rows}");
 }
 
@@ -222,11 +161,7 @@ async fn statistics_are_those_of_the_footers() {
     let (table, expected) = lineitem(&fixture).await;
     let statistics = fixture.catalog.statistics(&table.handle).await.unwrap();
     assert_eq!(statistics.row_count, Some(LINEITEM_ROWS as u64));
-    let actual: usize = expected
-        .columns()
-        .iter()
-        .map(|c| c.to_data().get_slice_memory_size().unwrap())
-        .sum();
+    let actual: usize = expected.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap()).sum();
     let ratio = statistics.total_bytes.unwrap() as f64 / actual as f64;
     assert!((0.9..1.1).contains(&ratio), "{ratio}");
     assert_eq!(statistics.columns.len(), LINEITEM.len());
@@ -240,17 +175,11 @@ async fn statistics_are_those_of_the_footers() {
     assert_eq!(key.min, Some(ScalarValue::Int64(keys.iter().min().copied())));
     assert_eq!(key.max, Some(ScalarValue::Int64(keys.iter().max().copied())));
     assert_eq!(statistics.columns[8].min, Some(ScalarValue::from("A")));
-    assert_eq!(
-        statistics.columns[4].max,
-        Some(ScalarValue::Decimal128(Some(5_000), 15, 2))
-    );
+    assert_eq!(statistics.columns[4].max, Some(ScalarValue::Decimal128(Some(5_000), 15, 2)));
 
     let off = Fixture::with(&[("hive.table-statistics-enabled", "false")]).await;
     let (table, _) = lineitem(&off).await;
-    assert_eq!(
-        off.catalog.statistics(&table.handle).await.unwrap().row_count,
-        None
-    );
+    assert_eq!(off.catalog.statistics(&table.handle).await.unwrap().row_count, None);
 }
 
 #[tokio::test]
@@ -258,24 +187,14 @@ async fn statistics_of_many_files_are_sampled() {
     let fixture = Fixture::new().await;
     let table = fixture.table("many", &[("l_orderkey", "bigint")]).await;
     let files = 250;
-    let rows = LineItemArrow::new(LineItemGenerator::new(0.01, 1, 1))
-        .with_batch_size(100)
-        .next()
-        .unwrap()
-        .unwrap();
+    let rows =
+        LineItemArrow::new(LineItemGenerator::new(0.01, 1, 1)).with_batch_size(100).next().unwrap().unwrap();
     for number in 0..files {
-        write(
-            &fixture.data("many").join(format!("{number:03}")),
-            std::slice::from_ref(&rows),
-            1_000,
-        );
+        write(&fixture.data("many").join(format!("{number:03}")), std::slice::from_ref(&rows), 1_000);
     }
     let statistics = fixture.catalog.statistics(&table.handle).await.unwrap();
     assert_eq!(statistics.row_count, Some(files * 100));
-    assert_eq!(
-        statistics.columns[0].min, None,
-        "bounds of a sample are not those of the table"
-    );
+    assert_eq!(statistics.columns[0].min, None, "bounds of a sample are not those of the table");
 }
 
 #[tokio::test]

@@ -98,17 +98,10 @@ impl TpchConfig {
     /// Reads the properties of a catalog.
     pub(crate) fn read(catalog: &str, values: &BTreeMap<String, String>) -> Result<Self> {
         let properties = Properties::check(catalog, values, PROPERTIES)?;
-        let namings = [
-            ("SIMPLIFIED", ColumnNaming::Simplified),
-            ("STANDARD", ColumnNaming::Standard),
-        ];
-        let naming = properties
-            .choose(COLUMN_NAMING, &namings)?
-            .unwrap_or(ColumnNaming::Simplified);
+        let namings = [("SIMPLIFIED", ColumnNaming::Simplified), ("STANDARD", ColumnNaming::Standard)];
+        let naming = properties.choose(COLUMN_NAMING, &namings)?.unwrap_or(ColumnNaming::Simplified);
         let mappings = [("DOUBLE", MoneyType::Double), ("DECIMAL", MoneyType::Decimal)];
-        let money = properties
-            .choose(DOUBLE_TYPE_MAPPING, &mappings)?
-            .unwrap_or(MoneyType::Double);
+        let money = properties.choose(DOUBLE_TYPE_MAPPING, &mappings)?.unwrap_or(MoneyType::Double);
         let splits_per_node = properties.parse(SPLITS_PER_NODE)?;
         if splits_per_node == Some(0) {
             return Err(properties.invalid(SPLITS_PER_NODE, "must be at least 1"));
@@ -117,11 +110,7 @@ impl TpchConfig {
         for name in [PARTITIONING_ENABLED, PREDICATE_PUSHDOWN_ENABLED] {
             properties.parse::<bool>(name)?;
         }
-        Ok(TpchConfig {
-            naming,
-            money,
-            splits_per_node,
-        })
+        Ok(TpchConfig { naming, money, splits_per_node })
     }
 }
 
@@ -132,20 +121,15 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<TpchConfig> {
-        let pairs = pairs
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()));
+        let pairs = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         TpchConfig::read("tpch", &pairs.collect())
     }
 
     #[test]
     fn defaults_are_trinos() {
         let config = read(&[("connector.name", "tpch")]).unwrap();
-        let expected = TpchConfig {
-            naming: ColumnNaming::Simplified,
-            money: MoneyType::Double,
-            splits_per_node: None,
-        };
+        let expected =
+            TpchConfig { naming: ColumnNaming::Simplified, money: MoneyType::Double, splits_per_node: None };
         assert_eq!(config, expected);
     }
 

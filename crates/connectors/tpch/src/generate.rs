@@ -43,13 +43,7 @@ pub(crate) fn pieces(
     macro_rules! pieces {
         ($generator:ident, $column:ident) => {{
             let rows = move || tpch::$generator::new(scale, number, count).iter().take(limit);
-            Box::new(PieceIterator {
-                make: rows,
-                rows: None,
-                column: $column,
-                wanted,
-                piece_rows,
-            })
+            Box::new(PieceIterator { make: rows, rows: None, column: $column, wanted, piece_rows })
         }};
     }
     match table {
@@ -88,15 +82,9 @@ where
         if rows.is_empty() {
             return None;
         }
-        let columns = self
-            .wanted
-            .iter()
-            .map(|(index, data_type)| (self.column)(&rows, *index, data_type));
+        let columns = self.wanted.iter().map(|(index, data_type)| (self.column)(&rows, *index, data_type));
         let columns: Result<Vec<ArrayRef>> = columns.collect();
-        Some(columns.map(|columns| Piece {
-            row_count: rows.len(),
-            columns,
-        }))
+        Some(columns.map(|columns| Piece { row_count: rows.len(), columns }))
     }
 }
 
@@ -226,9 +214,7 @@ fn integers<R>(rows: &[R], value: impl Fn(&R) -> i32) -> ArrayRef {
 }
 
 fn dates<R>(rows: &[R], value: impl Fn(&R) -> TPCHDate) -> ArrayRef {
-    Arc::new(Date32Array::from_iter_values(
-        rows.iter().map(|row| value(row).to_unix_epoch()),
-    ))
+    Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| value(row).to_unix_epoch())))
 }
 
 fn text<'r, R>(rows: &'r [R], value: impl Fn(&'r R) -> &'r str) -> ArrayRef {
@@ -247,9 +233,9 @@ fn display<'r, R, D: Display + 'r>(rows: &'r [R], value: impl Fn(&'r R) -> &'r D
 /// Amounts in hundredths as the type that the catalog gives them.
 fn amounts<R>(rows: &[R], data_type: &DataType, value: impl Fn(&R) -> i64) -> Result<ArrayRef> {
     match data_type {
-        DataType::Float64 => Ok(Arc::new(Float64Array::from_iter_values(
-            rows.iter().map(|row| value(row) as f64 / 100.0),
-        ))),
+        DataType::Float64 => {
+            Ok(Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| value(row) as f64 / 100.0))))
+        }
         DataType::Decimal128(_, 2) => {
             let amounts = Decimal128Array::from_iter_values(rows.iter().map(|row| i128::from(value(row))));
             Ok(Arc::new(amounts.with_data_type(data_type.clone())))

@@ -42,9 +42,7 @@ impl TpchHandle {
     pub(crate) fn decode(handle: &TableHandle) -> Result<Self> {
         let (name, scale) = text_pair::<String, f64>(&handle.0)?;
         let table = Table::from_name(&name).filter(|_| (MIN_SCALE..=MAX_SCALE).contains(&scale));
-        table
-            .map(|table| TpchHandle { table, scale })
-            .ok_or_else(|| unknown_bytes(&handle.0))
+        table.map(|table| TpchHandle { table, scale }).ok_or_else(|| unknown_bytes(&handle.0))
     }
 }
 
@@ -82,10 +80,7 @@ fn text_pair<A: FromStr, B: FromStr>(bytes: &Bytes) -> Result<(A, B)> {
 }
 
 fn unknown_bytes(bytes: &Bytes) -> Error {
-    Error::internal(format!(
-        "not a handle of the tpch connector: {}",
-        bytes.escape_ascii()
-    ))
+    Error::internal(format!("not a handle of the tpch connector: {}", bytes.escape_ascii()))
 }
 
 #[cfg(test)]
@@ -114,25 +109,11 @@ mod tests {
     #[test]
     fn handles_round_trip_and_refuse_other_bytes() {
         for scale in [0.001, 0.01, 0.3, 1.0, 100_000.0] {
-            let handle = TpchHandle {
-                table: Table::Partsupp,
-                scale,
-            };
+            let handle = TpchHandle { table: Table::Partsupp, scale };
             assert_eq!(TpchHandle::decode(&handle.encode()).unwrap(), handle);
         }
-        for bad in [
-            "",
-            "lineitem",
-            "lineitem/",
-            "lineitem/-1",
-            "lineitem/nan",
-            "lines/1",
-            "lineitem/1/1",
-        ] {
-            assert!(
-                TpchHandle::decode(&TableHandle(Bytes::from(bad))).is_err(),
-                "{bad}"
-            );
+        for bad in ["", "lineitem", "lineitem/", "lineitem/-1", "lineitem/nan", "lines/1", "lineitem/1/1"] {
+            assert!(TpchHandle::decode(&TableHandle(Bytes::from(bad))).is_err(), "{bad}");
         }
         let part = PartHandle { number: 3, count: 8 };
         assert_eq!(PartHandle::decode(&part.encode()).unwrap(), part);

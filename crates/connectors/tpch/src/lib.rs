@@ -27,6 +27,8 @@ use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use tokio::task::spawn_blocking;
+use tpchgen::text::TextPool;
 
 pub use config::PROPERTIES;
 use config::TpchConfig;
@@ -34,9 +36,8 @@ use handle::{PartHandle, TpchHandle, schema_scale};
 use table::Table;
 
 /// The schemas that are listed. Others exist when asked for: `sf` and a scale factor.
-const LISTED_SCHEMAS: [&str; 9] = [
-    "tiny", "sf1", "sf100", "sf300", "sf1000", "sf3000", "sf10000", "sf30000", "sf100000",
-];
+const LISTED_SCHEMAS: [&str; 9] =
+    ["tiny", "sf1", "sf100", "sf300", "sf1000", "sf3000", "sf10000", "sf30000", "sf100000"];
 
 /// No table is cut into more parts than this, unless `tpch.splits-per-node` asks for it.
 const MAX_DEFAULT_SPLITS: u64 = 100_000;
@@ -46,9 +47,7 @@ const SPLITS_PER_BATCH: usize = 1_000;
 
 /// Makes the connector of a catalog from its properties.
 pub fn create(catalog: &str, properties: &BTreeMap<String, String>) -> Result<Arc<dyn Connector>> {
-    Ok(Arc::new(TpchConnector {
-        config: TpchConfig::read(catalog, properties)?,
-    }))
+    Ok(Arc::new(TpchConnector { config: TpchConfig::read(catalog, properties)? }))
 }
 
 #[derive(Debug)]
@@ -71,9 +70,7 @@ impl TpchConnector {
             None => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
                 let bytes = handle.table.total_bytes(handle.scale);
-                let by_size = bytes
-                    .div_ceil(options.target_size_bytes.max(1))
-                    .min(MAX_DEFAULT_SPLITS);
+                let by_size = bytes.div_ceil(options.target_size_bytes.max(1)).min(MAX_DEFAULT_SPLITS);
                 nodes.saturating_mul(cores).max(by_size)
             }
         };
@@ -134,10 +131,8 @@ impl Connector for TpchConnector {
         let handle = TpchHandle::decode(&scan.table)?;
         let count = self.part_count(&handle, options);
         let size_bytes = handle.table.total_bytes(handle.scale).div_ceil(u64::from(count));
-        let splits = (1..=count).map(move |number| Split {
-            payload: PartHandle { number, count }.encode(),
-            size_bytes,
-        });
+        let splits = (1..=count)
+            .map(move |number| Split { payload: PartHandle { number, count }.encode(), size_bytes });
         Ok(stream::iter(splits).chunks(SPLITS_PER_BATCH).map(Ok).boxed())
     }
 
@@ -159,17 +154,22 @@ impl Connector for TpchConnector {
         let pieces = generate::pieces(handle, part, wanted, limit, batch_rows);
 
         let schema = Arc::clone(&scan.schema);
-        let batches = pieces.map(move |piece| {
+        let batches_of_pieces = pieces.map(move |piece| {
             let piece = piece.map_err(into_datafusion)?;
             let options = RecordBatchOptions::new().with_row_count(Some(piece.row_count));
-            Ok(RecordBatch::try_new_with_options(
-                Arc::clone(&schema),
-                piece.columns,
-                &options,
-            )?)
+            Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), piece.columns, &options)?)
         });
+        // The first generator of a process makes a large pool of text. That takes a second or two, in which the
+        // thread of an attempt could not be cancelled.
+        let batches = stream::once(async move {
+            // Should that fail, the generator makes the pool, and its failure is the attempt's.
+            let _ = spawn_blocking(TextPool::get_or_init_default).await;
+            stream::iter(batches_of_pieces)
+        })
+        .flatten()
+        .boxed();
         // Rows are made as fast as they are asked for and never wait, so the stream must yield of itself.
-        let batches = RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), stream::iter(batches));
+        let batches = RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), batches);
         Ok(Box::pin(cooperative(batches)))
     }
 }
@@ -179,13 +179,10 @@ impl TpchConnector {
     fn column_indices(&self, handle: &TpchHandle, wanted: &SchemaRef) -> Result<Vec<usize>> {
         let columns = handle.table.columns();
         let index = |name: &String| {
-            columns
-                .iter()
-                .position(|column| self.config.naming.name(column) == name)
-                .ok_or_else(|| {
-                    let text = format!("Table '{}' has no column '{name}'", handle.table.name());
-                    Error::new(ErrorCode::COLUMN_NOT_FOUND, text)
-                })
+            columns.iter().position(|column| self.config.naming.name(column) == name).ok_or_else(|| {
+                let text = format!("Table '{}' has no column '{name}'", handle.table.name());
+                Error::new(ErrorCode::COLUMN_NOT_FOUND, text)
+            })
         };
         wanted.fields().iter().map(|field| index(field.name())).collect()
     }

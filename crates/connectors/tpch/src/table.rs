@@ -78,12 +78,7 @@ pub(crate) enum Range {
 }
 
 const fn column(name: &'static str, kind: Kind, distinct: Distinct, range: Range) -> Column {
-    Column {
-        name,
-        kind,
-        distinct,
-        range,
-    }
+    Column { name, kind, distinct, range }
 }
 
 const fn varchar(length: u32, average: u32) -> Kind {
@@ -110,12 +105,7 @@ const LINEITEM: &[Column] = &[
     column("l_suppkey", Identifier, PerScale(10_000), Keys(10_000)),
     column("l_linenumber", Integer, Count(7), Fixed(1, 7)),
     column("l_quantity", Money, Count(50), Amounts(100, 5_000)),
-    column(
-        "l_extendedprice",
-        Money,
-        PerScale(933_900),
-        Amounts(90_000, 10_495_000),
-    ),
+    column("l_extendedprice", Money, PerScale(933_900), Amounts(90_000, 10_495_000)),
     column("l_discount", Money, Count(11), Amounts(0, 10)),
     column("l_tax", Money, Count(9), Amounts(0, 8)),
     column("l_returnflag", varchar(1, 1), Count(3), Unknown),
@@ -140,12 +130,7 @@ const ORDERS: &[Column] = &[
     // A third of the customers never order.
     column("o_custkey", Identifier, PerScale(99_996), Keys(150_000)),
     column("o_orderstatus", varchar(1, 1), Count(3), Unknown),
-    column(
-        "o_totalprice",
-        Money,
-        PerScale(1_464_556),
-        Amounts(80_000, 60_000_000),
-    ),
+    column("o_totalprice", Money, PerScale(1_464_556), Amounts(80_000, 60_000_000)),
     column("o_orderdate", Date, Count(2_406), Days(8_035, 10_440)),
     column("o_orderpriority", varchar(15, 8), Count(5), Unknown),
     column("o_clerk", varchar(15, 15), PerScale(1_000), Unknown),
@@ -279,10 +264,7 @@ impl Table {
     pub(crate) fn row_count(self, scale: f64) -> u64 {
         match self {
             Table::Lineitem => {
-                let known = LINEITEM_ROWS
-                    .iter()
-                    .find(|(known, _)| *known == scale)
-                    .map(|(_, rows)| *rows);
+                let known = LINEITEM_ROWS.iter().find(|(known, _)| *known == scale).map(|(_, rows)| *rows);
                 known.unwrap_or((LINEITEM_ROWS_PER_SCALE * scale) as u64)
             }
             Table::Partsupp => self.unit_count(scale) * SUPPLIERS_PER_PART,
@@ -317,10 +299,7 @@ impl Column {
             (Integer, _) => Type::Integer,
             (Date, _) => Type::Date,
             (Money, MoneyType::Double) => Type::Double,
-            (Money, MoneyType::Decimal) => Type::Decimal {
-                precision: 12,
-                scale: 2,
-            },
+            (Money, MoneyType::Decimal) => Type::Decimal { precision: 12, scale: 2 },
             (Varchar { length, .. }, _) => Type::Varchar { length: Some(length) },
         }
     }

@@ -27,11 +27,7 @@ const TINY: [(&str, usize, &str); 8] = [
         60_175,
         "1|1552|93|1|17.0|24710.35|0.04|0.02|N|O|1996-03-13|1996-02-12|1996-03-22|DELIVER IN PERSON|TRUCK|egular courts above the",
     ),
-    (
-        "nation",
-        25,
-        "0|ALGERIA|0| haggle. carefully final deposits detect slyly agai",
-    ),
+    ("nation", 25, "0|ALGERIA|0| haggle. carefully final deposits detect slyly agai"),
     (
         "orders",
         15_000,
@@ -60,9 +56,7 @@ const TINY: [(&str, usize, &str); 8] = [
 ];
 
 fn catalog(properties: &[(&str, &str)]) -> Arc<dyn Connector> {
-    let properties = properties
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()));
+    let properties = properties.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     connector_tpch::create("tpch", &properties.collect::<BTreeMap<_, _>>()).unwrap()
 }
 
@@ -71,37 +65,20 @@ async fn table(catalog: &dyn Connector, schema: &str, table: &str) -> TableMetad
 }
 
 fn scan(table: &TableMetadata, schema: SchemaRef) -> Scan {
-    Scan {
-        table: table.handle.clone(),
-        schema,
-        predicate: None,
-        limit: None,
-    }
+    Scan { table: table.handle.clone(), schema, predicate: None, limit: None }
 }
 
 fn options(node_count: usize, target_size_bytes: u64) -> SplitOptions {
-    SplitOptions {
-        target_size_bytes,
-        node_count,
-        slot_count: node_count,
-    }
+    SplitOptions { target_size_bytes, node_count, slot_count: node_count }
 }
 
 async fn splits(catalog: &dyn Connector, scan: &Scan, options: &SplitOptions) -> Vec<Split> {
-    let batches: Vec<Vec<Split>> = catalog
-        .splits(scan, options)
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
+    let batches: Vec<Vec<Split>> = catalog.splits(scan, options).await.unwrap().try_collect().await.unwrap();
     batches.concat()
 }
 
 async fn read(catalog: &dyn Connector, scan: &Scan, split: &Split) -> Vec<RecordBatch> {
-    let stream = catalog
-        .open(scan, split, Arc::new(TaskContext::default()))
-        .unwrap();
+    let stream = catalog.open(scan, split, Arc::new(TaskContext::default())).unwrap();
     assert_eq!(stream.schema(), scan.schema);
     let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
     for batch in &batches {
@@ -138,11 +115,7 @@ async fn tiny_tables_have_the_known_rows() {
         let all = read_all(&*catalog, &scan, &options(1, 1 << 30)).await;
         assert_eq!(all.num_rows(), rows, "{name}");
         assert_eq!(row_text(&all, 0), first, "{name}");
-        assert_eq!(
-            catalog.statistics(&table.handle).await.unwrap().row_count,
-            Some(rows as u64),
-            "{name}"
-        );
+        assert_eq!(catalog.statistics(&table.handle).await.unwrap().row_count, Some(rows as u64), "{name}");
     }
 }
 
@@ -162,10 +135,7 @@ async fn every_value_agrees_with_the_reference_generator() {
         Box::new(RegionArrow::new(RegionGenerator::new(scale, 1, 1))),
         Box::new(SupplierArrow::new(SupplierGenerator::new(scale, 1, 1))),
     ];
-    let catalog = catalog(&[
-        ("tpch.column-naming", "STANDARD"),
-        ("tpch.double-type-mapping", "DECIMAL"),
-    ]);
+    let catalog = catalog(&[("tpch.column-naming", "STANDARD"), ("tpch.double-type-mapping", "DECIMAL")]);
     for (reference, (name, ..)) in reference.into_iter().zip(TINY) {
         let table = table(&*catalog, "tiny", name).await;
         let scan = scan(&table, table.arrow_schema());
@@ -177,11 +147,7 @@ async fn every_value_agrees_with_the_reference_generator() {
         for (index, field) in theirs.schema().fields().iter().enumerate() {
             assert_eq!(ours.schema().field(index).name(), field.name(), "{name}");
             let theirs = cast(theirs.column(index), ours.column(index).data_type()).unwrap();
-            assert!(
-                theirs.to_data() == ours.column(index).to_data(),
-                "{name}.{}",
-                field.name()
-            );
+            assert!(theirs.to_data() == ours.column(index).to_data(), "{name}.{}", field.name());
         }
     }
 }
@@ -198,11 +164,7 @@ async fn splits_make_up_the_whole_whatever_their_number() {
             let options = options(nodes, 1);
             let count = splits(&*many, &scan, &options).await.len();
             let small = matches!(name, "nation" | "region");
-            let expected = if small {
-                1
-            } else {
-                per_node.parse::<usize>().unwrap() * nodes
-            };
+            let expected = if small { 1 } else { per_node.parse::<usize>().unwrap() * nodes };
             assert_eq!(count, expected, "{name}");
             assert_eq!(many.is_parallel(&table.handle), !small);
             let parts = read_all(&*many, &scan, &options).await;
@@ -219,11 +181,7 @@ async fn splits_follow_the_size_aimed_at_unless_configured() {
     let scan = scan(&table, table.arrow_schema());
     let splits = splits(&*catalog, &scan, &options(1, 64 << 20)).await;
     assert!((1_000..3_000).contains(&splits.len()), "{}", splits.len());
-    assert!(
-        splits
-            .iter()
-            .all(|split| (60 << 20..=64 << 20).contains(&split.size_bytes))
-    );
+    assert!(splits.iter().all(|split| (60 << 20..=64 << 20).contains(&split.size_bytes)));
 }
 
 #[tokio::test]
@@ -253,10 +211,7 @@ async fn a_column_that_is_not_there_is_refused() {
     let table = table(&*simplified, "tiny", "region").await;
     let scan = scan(&table, table.arrow_schema());
     let split = splits(&*standard, &scan, &options(1, 1)).await.remove(0);
-    let error = standard
-        .open(&scan, &split, Arc::new(TaskContext::default()))
-        .err()
-        .unwrap();
+    let error = standard.open(&scan, &split, Arc::new(TaskContext::default())).err().unwrap();
     assert_eq!(error.message(), "Table 'region' has no column 'regionkey'");
 }
 
@@ -264,10 +219,7 @@ async fn a_column_that_is_not_there_is_refused() {
 async fn limits_end_a_split_early_and_batches_have_the_sessions_size() {
     let catalog = catalog(&[("tpch.splits-per-node", "2")]);
     let table = table(&*catalog, "tiny", "orders").await;
-    let scan = Scan {
-        limit: Some(1_000),
-        ..scan(&table, table.arrow_schema())
-    };
+    let scan = Scan { limit: Some(1_000), ..scan(&table, table.arrow_schema()) };
     let splits = splits(&*catalog, &scan, &options(1, 1)).await;
     let context = TaskContext::default().with_session_config(SessionConfig::new().with_batch_size(300));
     let stream = catalog.open(&scan, &splits[1], Arc::new(context)).unwrap();
@@ -284,32 +236,15 @@ async fn both_mappings_of_amounts_have_the_same_values() {
         let table = table(catalog, "tiny", "part").await;
         let column = table.columns[7].clone();
         let scan = scan(&table, Arc::new(table.arrow_schema().project(&[7]).unwrap()));
-        (
-            column.column_type,
-            read_all(catalog, &scan, &options(1, 1 << 30)).await,
-        )
+        (column.column_type, read_all(catalog, &scan, &options(1, 1 << 30)).await)
     };
     let (double_type, doubles) = of(&*double).await;
     let (decimal_type, decimals) = of(&*decimal).await;
     assert_eq!(double_type, types::Type::Double);
-    assert_eq!(
-        decimal_type,
-        types::Type::Decimal {
-            precision: 12,
-            scale: 2
-        }
-    );
-    let doubles = doubles
-        .column(0)
-        .as_primitive::<Float64Type>()
-        .values()
-        .iter()
-        .map(|v| (v * 100.0).round() as i128);
-    let decimals = decimals
-        .column(0)
-        .as_primitive::<Decimal128Type>()
-        .values()
-        .to_vec();
+    assert_eq!(decimal_type, types::Type::Decimal { precision: 12, scale: 2 });
+    let doubles =
+        doubles.column(0).as_primitive::<Float64Type>().values().iter().map(|v| (v * 100.0).round() as i128);
+    let decimals = decimals.column(0).as_primitive::<Decimal128Type>().values().to_vec();
     assert_eq!(doubles.collect::<Vec<_>>(), decimals);
     assert_eq!(decimals[0], 90_100);
 }
@@ -318,11 +253,8 @@ async fn both_mappings_of_amounts_have_the_same_values() {
 async fn metadata_is_trinos() {
     let catalog = catalog(&[]);
     let orders = table(&*catalog, "sf1", "orders").await;
-    let columns: Vec<String> = orders
-        .columns
-        .iter()
-        .map(|column| format!("{} {}", column.name, column.column_type))
-        .collect();
+    let columns: Vec<String> =
+        orders.columns.iter().map(|column| format!("{} {}", column.name, column.column_type)).collect();
     assert_eq!(
         columns,
         [
@@ -345,10 +277,7 @@ async fn metadata_is_trinos() {
     assert!(catalog.table("default", "orders").await.unwrap().is_none());
     assert!(catalog.table("tiny", "order").await.unwrap().is_none());
     let error = catalog.create_schema("mine", &[]).await.unwrap_err();
-    assert_eq!(
-        error.message(),
-        "This connector does not support creating schemas"
-    );
+    assert_eq!(error.message(), "This connector does not support creating schemas");
 }
 
 /// Statistics must hold of the data: ranges enclose it, and counts of different values are near.
@@ -361,11 +290,8 @@ async fn statistics_hold_of_the_data() {
         let scan = scan(&table, table.arrow_schema());
         let all = read_all(&*catalog, &scan, &options(1, 1 << 30)).await;
         let statistics = catalog.statistics(&table.handle).await.unwrap();
-        let actual_bytes: usize = all
-            .columns()
-            .iter()
-            .map(|column| column.to_data().get_slice_memory_size().unwrap())
-            .sum();
+        let actual_bytes: usize =
+            all.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap()).sum();
         let ratio = statistics.total_bytes.unwrap() as f64 / actual_bytes as f64;
         // Decimals take 16 bytes here, doubles 8.
         assert!((0.6..1.2).contains(&ratio), "{name}: {ratio}");

@@ -39,13 +39,7 @@ const TABLES: &[(&str, &[Column])] = &[
     ),
     ("enabled_roles", &[("role_name", ColumnKind::Text)]),
     ("roles", &[("role_name", ColumnKind::Text)]),
-    (
-        "schemata",
-        &[
-            ("catalog_name", ColumnKind::Text),
-            ("schema_name", ColumnKind::Text),
-        ],
-    ),
+    ("schemata", &[("catalog_name", ColumnKind::Text), ("schema_name", ColumnKind::Text)]),
     (
         "table_privileges",
         &[
@@ -89,10 +83,7 @@ pub fn tables() -> Vec<String> {
 /// A table of the schema in a catalog.
 pub fn table(catalog: &str, name: &str) -> Option<TableMetadata> {
     let (_, columns) = TABLES.iter().find(|(known, _)| *known == name)?;
-    Some(table_metadata(
-        format!("{HANDLE_PREFIX}{catalog}\0{name}"),
-        columns,
-    ))
+    Some(table_metadata(format!("{HANDLE_PREFIX}{catalog}\0{name}"), columns))
 }
 
 /// The rows of a table, if the handle is of this schema.
@@ -110,10 +101,7 @@ async fn rows_of(catalogs: &Catalogs, catalog: &str, name: &str) -> Result<Vec<V
     match name {
         "schemata" => {
             let schemas = schemas(catalogs, catalog).await?;
-            Ok(schemas
-                .into_iter()
-                .map(|schema| vec![catalog.into(), schema.into()])
-                .collect())
+            Ok(schemas.into_iter().map(|schema| vec![catalog.into(), schema.into()]).collect())
         }
         "tables" => table_rows(catalogs, catalog).await,
         "columns" => column_rows(catalogs, catalog).await,
@@ -146,12 +134,7 @@ async fn table_rows(catalogs: &Catalogs, catalog: &str) -> Result<Vec<Vec<Cell>>
     let mut rows = Vec::new();
     for schema in schemas(catalogs, catalog).await? {
         for name in schema_tables(catalogs, catalog, &schema).await? {
-            rows.push(vec![
-                catalog.into(),
-                schema.clone().into(),
-                name.into(),
-                "BASE TABLE".into(),
-            ]);
+            rows.push(vec![catalog.into(), schema.clone().into(), name.into(), "BASE TABLE".into()]);
         }
     }
     Ok(rows)

@@ -46,9 +46,7 @@ impl Metadata for CoordinatorMetadata {
         if schema.schema == INFORMATION_SCHEMA {
             return Ok(self.catalog_exists(&schema.catalog));
         }
-        CatalogMetadata(Arc::clone(&self.catalogs))
-            .schema_exists(schema)
-            .await
+        CatalogMetadata(Arc::clone(&self.catalogs)).schema_exists(schema).await
     }
 
     async fn table(&self, name: &TableName) -> Result<Option<ResolvedTable>> {
@@ -63,12 +61,7 @@ impl Metadata for CoordinatorMetadata {
         };
         let connector = Arc::clone(self.catalogs.require(SYSTEM_CATALOG)?);
         let statistics = TableStatistics::default();
-        Ok(Some(ResolvedTable {
-            name: name.clone(),
-            connector,
-            metadata,
-            statistics,
-        }))
+        Ok(Some(ResolvedTable { name: name.clone(), connector, metadata, statistics }))
     }
 }
 
@@ -92,8 +85,5 @@ impl TableSources for CoordinatorMetadata {
 
 /// The error that there is no such catalog.
 pub fn catalog_not_found(catalog: &str) -> base::Error {
-    base::Error::new(
-        ErrorCode::CATALOG_NOT_FOUND,
-        format!("Catalog '{catalog}' not found"),
-    )
+    base::Error::new(ErrorCode::CATALOG_NOT_FOUND, format!("Catalog '{catalog}' not found"))
 }

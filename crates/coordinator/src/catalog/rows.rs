@@ -106,12 +106,7 @@ pub fn table_metadata(handle: impl Into<Bytes>, columns: &[Column]) -> TableMeta
             comment: None,
         })
         .collect();
-    TableMetadata {
-        handle: TableHandle(handle.into()),
-        columns,
-        comment: None,
-        properties: Vec::new(),
-    }
+    TableMetadata { handle: TableHandle(handle.into()), columns, comment: None, properties: Vec::new() }
 }
 
 /// The rows as Arrow. Fails if a cell is not of its column's kind.
@@ -121,9 +116,7 @@ pub fn record_batch(columns: &[Column], rows: Vec<Vec<Cell>>) -> Result<RecordBa
     let mut by_column: Vec<Vec<Cell>> = columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
     for row in rows {
         if row.len() != columns.len() {
-            return Err(Error::internal(
-                "a row of a system table has another number of columns",
-            ));
+            return Err(Error::internal("a row of a system table has another number of columns"));
         }
         for (column, cell) in by_column.iter_mut().zip(row) {
             column.push(cell);
@@ -232,10 +225,7 @@ mod tests {
         let empty = vec![Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null];
         let batch = record_batch(columns, vec![row, empty]).unwrap();
         assert_eq!(batch.num_rows(), 2);
-        assert_eq!(
-            batch.schema(),
-            table_metadata(Bytes::new(), columns).arrow_schema()
-        );
+        assert_eq!(batch.schema(), table_metadata(Bytes::new(), columns).arrow_schema());
         assert!(record_batch(columns, vec![vec![Cell::count(1)]]).is_err());
         assert!(record_batch(&columns[..1], vec![vec![Cell::count(1)]]).is_err());
     }

@@ -86,14 +86,7 @@ const TABLES: &[(&str, &str, &[Column])] = &[
         ],
     ),
     ("jdbc", "catalogs", &[("table_cat", ColumnKind::Text)]),
-    (
-        "jdbc",
-        "schemas",
-        &[
-            ("table_schem", ColumnKind::Text),
-            ("table_catalog", ColumnKind::Text),
-        ],
-    ),
+    ("jdbc", "schemas", &[("table_schem", ColumnKind::Text), ("table_catalog", ColumnKind::Text)]),
     (
         "runtime",
         "nodes",
@@ -165,9 +158,7 @@ impl SystemTables {
     }
 
     fn sources(&self) -> Result<&SystemSources> {
-        self.sources
-            .get()
-            .ok_or_else(|| Error::internal("the coordinator is starting"))
+        self.sources.get().ok_or_else(|| Error::internal("the coordinator is starting"))
     }
 }
 
@@ -185,9 +176,8 @@ impl SnapshotTables for SystemTables {
     }
 
     fn table(&self, schema: &str, table: &str) -> Option<TableMetadata> {
-        let (schema, table, columns) = TABLES
-            .iter()
-            .find(|(its_schema, its_name, _)| *its_schema == schema && *its_name == table)?;
+        let (schema, table, columns) =
+            TABLES.iter().find(|(its_schema, its_name, _)| *its_schema == schema && *its_name == table)?;
         Some(table_metadata(format!("{schema}.{table}"), columns))
     }
 
@@ -206,12 +196,7 @@ impl SnapshotTables for SystemTables {
             ("jdbc", "catalogs") => sources.catalogs.names().map(|name| vec![name.into()]).collect(),
             ("jdbc", "schemas") => jdbc_schemas(sources).await?,
             ("runtime", "nodes") => nodes(sources).await?,
-            ("runtime", "queries") => sources
-                .queries
-                .all()
-                .iter()
-                .map(|query| query_row(query))
-                .collect(),
+            ("runtime", "queries") => sources.queries.all().iter().map(|query| query_row(query)).collect(),
             ("runtime", "tasks") => sources.dispatcher.inspect(task_rows).await?,
             _ => Vec::new(),
         };
@@ -221,12 +206,7 @@ impl SnapshotTables for SystemTables {
 
 fn catalogs(sources: &SystemSources) -> Vec<Vec<Cell>> {
     let row = |(catalog, connector): &(String, String)| {
-        vec![
-            catalog.clone().into(),
-            catalog.clone().into(),
-            connector.clone().into(),
-            "AVAILABLE".into(),
-        ]
+        vec![catalog.clone().into(), catalog.clone().into(), connector.clone().into(), "AVAILABLE".into()]
     };
     sources.connector_names.iter().map(row).collect()
 }
@@ -268,22 +248,14 @@ async fn nodes(sources: &SystemSources) -> Result<Vec<Vec<Cell>>> {
         "active".into(),
     ]];
     let coordinator = node.node_id.clone();
-    rows.extend(
-        sources
-            .dispatcher
-            .inspect(move |state| worker_rows(state, &coordinator))
-            .await?,
-    );
+    rows.extend(sources.dispatcher.inspect(move |state| worker_rows(state, &coordinator)).await?);
     Ok(rows)
 }
 
 /// The workers. A coordinator that runs tasks too is one node, not two.
 fn worker_rows(state: &DispatchState, coordinator: &NodeId) -> Vec<Vec<Cell>> {
-    let states: std::collections::BTreeMap<_, _> = state
-        .core()
-        .nodes()
-        .map(|node| (node.node.clone(), node.state))
-        .collect();
+    let states: std::collections::BTreeMap<_, _> =
+        state.core().nodes().map(|node| (node.node.clone(), node.state)).collect();
     let workers = state.nodes().filter(|(node, _)| *node != coordinator);
     let rows = workers.map(|(node, connected)| {
         let state = match states.get(node) {
@@ -336,11 +308,7 @@ fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
             for task in stage.tasks() {
                 for attempt in task.attempts {
                     let id = base::AttemptId {
-                        task: base::TaskId {
-                            query: query.id(),
-                            stage: stage.id,
-                            partition: task.partition,
-                        },
+                        task: base::TaskId { query: query.id(), stage: stage.id, partition: task.partition },
                         generation: attempt.generation,
                         epoch: state.epoch(),
                         number: attempt.number,

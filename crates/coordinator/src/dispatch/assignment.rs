@@ -39,10 +39,7 @@ fn scan_splits(stage: &ExecutionStage, input: &TaskInput) -> Result<Vec<wire::Sc
                         .splits
                         .get(*split as usize)
                         .ok_or_else(|| Error::internal(format!("split {split} of a scan is not known")))?;
-                    Ok(wire::Split {
-                        payload: split.payload.clone(),
-                        size_bytes: split.size_bytes,
-                    })
+                    Ok(wire::Split { payload: split.payload.clone(), size_bytes: split.size_bytes })
                 })
                 .collect::<Result<_>>()?;
             Ok(wire::ScanSplits { splits })
@@ -66,11 +63,7 @@ fn exchange_input(
             Edge::Single | Edge::Broadcast | Edge::Arbitrary => 0..1,
         };
         let sources = match input.edge {
-            Edge::Arbitrary => task
-                .sources
-                .get(number)
-                .and_then(|of_input| of_input.get(at))
-                .cloned(),
+            Edge::Arbitrary => task.sources.get(number).and_then(|of_input| of_input.get(at)).cloned(),
             Edge::Hash | Edge::Single | Edge::Broadcast => Some(0..u32::MAX),
         };
         let Some(sources) = sources else { continue };

@@ -88,17 +88,9 @@ impl KnownQueries {
 impl Cleaner {
     pub(super) fn start(exchange: Arc<ExchangeManager>, known: KnownQueries, times: SweepTimes) -> Self {
         let (requests, requested) = mpsc::channel(REQUEST_COUNT_MAX);
-        let distrust = Arc::new(Distrust {
-            until: watch::Sender::new(Instant::now()),
-            period: times.distrust_period,
-        });
-        let sweeper = Sweeper {
-            exchange,
-            known,
-            times,
-            distrust: Arc::clone(&distrust),
-            is_failing: false,
-        };
+        let distrust =
+            Arc::new(Distrust { until: watch::Sender::new(Instant::now()), period: times.distrust_period });
+        let sweeper = Sweeper { exchange, known, times, distrust: Arc::clone(&distrust), is_failing: false };
         tokio::spawn(sweeper.run(requested));
         Cleaner { requests, distrust }
     }

@@ -54,11 +54,7 @@ impl ExchangeStore for Stubborn {
 
     async fn remove_prefix(&self, prefix: &str) -> Result<(), StoreError> {
         let refused = |left: u32| left.checked_sub(1);
-        if self
-            .refusals
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, refused)
-            .is_ok()
-        {
+        if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refused).is_ok() {
             return Err(StoreError::new(StoreErrorKind::Denied, prefix, "not now"));
         }
         self.local.remove_prefix(prefix).await
@@ -87,15 +83,8 @@ impl Fixture {
         let exchange = Arc::new(exchange);
         let options = CoreOptions::default();
         let dispatcher = Dispatcher::start(Epoch(1), "abcde", options, Arc::clone(&exchange));
-        let known = KnownQueries {
-            coordinator_id: "abcde".to_owned(),
-            dispatcher,
-        };
-        let fixture = Fixture {
-            directory,
-            store,
-            cleaner: Cleaner::start(exchange, known, times),
-        };
+        let known = KnownQueries { coordinator_id: "abcde".to_owned(), dispatcher };
+        let fixture = Fixture { directory, store, cleaner: Cleaner::start(exchange, known, times) };
         fixture.write(OURS);
         fixture.write(OTHERS);
         fixture
@@ -123,11 +112,7 @@ impl Fixture {
 }
 
 fn sweeps_in_distrust_only() -> SweepTimes {
-    SweepTimes {
-        interval: SELDOM,
-        interval_in_distrust: OFTEN,
-        distrust_period: SELDOM,
-    }
+    SweepTimes { interval: SELDOM, interval_in_distrust: OFTEN, distrust_period: SELDOM }
 }
 
 #[tokio::test]
@@ -152,9 +137,6 @@ async fn what_is_written_after_the_removal_goes_too() {
 
 #[tokio::test]
 async fn what_nobody_suspects_is_found_too() {
-    let times = SweepTimes {
-        interval: OFTEN,
-        ..sweeps_in_distrust_only()
-    };
+    let times = SweepTimes { interval: OFTEN, ..sweeps_in_distrust_only() };
     Fixture::new(0, times).cleaned().await;
 }

@@ -65,13 +65,10 @@ impl Connection {
     /// Sends a message. A full stream loses it: the worker's next report shows that, and it is sent again.
     pub fn send_desired(&mut self, desired: wire::Desired, attempts: BTreeSet<AttemptId>) {
         let queries: BTreeSet<QueryId> = attempts.iter().map(|attempt| attempt.task.query).collect();
-        let stages: BTreeSet<(QueryId, StageId)> = attempts
-            .iter()
-            .map(|attempt| (attempt.task.query, attempt.task.stage))
-            .collect();
-        let message = wire::CoordinatorMessage {
-            message: Some(wire::coordinator_message::Message::Desired(desired)),
-        };
+        let stages: BTreeSet<(QueryId, StageId)> =
+            attempts.iter().map(|attempt| (attempt.task.query, attempt.task.stage)).collect();
+        let message =
+            wire::CoordinatorMessage { message: Some(wire::coordinator_message::Message::Desired(desired)) };
         if self.outbox.try_send(Ok(message)).is_ok() {
             // The worker keeps descriptors of what is desired, and fragments of queries it has attempts of.
             self.sent_attempts = attempts;
@@ -84,13 +81,9 @@ impl Connection {
 /// Tells a worker that a newer life of its node is there: its own work is of no use, and it is not to come back.
 pub fn reject_superseded(outbox: &Outbox, worker: &WorkerDescription) {
     let reason = format!("a newer process has the node.id {}", worker.node);
-    let rejection = wire::Rejection {
-        reason,
-        superseded: true,
-    };
-    let message = wire::CoordinatorMessage {
-        message: Some(wire::coordinator_message::Message::Rejection(rejection)),
-    };
+    let rejection = wire::Rejection { reason, superseded: true };
+    let message =
+        wire::CoordinatorMessage { message: Some(wire::coordinator_message::Message::Rejection(rejection)) };
     // A worker that reads nothing learns it when it comes back.
     let _ = outbox.try_send(Ok(message));
 }

@@ -117,11 +117,7 @@ impl Execution {
                 scans: stage
                     .scans
                     .into_iter()
-                    .map(|description| ExecutionScan {
-                        description,
-                        splits: Vec::new(),
-                        enumeration: None,
-                    })
+                    .map(|description| ExecutionScan { description, splits: Vec::new(), enumeration: None })
                     .collect(),
                 outputs: BTreeMap::new(),
             })
@@ -142,22 +138,16 @@ impl Execution {
 
     /// Whether the output of a task is decided.
     pub fn is_decided(&self, output: OutputId) -> bool {
-        self.stage(output.task.stage)
-            .is_some_and(|stage| stage.outputs.contains_key(&output.task.partition))
+        self.stage(output.task.stage).is_some_and(|stage| stage.outputs.contains_key(&output.task.partition))
     }
 
     /// The attempts of a stage that a worker ever reported.
     pub fn attempts_of(&self, stage: StageId) -> impl Iterator<Item = (&AttemptId, &AttemptRecord)> {
-        self.attempts
-            .iter()
-            .filter(move |(attempt, _)| attempt.task.stage == stage)
+        self.attempts.iter().filter(move |(attempt, _)| attempt.task.stage == stage)
     }
 
     /// A scan, if the query has it.
     pub fn scan_mut(&mut self, stage: StageId, scan: u32) -> Option<&mut ExecutionScan> {
-        self.stages
-            .get_mut(stage.0 as usize)?
-            .scans
-            .get_mut(scan as usize)
+        self.stages.get_mut(stage.0 as usize)?.scans.get_mut(scan as usize)
     }
 }

@@ -88,10 +88,8 @@ impl Dispatcher {
         let (inbox, facts) = mpsc::channel(INBOX_COUNT_MAX);
         let dispatcher = Dispatcher { inbox };
         let core = Core::new(epoch, options);
-        let known = KnownQueries {
-            coordinator_id: coordinator_id.to_owned(),
-            dispatcher: dispatcher.clone(),
-        };
+        let known =
+            KnownQueries { coordinator_id: coordinator_id.to_owned(), dispatcher: dispatcher.clone() };
         let cleaner = Cleaner::start(exchange, known, SweepTimes::default());
         let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner);
         tokio::spawn(run(state, facts));
@@ -124,9 +122,7 @@ impl Dispatcher {
             let _ = answer.send(look(state));
         };
         self.send(Input::Inspect(Box::new(look))).await;
-        answered
-            .await
-            .map_err(|_| Error::internal("the scheduler has stopped"))
+        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))
     }
 
     async fn send(&self, input: Input) {
@@ -142,9 +138,7 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
     loop {
         let asleep = Instant::now();
         let wake = asleep + WAKE_INTERVAL;
-        let deadline = state
-            .next_deadline()
-            .map_or(wake, |at| wake.min(start + Duration::from_millis(at.0)));
+        let deadline = state.next_deadline().map_or(wake, |at| wake.min(start + Duration::from_millis(at.0)));
         let fact = tokio::select! {
             fact = facts.recv() => match fact {
                 Some(fact) => Some(fact),
@@ -153,10 +147,7 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
             () = tokio::time::sleep_until(deadline.into()) => None,
         };
         if asleep.elapsed() > WAKE_INTERVAL + STANDSTILL_MIN {
-            tracing::warn!(
-                seconds = asleep.elapsed().as_secs_f64(),
-                "the coordinator stood still"
-            );
+            tracing::warn!(seconds = asleep.elapsed().as_secs_f64(), "the coordinator stood still");
             state.step(now(), Event::Resumed);
         }
         match fact {

@@ -43,11 +43,7 @@ pub struct NodeService {
 impl NodeService {
     /// The service, telling what it hears to the event loop.
     pub fn new(options: NodeServiceOptions, dispatcher: Dispatcher) -> Self {
-        NodeService {
-            options,
-            dispatcher,
-            connections: AtomicU64::new(0),
-        }
+        NodeService { options, dispatcher, connections: AtomicU64::new(0) }
     }
 
     fn objection(&self, announcement: &wire::Announcement, worker: &WorkerDescription) -> Option<String> {
@@ -82,9 +78,7 @@ impl Coordinator for NodeService {
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.and_then(|message| message.message);
         let Some(wire::worker_message::Message::Announcement(announcement)) = first else {
-            return Err(Status::invalid_argument(
-                "the first message must be an announcement",
-            ));
+            return Err(Status::invalid_argument("the first message must be an announcement"));
         };
         let worker = WorkerDescription {
             node: NodeId::new(announcement.node_id.as_str()),
@@ -108,9 +102,7 @@ impl Coordinator for NodeService {
             }),
         };
         // The channel is new, so there is room; and the greeting is the first message on the stream.
-        let _ = outbox.try_send(Ok(wire::CoordinatorMessage {
-            message: Some(greeting),
-        }));
+        let _ = outbox.try_send(Ok(wire::CoordinatorMessage { message: Some(greeting) }));
         if objection.is_none() {
             let connection = self.connections.fetch_add(1, Ordering::Relaxed);
             self.listen(worker, connection, outbox, incoming).await;
@@ -130,13 +122,7 @@ impl NodeService {
         let dispatcher = self.dispatcher.clone();
         let node = description.node.clone();
         let incarnation = description.incarnation;
-        dispatcher
-            .send(Input::Attached {
-                description,
-                connection,
-                outbox,
-            })
-            .await;
+        dispatcher.send(Input::Attached { description, connection, outbox }).await;
         tokio::spawn(async move {
             loop {
                 let message = match incoming.message().await {
@@ -153,13 +139,7 @@ impl NodeService {
                 match NodeReport::from_wire(report, incarnation) {
                     Ok(report) => {
                         let report = Box::new(report);
-                        dispatcher
-                            .send(Input::Reported {
-                                node: node.clone(),
-                                connection,
-                                report,
-                            })
-                            .await;
+                        dispatcher.send(Input::Reported { node: node.clone(), connection, report }).await;
                     }
                     Err(error) => {
                         tracing::error!(%node, %error, "a worker sent a report that makes no sense");
@@ -167,13 +147,7 @@ impl NodeService {
                     }
                 }
             }
-            dispatcher
-                .send(Input::Detached {
-                    node,
-                    incarnation,
-                    connection,
-                })
-                .await;
+            dispatcher.send(Input::Detached { node, incarnation, connection }).await;
         });
     }
 }

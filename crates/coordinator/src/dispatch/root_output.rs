@@ -70,10 +70,7 @@ impl RootOutput {
             if let Some(record) = progress.outputs.get(&partition) {
                 return Some(Ok(NextOutput::Output(Arc::clone(record))));
             }
-            progress
-                .tasks
-                .is_some_and(|tasks| partition >= tasks)
-                .then_some(Ok(NextOutput::End))
+            progress.tasks.is_some_and(|tasks| partition >= tasks).then_some(Ok(NextOutput::End))
         })
         .await
     }
@@ -92,9 +89,7 @@ impl RootOutput {
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -119,10 +114,7 @@ mod tests {
         let root = RootOutput::default();
         root.finish(Err(Error::new(ErrorCode::USER_CANCELED, "Query was canceled")));
         root.finish(Ok(()));
-        assert_eq!(
-            root.finished().await.unwrap_err().code(),
-            ErrorCode::USER_CANCELED
-        );
+        assert_eq!(root.finished().await.unwrap_err().code(), ErrorCode::USER_CANCELED);
         assert!(root.next(0).await.is_err());
     }
 }

@@ -41,9 +41,7 @@ impl SplitEnumeration {
     /// Asks for more splits.
     pub fn request(&self, count_max: u32) {
         // A full channel means that an answer is under way anyway.
-        let _ = self
-            .requests
-            .try_send(usize::try_from(count_max).unwrap_or(usize::MAX).max(1));
+        let _ = self.requests.try_send(usize::try_from(count_max).unwrap_or(usize::MAX).max(1));
     }
 }
 
@@ -68,15 +66,7 @@ async fn enumerate(
         let rest = known.split_off(count_max.min(known.len()));
         let batch = std::mem::replace(&mut known, rest);
         let last = !more && known.is_empty();
-        dispatcher
-            .send(Input::Splits {
-                query,
-                stage,
-                scan,
-                splits: batch,
-                last,
-            })
-            .await;
+        dispatcher.send(Input::Splits { query, stage, scan, splits: batch, last }).await;
         if last {
             break;
         }

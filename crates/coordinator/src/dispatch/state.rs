@@ -93,13 +93,7 @@ impl DispatchState {
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeId, ConnectedNode<'_>)> {
         self.connections.iter().map(|(node, connection)| {
             let usage = self.usage.get(node);
-            (
-                node,
-                ConnectedNode {
-                    description: &connection.description,
-                    usage,
-                },
-            )
+            (node, ConnectedNode { description: &connection.description, usage })
         })
     }
 
@@ -120,78 +114,35 @@ impl DispatchState {
                     self.cleaner.clean(query);
                 }
             }
-            Input::Splits {
-                query,
-                stage,
-                scan,
-                splits,
-                last,
-            } => {
+            Input::Splits { query, stage, scan, splits, last } => {
                 let sizes = splits.iter().map(|split| split.size_bytes).collect();
-                let Some(known) = self
-                    .executions
-                    .get_mut(&query)
-                    .and_then(|it| it.scan_mut(stage, scan))
+                let Some(known) = self.executions.get_mut(&query).and_then(|it| it.scan_mut(stage, scan))
                 else {
                     return;
                 };
                 known.splits.extend(splits);
-                self.step(
-                    now,
-                    Event::SplitsArrived {
-                        query,
-                        stage,
-                        scan,
-                        sizes,
-                        last,
-                    },
-                );
+                self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
             }
-            Input::Attached {
-                description,
-                connection,
-                outbox,
-            } => {
+            Input::Attached { description, connection, outbox } => {
                 self.attach(now, description, connection, outbox);
             }
             // What an older stream still brings is known from the newer one, or of an older life.
-            Input::Reported {
-                node,
-                connection,
-                report,
-            } => {
+            Input::Reported { node, connection, report } => {
                 if self.is_current(&node, connection) {
                     self.report(now, node, *report);
                 }
             }
-            Input::Detached {
-                node,
-                incarnation,
-                connection,
-            } => self.detach(now, node, incarnation, connection),
+            Input::Detached { node, incarnation, connection } => {
+                self.detach(now, node, incarnation, connection)
+            }
             Input::Inspect(look) => look(self),
         }
     }
 
     fn submit(&mut self, now: Millis, submission: Submission) {
-        let Submission {
-            query,
-            shape,
-            options,
-            stages,
-            split_options,
-            root,
-        } = submission;
-        self.executions
-            .insert(query, Execution::new(&shape, stages, split_options, root));
-        self.step(
-            now,
-            Event::QuerySubmitted {
-                query,
-                shape,
-                options,
-            },
-        );
+        let Submission { query, shape, options, stages, split_options, root } = submission;
+        self.executions.insert(query, Execution::new(&shape, stages, split_options, root));
+        self.step(now, Event::QuerySubmitted { query, shape, options });
     }
 
     fn attach(&mut self, now: Millis, description: WorkerDescription, connection: u64, outbox: Outbox) {
@@ -209,8 +160,7 @@ impl DispatchState {
             let incarnation = old.incarnation;
             self.lose(now, node.clone(), incarnation);
         }
-        self.connections
-            .insert(node, Connection::new(connection, description, outbox));
+        self.connections.insert(node, Connection::new(connection, description, outbox));
     }
 
     /// The newest life of a node that is known.
@@ -221,9 +171,7 @@ impl DispatchState {
     }
 
     fn is_current(&self, node: &NodeId, connection: u64) -> bool {
-        self.connections
-            .get(node)
-            .is_some_and(|current| current.id == connection)
+        self.connections.get(node).is_some_and(|current| current.id == connection)
     }
 
     fn detach(&mut self, now: Millis, node: NodeId, incarnation: Incarnation, connection: u64) {
@@ -265,17 +213,14 @@ impl DispatchState {
                     Err(error) => tracing::error!(%winner, %error, "a commit record cannot be read"),
                 }
             }
-            let record = execution
-                .attempts
-                .entry(status.attempt)
-                .or_insert_with(|| AttemptRecord {
-                    is_running: true,
-                    peak_memory_bytes: 0,
-                    node: node.clone(),
-                    stats: wire::AttemptStats::default(),
-                    created: heard,
-                    last_heard: heard,
-                });
+            let record = execution.attempts.entry(status.attempt).or_insert_with(|| AttemptRecord {
+                is_running: true,
+                peak_memory_bytes: 0,
+                node: node.clone(),
+                stats: wire::AttemptStats::default(),
+                created: heard,
+                last_heard: heard,
+            });
             record.is_running = status.status == AttemptStatus::Running;
             record.peak_memory_bytes = status.peak_memory_bytes;
             record.stats = details.stats;
@@ -285,13 +230,7 @@ impl DispatchState {
             self.cleaner.distrust();
         }
         self.usage.insert(node.clone(), report.usage);
-        self.step(
-            now,
-            Event::WorkerReported {
-                node,
-                report: report.report,
-            },
-        );
+        self.step(now, Event::WorkerReported { node, report: report.report });
     }
 
     /// Cleans a query that nobody wants although a worker does not let go of it: an attempt that computes without
@@ -316,29 +255,10 @@ impl DispatchState {
 
     fn carry_out(&mut self, command: Command) {
         match command {
-            Command::SetDesired {
-                node,
-                incarnation,
-                epoch,
-                sequence,
-                attempts,
-            } => {
-                self.desired.insert(
-                    node,
-                    PendingDesired {
-                        incarnation,
-                        epoch,
-                        sequence,
-                        attempts,
-                    },
-                );
+            Command::SetDesired { node, incarnation, epoch, sequence, attempts } => {
+                self.desired.insert(node, PendingDesired { incarnation, epoch, sequence, attempts });
             }
-            Command::RequestSplits {
-                query,
-                stage,
-                scan,
-                count_max,
-            } => {
+            Command::RequestSplits { query, stage, scan, count_max } => {
                 let dispatcher = &self.dispatcher;
                 let Some(execution) = self.executions.get_mut(&query) else {
                     return;
@@ -414,11 +334,7 @@ impl DispatchState {
                 fragments: Vec::new(),
             };
             let mut fragments = BTreeSet::new();
-            for spec in pending
-                .attempts
-                .iter()
-                .filter(|spec| connection.lacks_attempt(&spec.attempt))
-            {
+            for spec in pending.attempts.iter().filter(|spec| connection.lacks_attempt(&spec.attempt)) {
                 let task = spec.attempt.task;
                 let Some(execution) = self.executions.get(&task.query) else {
                     continue;

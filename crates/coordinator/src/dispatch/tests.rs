@@ -37,11 +37,7 @@ impl Fixture {
             incarnation: Incarnation(incarnation),
             http_uri: "http://127.0.0.1:1".to_owned(),
         };
-        let attached = Input::Attached {
-            description,
-            connection,
-            outbox,
-        };
+        let attached = Input::Attached { description, connection, outbox };
         self.dispatcher.send(attached).await;
         stream
     }
@@ -51,26 +47,16 @@ impl Fixture {
             incarnation: Incarnation(incarnation),
             sequence,
             desired_seen: None,
-            capacity: Capacity {
-                memory_bytes: 1 << 30,
-                slots: 1,
-            },
+            capacity: Capacity { memory_bytes: 1 << 30, slots: 1 },
             state: NodeState::Active,
             attempts: Vec::new(),
         };
         let report = NodeReport {
             report,
             details: BTreeMap::new(),
-            usage: wire::NodeUsage {
-                resident_bytes: sequence,
-                ..wire::NodeUsage::default()
-            },
+            usage: wire::NodeUsage { resident_bytes: sequence, ..wire::NodeUsage::default() },
         };
-        let reported = Input::Reported {
-            node: NodeId::new("n1"),
-            connection,
-            report: Box::new(report),
-        };
+        let reported = Input::Reported { node: NodeId::new("n1"), connection, report: Box::new(report) };
         self.dispatcher.send(reported).await;
     }
 
@@ -122,11 +108,7 @@ async fn a_life_that_comes_back_on_another_stream_is_the_same_life() {
     let second = fixture.attach(1, 10).await;
     fixture.report(1, 10, 2).await;
     fixture.report(0, 10, 3).await;
-    let detached = Input::Detached {
-        node: NodeId::new("n1"),
-        incarnation: Incarnation(10),
-        connection: 0,
-    };
+    let detached = Input::Detached { node: NodeId::new("n1"), incarnation: Incarnation(10), connection: 0 };
     fixture.dispatcher.send(detached).await;
     assert_eq!(fixture.seen().await, (10, Some(2), true));
     assert!(!is_superseded(&mut first) && !second.is_closed());
@@ -145,15 +127,8 @@ fn submission(query: QueryId) -> Submission {
         query,
         shape: QueryShape { stages: vec![stage] },
         options: QueryOptions::default(),
-        stages: vec![StageDescription {
-            fragment: bytes::Bytes::new(),
-            scans: Vec::new(),
-        }],
-        split_options: connector::SplitOptions {
-            target_size_bytes: 1,
-            node_count: 1,
-            slot_count: 1,
-        },
+        stages: vec![StageDescription { fragment: bytes::Bytes::new(), scans: Vec::new() }],
+        split_options: connector::SplitOptions { target_size_bytes: 1, node_count: 1, slot_count: 1 },
         root: Arc::default(),
     }
 }
@@ -179,8 +154,6 @@ async fn what_a_closed_query_left_is_deleted_although_a_worker_holds_on_to_it() 
         assert!(Instant::now() < deadline, "it waits for the worker");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let is_held = fixture
-        .dispatcher
-        .inspect(move |state| state.execution(&query).is_some());
+    let is_held = fixture.dispatcher.inspect(move |state| state.execution(&query).is_some());
     assert!(is_held.await.unwrap(), "the query was released");
 }

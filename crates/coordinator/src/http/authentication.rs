@@ -15,24 +15,18 @@ pub fn basic_user(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
         return Ok(None);
     };
     let malformed = || Refusal::unauthorized("Malformed credentials");
-    let (scheme, credentials) = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or_else(malformed)?;
+    let (scheme, credentials) =
+        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
     if !scheme.eq_ignore_ascii_case("basic") {
         // What other schemes say is not for an authenticator that is not there.
         return Ok(None);
     }
-    let decoded = STANDARD
-        .decode(credentials.trim())
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = STANDARD.decode(credentials.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let decoded = decoded.ok_or_else(malformed)?;
     match decoded.split_once(':') {
-        Some((_, password)) if !password.is_empty() => Err(Refusal::unauthorized(
-            "Password not allowed for insecure authentication",
-        )),
+        Some((_, password)) if !password.is_empty() => {
+            Err(Refusal::unauthorized("Password not allowed for insecure authentication"))
+        }
         Some((user, _)) if !user.is_empty() => Ok(Some(user.to_owned())),
         _ => Err(malformed()),
     }
@@ -58,11 +52,7 @@ mod tests {
             Err("Password not allowed for insecure authentication".into())
         );
         for malformed in ["Basic", "Basic %%%", &basic("alice"), &basic(":"), "Basic /w=="] {
-            assert_eq!(
-                user(malformed),
-                Err("Malformed credentials".into()),
-                "{malformed}"
-            );
+            assert_eq!(user(malformed), Err("Malformed credentials".into()), "{malformed}");
         }
     }
 }

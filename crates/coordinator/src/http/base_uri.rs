@@ -14,11 +14,7 @@ impl BaseUri {
     fn of(headers: &HeaderMap, authority: Option<&str>, process_forwarded: bool) -> Option<Self> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let forwarded = |name: &str| {
-            let first = text(name)
-                .filter(|_| process_forwarded)?
-                .split(',')
-                .next()?
-                .trim();
+            let first = text(name).filter(|_| process_forwarded)?.split(',').next()?.trim();
             (!first.is_empty()).then_some(first)
         };
         let host = text(header::HOST.as_str()).or(authority);
@@ -70,10 +66,7 @@ mod tests {
             ("x-forwarded-prefix", "/engine/"),
         ];
         assert_eq!(uri(&headers, false).as_deref(), Some("http://10.0.0.1:8080"));
-        assert_eq!(
-            uri(&headers, true).as_deref(),
-            Some("https://sql.example.com:8443/engine")
-        );
+        assert_eq!(uri(&headers, true).as_deref(), Some("https://sql.example.com:8443/engine"));
         assert_eq!(uri(&[], true), None);
     }
 }

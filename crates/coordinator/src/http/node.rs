@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use base::NodeId;
 use protocol::client::server_info::TRINO_VERSION;
 use serde_json::{Value, json};
 
@@ -44,9 +45,7 @@ async fn change_state(Json(wanted): Json<String>) -> Result<StatusCode, Refusal>
     match wanted.as_str() {
         "ACTIVE" => Ok(StatusCode::OK),
         "SHUTTING_DOWN" | "DRAINING" => Err(Refusal::bad_request("A coordinator cannot be drained")),
-        other => Err(Refusal::bad_request(format!(
-            "Invalid state transition to {other}"
-        ))),
+        other => Err(Refusal::bad_request(format!("Invalid state transition to {other}"))),
     }
 }
 
@@ -79,15 +78,16 @@ async fn status(State(state): State<HttpState>) -> Json<Value> {
     }))
 }
 
-/// The connected workers.
+/// The workers that are connected and have told what they can carry.
 async fn nodes(State(services): State<Arc<Services>>) -> Result<Json<Value>, Refusal> {
     let nodes = services
         .dispatcher
         .inspect(|state| {
-            let nodes = state.nodes().map(
-                |(node, connected)| json!({ "nodeId": node.as_str(), "uri": connected.description.http_uri }),
-            );
-            nodes.collect::<Vec<_>>()
+            let known = |node: &NodeId| state.core().node(node).is_some_and(|known| known.state.is_some());
+            let ready = state.nodes().filter(|(node, _)| known(node));
+            ready
+                .map(|(node, connected)| json!({ "nodeId": node.as_str(), "uri": connected.description.http_uri }))
+                .collect::<Vec<_>>()
         })
         .await
         .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;

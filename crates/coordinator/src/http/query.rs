@@ -37,11 +37,8 @@ struct Wanted {
 async fn list(State(services): State<Arc<Services>>, Parameters(wanted): Parameters<Wanted>) -> Json<Value> {
     let state = wanted.state.map(|state| state.to_uppercase());
     let queries = services.queries.all();
-    let matching = queries.iter().filter(|query| {
-        state
-            .as_deref()
-            .is_none_or(|state| query.state().as_str() == state)
-    });
+    let matching =
+        queries.iter().filter(|query| state.as_deref().is_none_or(|state| query.state().as_str() == state));
     Json(Value::Array(matching.map(|query| summary(query)).collect()))
 }
 
@@ -50,9 +47,8 @@ async fn one(State(services): State<Arc<Services>>, Path(id): Path<String>) -> R
     QueryProgress::refresh_with_attempts(&services, &query).await;
     let mut document = summary(&query);
     let error = query.error();
-    document["failureInfo"] = error
-        .as_ref()
-        .map_or(Value::Null, |error| json!(QueryError::from(error).failure_info));
+    document["failureInfo"] =
+        error.as_ref().map_or(Value::Null, |error| json!(QueryError::from(error).failure_info));
     document["stages"] = json!(query.progress().statement_stats(&query).root_stage);
     document["attempts"] = query.progress().attempts.iter().map(attempt).collect();
     document["finalQueryInfo"] = json!(query.state().is_final());
@@ -154,14 +150,7 @@ async fn cancel(
 }
 
 async fn kill(state: State<Arc<Services>>, id: Path<String>, message: Bytes) -> Result<StatusCode, Refusal> {
-    end(
-        state,
-        id,
-        ErrorCode::ADMINISTRATIVELY_KILLED,
-        "Query killed.",
-        &message,
-    )
-    .await
+    end(state, id, ErrorCode::ADMINISTRATIVELY_KILLED, "Query killed.", &message).await
 }
 
 async fn preempt(
@@ -169,14 +158,7 @@ async fn preempt(
     id: Path<String>,
     message: Bytes,
 ) -> Result<StatusCode, Refusal> {
-    end(
-        state,
-        id,
-        ErrorCode::ADMINISTRATIVELY_PREEMPTED,
-        "Query preempted.",
-        &message,
-    )
-    .await
+    end(state, id, ErrorCode::ADMINISTRATIVELY_PREEMPTED, "Query preempted.", &message).await
 }
 
 async fn end(

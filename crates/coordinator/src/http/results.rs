@@ -18,21 +18,14 @@ pub fn respond(base: &BaseUri, query: &Query, page: &Page, next_uri: Option<Stri
         partial_cancel_uri: None,
         next_uri,
         columns: columns(query, &status),
-        data: page
-            .data
-            .as_deref()
-            .and_then(|data| RawValue::from_string(data.to_string()).ok()),
+        data: page.data.as_deref().and_then(|data| RawValue::from_string(data.to_string()).ok()),
         stats: query.progress().statement_stats(query),
         error: status.error.as_ref().map(QueryError::from),
         warnings: Vec::new(),
         update_type: status.update_type.map(str::to_string),
         update_count: None,
     };
-    (
-        session_headers(&status.session_update, &query.client.prefix),
-        Json(results),
-    )
-        .into_response()
+    (session_headers(&status.session_update, &query.client.prefix), Json(results)).into_response()
 }
 
 fn columns(query: &Query, status: &QueryStatus) -> Option<Vec<Column>> {

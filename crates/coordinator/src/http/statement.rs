@@ -29,18 +29,12 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 pub fn routes() -> Router<HttpState> {
     Router::new()
         .route("/v1/statement", post(submit).head(|| async { StatusCode::OK }))
-        .route(
-            "/v1/statement/queued/{query}/{slug}/{token}",
-            get(queued).delete(cancel_queued),
-        )
+        .route("/v1/statement/queued/{query}/{slug}/{token}", get(queued).delete(cancel_queued))
         .route(
             "/v1/statement/executing/{query}/{slug}/{token}",
             get(executing).head(heartbeat).delete(cancel_executing),
         )
-        .route(
-            "/v1/statement/executing/partialCancel/{query}/{stage}/{slug}/{token}",
-            delete(partial_cancel),
-        )
+        .route("/v1/statement/executing/partialCancel/{query}/{stage}/{slug}/{token}", delete(partial_cancel))
 }
 
 /// The parts of a page's address.
@@ -98,7 +92,7 @@ async fn queued(
     Path((id, slug, token)): Address,
 ) -> Result<Response, Refusal> {
     let query = find(&services, &id, SlugContext::Queued, token, &slug)?;
-    query.touch();
+    let _attended = query.attend();
     if token == 0 || token > query.queued_token() + 1 {
         return Err(Refusal::gone("Invalid token"));
     }
@@ -122,7 +116,7 @@ async fn executing(
     Path((id, slug, token)): Address,
 ) -> Result<Response, Refusal> {
     let query = find(&services, &id, SlugContext::Executing, token, &slug)?;
-    query.touch();
+    let _attended = query.attend();
     let page = page(&services, &query, token).await?;
     QueryProgress::refresh(&services, &query).await;
     let failed = query.state() == QueryState::Failed;
@@ -178,7 +172,8 @@ async fn heartbeat(
     State(services): State<Arc<Services>>,
     Path((id, slug, token)): Address,
 ) -> Result<StatusCode, Refusal> {
-    find(&services, &id, SlugContext::Executing, token, &slug)?.touch();
+    let query = find(&services, &id, SlugContext::Executing, token, &slug)?;
+    drop(query.attend());
     Ok(StatusCode::OK)
 }
 

@@ -122,10 +122,7 @@ async fn operator_lines(services: &Services, query: &Query) -> Result<Vec<Vec<St
     let line = |(rows, nanos): (u64, u64)| {
         format!("Output: {rows} rows, CPU: {}", succinct_duration(Duration(nanos)))
     };
-    Ok(totals
-        .into_iter()
-        .map(|stage| stage.into_iter().map(line).collect())
-        .collect())
+    Ok(totals.into_iter().map(|stage| stage.into_iter().map(line).collect()).collect())
 }
 
 fn size(bytes: u64) -> String {

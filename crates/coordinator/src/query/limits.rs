@@ -48,16 +48,17 @@ fn exceeded(which: &str, limit: Duration) -> Error {
 
 /// The error of a query whose client went away, if it did: it was not heard of for `timeout`.
 pub fn abandoned(query: &Arc<Query>, timeout: std::time::Duration) -> Option<Error> {
+    // Whoever waits for a page is there, however long the page takes.
+    if query.is_attended() {
+        return None;
+    }
     let status = query.status();
     if status.state.is_final() || status.times.heard_at.elapsed() < timeout {
         return None;
     }
     let heard = DateTime::<Utc>::from(status.times.heard).format("%Y-%m-%dT%H:%M:%S%.3fZ");
     let now = Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ");
-    let text = format!(
-        "Query {} has not been accessed since {heard}: currentTime {now}",
-        query.id
-    );
+    let text = format!("Query {} has not been accessed since {heard}: currentTime {now}", query.id);
     Some(Error::new(ErrorCode::ABANDONED_QUERY, text))
 }
 
@@ -72,11 +73,7 @@ mod tests {
     }
 
     fn limits(planning: Duration, execution: Duration, run: Duration) -> TimeLimits {
-        TimeLimits {
-            planning,
-            execution,
-            run,
-        }
+        TimeLimits { planning, execution, run }
     }
 
     #[tokio::test]
@@ -84,22 +81,25 @@ mod tests {
         let (short, long) = (Duration::millis(10), Duration::minutes(60));
         let planning = limits(short, long, long).passed_by(&query()).await.unwrap();
         assert_eq!(planning.code(), ErrorCode::EXCEEDED_TIME_LIMIT);
-        assert_eq!(
-            planning.message(),
-            "Query exceeded the maximum planning time limit of 10.00ms"
-        );
+        assert_eq!(planning.message(), "Query exceeded the maximum planning time limit of 10.00ms");
         let run = limits(long, long, short).passed_by(&query()).await.unwrap();
-        assert_eq!(
-            run.message(),
-            "Query exceeded the maximum run time limit of 10.00ms"
-        );
+        assert_eq!(run.message(), "Query exceeded the maximum run time limit of 10.00ms");
         let planned = query();
         planned.advance(QueryState::Running);
         let execution = limits(short, short, long).passed_by(&planned).await.unwrap();
-        assert_eq!(
-            execution.message(),
-            "Query exceeded the maximum execution time limit of 10.00ms"
-        );
+        assert_eq!(execution.message(), "Query exceeded the maximum execution time limit of 10.00ms");
+    }
+
+    #[test]
+    fn a_client_that_waits_for_a_page_has_not_gone_away() {
+        let query = Arc::new(query());
+        let at_once = std::time::Duration::ZERO;
+        assert_eq!(abandoned(&query, at_once).map(|error| error.code()), Some(ErrorCode::ABANDONED_QUERY));
+        let attendance = query.attend();
+        assert_eq!(abandoned(&query, at_once), None);
+        drop(attendance);
+        assert!(abandoned(&query, at_once).is_some());
+        assert_eq!(abandoned(&query, std::time::Duration::from_secs(60)), None);
     }
 
     #[tokio::test]

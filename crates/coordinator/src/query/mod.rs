@@ -49,6 +49,18 @@ pub struct Query {
     begun: AtomicBool,
     /// The last token of a page asked for while it was queued.
     queued_token: AtomicU64,
+    /// How many requests of the client are being served.
+    attended: AtomicU64,
+}
+
+/// A request of a query's client that is being served. Its end is the last that was heard of the client.
+pub struct Attendance(Arc<Query>);
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.attended.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Query {
@@ -66,6 +78,7 @@ impl Query {
             changed: watch::Sender::new(()),
             begun: AtomicBool::new(false),
             queued_token: AtomicU64::new(0),
+            attended: AtomicU64::new(0),
         }
     }
 
@@ -156,8 +169,18 @@ impl Query {
         *lock(&self.progress) = progress;
     }
 
-    /// The client was heard of.
-    pub fn touch(&self) {
+    /// A request of the client is being served. While it is, and at its end, the client is there.
+    pub fn attend(self: &Arc<Self>) -> Attendance {
+        self.attended.fetch_add(1, Ordering::AcqRel);
+        Attendance(Arc::clone(self))
+    }
+
+    /// Whether a request of the client is being served.
+    pub fn is_attended(&self) -> bool {
+        self.attended.load(Ordering::Acquire) > 0
+    }
+
+    fn touch(&self) {
         let mut status = lock(&self.status);
         status.times.heard = SystemTime::now();
         status.times.heard_at = Instant::now();

@@ -67,17 +67,12 @@ impl Pages {
     }
 
     fn kept_is_final(&self) -> bool {
-        self.kept
-            .as_ref()
-            .is_some_and(|(_, page)| page.is_last && page.data.is_none())
+        self.kept.as_ref().is_some_and(|(_, page)| page.is_last && page.data.is_none())
     }
 
     /// The page of that token, if it is the one that is kept.
     pub fn kept(&self, token: u64) -> Option<Page> {
-        self.kept
-            .as_ref()
-            .filter(|(kept, _)| *kept == token)
-            .map(|(_, page)| page.clone())
+        self.kept.as_ref().filter(|(kept, _)| *kept == token).map(|(_, page)| page.clone())
     }
 
     /// Whether rows may come.
@@ -129,10 +124,7 @@ impl Pages {
             }
         }
         let data = (!rows.is_empty()).then(|| Arc::from(rows.finish()));
-        let page = Page {
-            data,
-            is_last: self.drained,
-        };
+        let page = Page { data, is_last: self.drained };
         self.kept = Some((token, page.clone()));
         Ok(page)
     }
@@ -142,10 +134,7 @@ impl Pages {
         &mut self,
         deadline: Option<Instant>,
     ) -> Result<ControlFlow<(), Option<RecordBatch>>> {
-        let source = self
-            .source
-            .as_mut()
-            .ok_or_else(|| Error::internal("a page was made without rows"))?;
+        let source = self.source.as_mut().ok_or_else(|| Error::internal("a page was made without rows"))?;
         let received = match source {
             PageSource::Rows(batches) => batches.pop_front().map(Ok),
             PageSource::Stream(batches) => match deadline {
@@ -181,10 +170,7 @@ mod tests {
 
     fn pages(source: PageSource) -> Pages {
         let mut pages = Pages::default();
-        pages.set_source(
-            source,
-            RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL),
-        );
+        pages.set_source(source, RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL));
         pages
     }
 
@@ -199,21 +185,13 @@ mod tests {
         assert_eq!(pages.check(0), Ok(()));
         let first = pages.make(0, soon()).await.unwrap();
         assert_eq!(first.data.as_deref(), Some("[[0],[1]]"));
-        assert_eq!(
-            pages.kept(0).unwrap().data,
-            first.data,
-            "asked for again, it is the same"
-        );
+        assert_eq!(pages.kept(0).unwrap().data, first.data, "asked for again, it is the same");
         assert_eq!(pages.check(1), Ok(()));
         let last = pages.make(1, soon()).await.unwrap();
         assert!(last.data.is_none() && last.is_last);
         assert_eq!(pages.check(0), Err(PageError::Gone));
         assert_eq!(pages.check(1), Ok(()));
-        assert_eq!(
-            pages.check(2),
-            Err(PageError::Unknown),
-            "nothing follows the last page"
-        );
+        assert_eq!(pages.check(2), Err(PageError::Unknown), "nothing follows the last page");
     }
 
     #[tokio::test]

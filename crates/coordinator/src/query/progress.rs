@@ -163,20 +163,12 @@ impl QueryProgress {
 
     fn attempts_of(state: &DispatchState, query: QueryId) -> Vec<AttemptProgress> {
         let epoch = state.epoch();
-        let stages = state
-            .core()
-            .query(&query)
-            .into_iter()
-            .flat_map(|view| view.stages());
+        let stages = state.core().query(&query).into_iter().flat_map(|view| view.stages());
         let attempts = stages.flat_map(|stage| {
             stage.tasks().flat_map(move |task| {
                 task.attempts.iter().map(move |attempt| AttemptProgress {
                     id: AttemptId {
-                        task: TaskId {
-                            query,
-                            stage: stage.id,
-                            partition: task.partition,
-                        },
+                        task: TaskId { query, stage: stage.id, partition: task.partition },
                         generation: attempt.generation,
                         epoch,
                         number: attempt.number,
@@ -195,10 +187,8 @@ impl QueryProgress {
     pub async fn refresh_with_attempts(services: &Services, query: &Arc<Query>) {
         QueryProgress::refresh(services, query).await;
         let id = query.id;
-        if let Ok(attempts) = services
-            .dispatcher
-            .inspect(move |state| QueryProgress::attempts_of(state, id))
-            .await
+        if let Ok(attempts) =
+            services.dispatcher.inspect(move |state| QueryProgress::attempts_of(state, id)).await
             && !attempts.is_empty()
         {
             let mut progress = query.progress();
@@ -213,10 +203,7 @@ impl QueryProgress {
         if query.root().is_none() || query.state().is_final() {
             return;
         }
-        let looked = services
-            .dispatcher
-            .inspect(move |state| QueryProgress::of(state, id))
-            .await;
+        let looked = services.dispatcher.inspect(move |state| QueryProgress::of(state, id)).await;
         let Ok(Some(mut progress)) = looked else { return };
         progress.peak_memory_bytes = progress.memory_bytes.max(query.progress().peak_memory_bytes);
         query.set_progress(progress);
@@ -265,11 +252,8 @@ impl QueryProgress {
             queued_splits: sum(StageProgress::queued_tasks),
             running_splits: sum(|stage| stage.running_tasks),
             completed_splits: sum(|stage| stage.finished_tasks),
-            planning_time_millis: times
-                .planned_at
-                .unwrap_or(now)
-                .duration_since(planning_at)
-                .as_millis() as u64,
+            planning_time_millis: times.planned_at.unwrap_or(now).duration_since(planning_at).as_millis()
+                as u64,
             analysis_time_millis: 0,
             cpu_time_millis: work.cpu_nanos / 1_000_000,
             wall_time_millis: work.wall_nanos / 1_000_000,
@@ -284,9 +268,7 @@ impl QueryProgress {
             internal_network_input_bytes: work.exchange_input_bytes,
             peak_memory_bytes: self.peak_memory_bytes,
             spilled_bytes: work.spilled_bytes,
-            root_stage: (!self.stages.is_empty())
-                .then(|| self.stage_stats(StageId(0)))
-                .flatten(),
+            root_stage: (!self.stages.is_empty()).then(|| self.stage_stats(StageId(0))).flatten(),
         }
     }
 
@@ -308,11 +290,7 @@ impl QueryProgress {
             physical_input_bytes: stage.work.scanned_bytes,
             failed_tasks: u64::from(stage.failed_attempts + stage.lost_attempts),
             coordinator_only: false,
-            sub_stages: stage
-                .producers
-                .iter()
-                .filter_map(|id| self.stage_stats(*id))
-                .collect(),
+            sub_stages: stage.producers.iter().filter_map(|id| self.stage_stats(*id)).collect(),
         })
     }
 }
@@ -320,9 +298,7 @@ impl QueryProgress {
 impl StageProgress {
     /// Tasks that wait.
     pub fn queued_tasks(&self) -> u32 {
-        self.tasks
-            .saturating_sub(self.running_tasks)
-            .saturating_sub(self.finished_tasks)
+        self.tasks.saturating_sub(self.running_tasks).saturating_sub(self.finished_tasks)
     }
 
     fn done_fraction(&self) -> f64 {
@@ -347,8 +323,5 @@ impl StageProgress {
 
 fn producers(execution: &Execution, stage: StageId) -> Vec<StageId> {
     let inputs = execution.stage(stage).map_or(&[][..], |stage| &stage.inputs);
-    inputs
-        .iter()
-        .flat_map(|input| input.producers.iter().copied())
-        .collect()
+    inputs.iter().flat_map(|input| input.producers.iter().copied()).collect()
 }

@@ -20,11 +20,7 @@ pub struct QueryRegistry {
 impl QueryRegistry {
     /// None yet.
     pub fn new(history_count_max: usize, expire_age_min: Duration) -> Self {
-        QueryRegistry {
-            queries: Mutex::default(),
-            history_count_max,
-            expire_age_min,
-        }
+        QueryRegistry { queries: Mutex::default(), history_count_max, expire_age_min }
     }
 
     /// Remembers a query.
@@ -58,8 +54,6 @@ impl QueryRegistry {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<QueryId, Arc<Query>>> {
-        self.queries
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.queries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

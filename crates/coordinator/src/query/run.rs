@@ -54,16 +54,9 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
             let analyzed = services.analyzer.analyze(inner, &context.session).await?;
             start(services, query, &context, analyzed).await
         }
-        Statement::Explain(Explain {
-            analyze: true,
-            statement,
-            verbose,
-            ..
-        }) => {
+        Statement::Explain(Explain { analyze: true, statement, verbose, .. }) => {
             let Statement::Query(inner) = statement.as_ref() else {
-                return Err(Error::not_supported(
-                    "EXPLAIN ANALYZE of this statement is not supported",
-                ));
+                return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported"));
             };
             let analyzed = services.analyzer.analyze(inner, &context.session).await?;
             let planned = plan::plan(services, &context, analyzed).await?;
@@ -100,12 +93,7 @@ async fn start(
     let schema = planned.output_schema.clone();
     let root = submit(services, query, planned).await;
     let (batches, source) = mpsc::channel(RESULT_BATCH_COUNT_MAX);
-    tokio::spawn(read_result(
-        Arc::clone(services),
-        Arc::clone(&root),
-        schema,
-        batches,
-    ));
+    tokio::spawn(read_result(Arc::clone(services), Arc::clone(&root), schema, batches));
     set_result(query, columns, PageSource::Stream(source)).await;
     tokio::spawn(watch(Arc::clone(services), Arc::clone(query), root));
     Ok(())
@@ -118,10 +106,7 @@ pub async fn submit(services: &Arc<Services>, query: &Arc<Query>, planned: Plann
     // The scheduler may act at once, and then the query is to be seen running.
     query.advance(QueryState::Starting);
     query.advance(QueryState::Running);
-    services
-        .dispatcher
-        .submit(planned.into_submission(query.id, Arc::clone(&root)))
-        .await;
+    services.dispatcher.submit(planned.into_submission(query.id, Arc::clone(&root))).await;
     if let Some(error) = query.error() {
         // It was ended before the scheduler knew of it.
         services.dispatcher.cancel(query.id, error).await;
@@ -160,9 +145,7 @@ async fn read_result(
             }
         };
         let mut rows =
-            services
-                .exchange
-                .open_output(&record, Arc::clone(&schema), &services.exchange.options().read());
+            services.exchange.open_output(&record, Arc::clone(&schema), &services.exchange.options().read());
         while let Some(batch) = rows.next_batch().await.transpose() {
             let failed = batch.is_err();
             if batches.send(batch).await.is_err() || failed {
@@ -176,12 +159,7 @@ async fn read_result(
 /// Gives the client rows that are all here.
 async fn deliver(query: &Arc<Query>, result: StatementResult) -> Result<()> {
     query.set_update(result.update_type, result.session_update);
-    set_result(
-        query,
-        result.columns,
-        PageSource::Rows(VecDeque::from(result.rows)),
-    )
-    .await;
+    set_result(query, result.columns, PageSource::Rows(VecDeque::from(result.rows))).await;
     query.advance(QueryState::Finishing);
     Ok(())
 }

@@ -18,12 +18,7 @@ pub async fn execute(
     statement: &Statement,
 ) -> Result<StatementResult> {
     match statement {
-        Statement::CreateSchema {
-            schema,
-            if_not_exists,
-            properties,
-            location,
-        } => {
+        Statement::CreateSchema { schema, if_not_exists, properties, location } => {
             let name = SchemaName::resolve(Some(schema), &context.session, *location)?;
             let connector = services.catalogs.get(&name.catalog);
             let connector = connector.ok_or_else(|| catalog_not_found(&name.catalog).at(*location))?;
@@ -37,12 +32,7 @@ pub async fn execute(
             let properties = evaluate(services, context, properties)?;
             connector.create_schema(&name.schema, &properties).await?;
         }
-        Statement::DropSchema {
-            schema,
-            if_exists,
-            cascade,
-            location,
-        } => {
+        Statement::DropSchema { schema, if_exists, cascade, location } => {
             let name = SchemaName::resolve(Some(schema), &context.session, *location)?;
             let connector = services.catalogs.get(&name.catalog);
             let exists = connector.is_some() && services.metadata.schema_exists(&name).await?;
@@ -60,14 +50,7 @@ pub async fn execute(
             }
             connector.drop_schema(&name.schema).await?;
         }
-        Statement::CreateTable {
-            table,
-            if_not_exists,
-            columns,
-            comment,
-            properties,
-            location,
-        } => {
+        Statement::CreateTable { table, if_not_exists, columns, comment, properties, location } => {
             let name = TableName::resolve(table, &context.session, *location)?;
             let connector = services.catalogs.get(&name.catalog);
             let connector = connector.ok_or_else(|| catalog_not_found(&name.catalog).at(*location))?;
@@ -78,10 +61,7 @@ pub async fn execute(
                 let text = format!("Table '{name}' already exists");
                 return Err(Error::new(ErrorCode::TABLE_ALREADY_EXISTS, text).at(*location));
             }
-            let schema = SchemaName {
-                catalog: name.catalog.clone(),
-                schema: name.schema.clone(),
-            };
+            let schema = SchemaName { catalog: name.catalog.clone(), schema: name.schema.clone() };
             if !services.metadata.schema_exists(&schema).await? {
                 let text = format!("Schema '{}' does not exist", schema.schema);
                 return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(*location));
@@ -112,11 +92,7 @@ pub async fn execute(
                 })
                 .await?;
         }
-        Statement::DropTable {
-            table,
-            if_exists,
-            location,
-        } => {
+        Statement::DropTable { table, if_exists, location } => {
             let name = TableName::resolve(table, &context.session, *location)?;
             let exists = services.metadata.table(&name).await?.is_some();
             let Some(connector) = services.catalogs.get(&name.catalog).filter(|_| exists) else {

@@ -13,13 +13,8 @@ use crate::services::Services;
 /// What a prepared statement takes.
 pub fn input(context: &StatementContext, name: &str, location: ErrorLocation) -> Result<StatementResult> {
     let count = sql::count_parameters(find(context, name, location)?)?;
-    let rows = (0..count)
-        .map(|position| vec![Cell::size(position), "unknown".into()])
-        .collect();
-    StatementResult::table(
-        &[("Position", ColumnKind::Bigint), ("Type", ColumnKind::Text)],
-        rows,
-    )
+    let rows = (0..count).map(|position| vec![Cell::size(position), "unknown".into()]).collect();
+    StatementResult::table(&[("Position", ColumnKind::Bigint), ("Type", ColumnKind::Text)], rows)
 }
 
 /// What a prepared statement gives.

@@ -54,17 +54,10 @@ impl StatementContext {
         let status = query.status();
         let settings = SessionSettings::resolve(&services.config, &client.system_properties)?;
         refuse_catalog_properties(services, client)?;
-        let time_zone = settings
-            .time_zone_id
-            .clone()
-            .or(client.time_zone.clone())
-            .unwrap_or("UTC".into());
+        let time_zone = settings.time_zone_id.clone().or(client.time_zone.clone()).unwrap_or("UTC".into());
         SessionContext::check_time_zone(&time_zone)?;
-        let since_epoch = status
-            .times
-            .created
-            .duration_since(std::time::SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch =
+            status.times.created.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(StatementContext {
             session: SessionContext {
                 catalog: client.catalog.clone(),
@@ -112,11 +105,7 @@ impl StatementResult {
                 },
             })
             .collect();
-        Ok(StatementResult {
-            columns,
-            rows: vec![batch],
-            ..StatementResult::default()
-        })
+        Ok(StatementResult { columns, rows: vec![batch], ..StatementResult::default() })
     }
 
     /// One row of one text.
@@ -126,11 +115,7 @@ impl StatementResult {
 
     /// No rows, but changes of the session.
     pub fn update(statement: &Statement, session_update: SessionUpdate) -> Self {
-        StatementResult {
-            update_type: statement.update_type(),
-            session_update,
-            ..StatementResult::default()
-        }
+        StatementResult { update_type: statement.update_type(), session_update, ..StatementResult::default() }
     }
 }
 
@@ -142,21 +127,15 @@ pub async fn execute(
 ) -> Result<StatementResult> {
     match statement {
         Statement::ShowCatalogs { like } => show::catalogs(services, like.as_ref()),
-        Statement::ShowSchemas {
-            catalog,
-            like,
-            location,
-        } => show::schemas(services, context, catalog.as_deref(), like.as_ref(), *location).await,
-        Statement::ShowTables {
-            schema,
-            like,
-            location,
-        } => show::tables(services, context, schema.as_ref(), like.as_ref(), *location).await,
-        Statement::ShowColumns {
-            table,
-            like,
-            location,
-        } => show::columns(services, context, table, like.as_ref(), *location).await,
+        Statement::ShowSchemas { catalog, like, location } => {
+            show::schemas(services, context, catalog.as_deref(), like.as_ref(), *location).await
+        }
+        Statement::ShowTables { schema, like, location } => {
+            show::tables(services, context, schema.as_ref(), like.as_ref(), *location).await
+        }
+        Statement::ShowColumns { table, like, location } => {
+            show::columns(services, context, table, like.as_ref(), *location).await
+        }
         Statement::ShowSession { like } => show::session(services, context, like.as_ref()),
         Statement::ShowFunctions { like, .. } => show::functions(services, like.as_ref()),
         Statement::ShowCreateTable { table, location } => {
@@ -180,8 +159,8 @@ pub async fn execute(
         | Statement::DropSchema { .. }
         | Statement::CreateTable { .. }
         | Statement::DropTable { .. } => definition::execute(services, context, statement).await,
-        Statement::Query(_) | Statement::Execute { .. } | Statement::ExecuteImmediate { .. } => Err(
-            Error::internal("the statement is not one that the coordinator answers by itself"),
-        ),
+        Statement::Query(_) | Statement::Execute { .. } | Statement::ExecuteImmediate { .. } => {
+            Err(Error::internal("the statement is not one that the coordinator answers by itself"))
+        }
     }
 }

@@ -9,11 +9,9 @@ use protocol::client::SessionUpdate;
 /// The statement of a text, with `EXECUTE` replaced by what it executes.
 pub fn resolve(context: &StatementContext, text: &str) -> Result<Statement> {
     match sql::parse(text)? {
-        Statement::Execute {
-            name,
-            parameters,
-            location,
-        } => sql::parse_with_parameters(find(context, &name, location)?, &parameters),
+        Statement::Execute { name, parameters, location } => {
+            sql::parse_with_parameters(find(context, &name, location)?, &parameters)
+        }
         Statement::ExecuteImmediate { statement } => Ok(*statement),
         other => Ok(other),
     }
@@ -21,18 +19,9 @@ pub fn resolve(context: &StatementContext, text: &str) -> Result<Statement> {
 
 /// The text of a prepared statement.
 pub fn find<'a>(context: &'a StatementContext, name: &str, location: ErrorLocation) -> Result<&'a str> {
-    context
-        .client
-        .prepared_statements
-        .get(name)
-        .map(String::as_str)
-        .ok_or_else(|| {
-            Error::new(
-                ErrorCode::NOT_FOUND,
-                format!("Prepared statement not found: {name}"),
-            )
-            .at(location)
-        })
+    context.client.prepared_statements.get(name).map(String::as_str).ok_or_else(|| {
+        Error::new(ErrorCode::NOT_FOUND, format!("Prepared statement not found: {name}")).at(location)
+    })
 }
 
 /// Tells the client what to keep and what to drop.

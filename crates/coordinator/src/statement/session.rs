@@ -22,25 +22,15 @@ pub async fn execute(
 ) -> Result<StatementResult> {
     let mut update = SessionUpdate::default();
     match statement {
-        Statement::Use {
-            catalog,
-            schema,
-            location,
-        } => {
-            let name = catalog
-                .clone()
-                .or_else(|| context.session.catalog.clone())
-                .ok_or_else(|| {
-                    let text = "Catalog must be specified when session catalog is not set";
-                    Error::new(ErrorCode::MISSING_CATALOG_NAME, text).at(*location)
-                })?;
+        Statement::Use { catalog, schema, location } => {
+            let name = catalog.clone().or_else(|| context.session.catalog.clone()).ok_or_else(|| {
+                let text = "Catalog must be specified when session catalog is not set";
+                Error::new(ErrorCode::MISSING_CATALOG_NAME, text).at(*location)
+            })?;
             if !services.metadata.catalog_exists(&name) {
                 return Err(catalog_not_found(&name).at(*location));
             }
-            let full = SchemaName {
-                catalog: name,
-                schema: schema.clone(),
-            };
+            let full = SchemaName { catalog: name, schema: schema.clone() };
             if !services.metadata.schema_exists(&full).await? {
                 let text = format!("Schema does not exist: {full}");
                 return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(*location));
@@ -52,10 +42,7 @@ pub async fn execute(
             let property = name.to_string();
             let value = value.evaluate(services.analyzer.functions(), &context.session)?;
             let value = value.ok_or_else(|| {
-                Error::new(
-                    ErrorCode::INVALID_SESSION_PROPERTY,
-                    "Session property value must not be null",
-                )
+                Error::new(ErrorCode::INVALID_SESSION_PROPERTY, "Session property value must not be null")
             })?;
             let value = SessionPropertyTable::new(&services.config)
                 .validate(&property, &value)
@@ -67,10 +54,7 @@ pub async fn execute(
         }
         Statement::ResetSession { name } => {
             let property = name.to_string();
-            if SessionPropertyTable::new(&services.config)
-                .get(&property)
-                .is_none()
-            {
+            if SessionPropertyTable::new(&services.config).get(&property).is_none() {
                 let text = format!("Session property '{property}' does not exist");
                 return Err(Error::new(ErrorCode::INVALID_SESSION_PROPERTY, text).at(name.location));
             }
@@ -81,9 +65,8 @@ pub async fn execute(
                 update.clear_session.insert(TIME_ZONE_PROPERTY.into());
             }
             Some(zone) => {
-                let zone = zone
-                    .evaluate(services.analyzer.functions(), &context.session)?
-                    .unwrap_or_default();
+                let zone =
+                    zone.evaluate(services.analyzer.functions(), &context.session)?.unwrap_or_default();
                 let zone = SessionPropertyTable::new(&services.config).validate(TIME_ZONE_PROPERTY, &zone)?;
                 SessionContext::check_time_zone(&zone)?;
                 update.set_session.insert(TIME_ZONE_PROPERTY.into(), zone);
@@ -101,10 +84,7 @@ pub async fn execute(
         },
         Statement::Commit | Statement::Rollback => {
             if !matches!(context.client.transaction, ClientTransaction::Id(_)) {
-                return Err(Error::new(
-                    ErrorCode::NOT_IN_TRANSACTION,
-                    "No transaction in progress",
-                ));
+                return Err(Error::new(ErrorCode::NOT_IN_TRANSACTION, "No transaction in progress"));
             }
             update.clear_transaction_id = true;
         }
@@ -117,12 +97,5 @@ pub async fn execute(
 fn random_id() -> String {
     let bits: u128 = rand::rng().random();
     let hex = format!("{bits:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -26,21 +26,13 @@ impl Filter {
 }
 
 fn names(column: &'static str, names: Vec<String>, filter: &Filter) -> Result<StatementResult> {
-    let rows = names
-        .into_iter()
-        .filter(|name| filter.wants(name))
-        .map(|name| vec![name.into()])
-        .collect();
+    let rows = names.into_iter().filter(|name| filter.wants(name)).map(|name| vec![name.into()]).collect();
     StatementResult::table(&[(column, ColumnKind::Text)], rows)
 }
 
 /// `SHOW CATALOGS`
 pub fn catalogs(services: &Services, like: Option<&Like>) -> Result<StatementResult> {
-    names(
-        "Catalog",
-        services.catalogs.names().map(str::to_string).collect(),
-        &Filter::new(like)?,
-    )
+    names("Catalog", services.catalogs.names().map(str::to_string).collect(), &Filter::new(like)?)
 }
 
 /// `SHOW SCHEMAS`
@@ -58,11 +50,7 @@ pub async fn schemas(
     if !services.metadata.catalog_exists(catalog) {
         return Err(catalog_not_found(catalog).at(location));
     }
-    names(
-        "Schema",
-        services.metadata.schemas(catalog).await?,
-        &Filter::new(like)?,
-    )
+    names("Schema", services.metadata.schemas(catalog).await?, &Filter::new(like)?)
 }
 
 /// `SHOW TABLES`
@@ -81,11 +69,7 @@ pub async fn tables(
         let text = format!("Schema '{}' does not exist", schema.schema);
         return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(location));
     }
-    names(
-        "Table",
-        services.metadata.tables(&schema).await?,
-        &Filter::new(like)?,
-    )
+    names("Table", services.metadata.tables(&schema).await?, &Filter::new(like)?)
 }
 
 /// The table of a statement that starts there.
@@ -99,10 +83,7 @@ async fn find_table(
     if !services.metadata.catalog_exists(&full.catalog) {
         return Err(catalog_not_found(&full.catalog).at(location));
     }
-    let schema = SchemaName {
-        catalog: full.catalog.clone(),
-        schema: full.schema.clone(),
-    };
+    let schema = SchemaName { catalog: full.catalog.clone(), schema: full.schema.clone() };
     if !services.metadata.schema_exists(&schema).await? {
         let text = format!("Schema '{}' does not exist", full.schema);
         return Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text).at(location));
@@ -132,12 +113,7 @@ pub async fn columns(
         .filter(|column| filter.wants(&column.name))
         .map(|column| {
             let comment = column.comment.unwrap_or_default();
-            vec![
-                column.name.into(),
-                column.column_type.to_string().into(),
-                "".into(),
-                comment.into(),
-            ]
+            vec![column.name.into(), column.column_type.to_string().into(), "".into(), comment.into()]
         })
         .collect();
     StatementResult::table(

@@ -62,11 +62,7 @@ impl Directory {
     fn prefix_path(&self, prefix: &str) -> StoreResult<PathBuf> {
         match prefix.strip_suffix('/') {
             Some(prefix) => self.path(prefix),
-            None => Err(StoreError::new(
-                StoreErrorKind::InvalidKey,
-                prefix,
-                "a prefix ends in '/'",
-            )),
+            None => Err(StoreError::new(StoreErrorKind::InvalidKey, prefix, "a prefix ends in '/'")),
         }
     }
 
@@ -85,20 +81,11 @@ impl Directory {
                 .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&temporary));
             match opened {
                 Ok(file) => {
-                    return Ok((
-                        file,
-                        TemporaryFile {
-                            path: temporary,
-                            base: self.base.clone(),
-                        },
-                    ));
+                    return Ok((file, TemporaryFile { path: temporary, base: self.base.clone() }));
                 }
                 // Also "exists" is such a race: the directory was there, and was gone when it was looked at.
                 Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
-                    ) =>
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) =>
                 {
                     last = Some(error);
                 }
@@ -136,18 +123,15 @@ impl Directory {
         match fs::hard_link(&temporary.path, &path) {
             Ok(()) => {
                 temporary.forget_parents();
-                self.sync_parents(&path)
-                    .map_err(|error| store_error(key, &error))?;
+                self.sync_parents(&path).map_err(|error| store_error(key, &error))?;
                 Ok(CreateOutcome::Created)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(CreateOutcome::AlreadyExists),
             // The temporary file was there a moment ago: cleanup took it, which is not the absence of an
             // object.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::new(
-                StoreErrorKind::Unavailable,
-                key,
-                error.to_string(),
-            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::new(StoreErrorKind::Unavailable, key, error.to_string()))
+            }
             Err(error) => Err(store_error(key, &error)),
         }
     }
@@ -167,25 +151,15 @@ impl Directory {
     }
 
     pub(super) fn read_all(&self, key: &str, bytes_max: u64) -> StoreResult<Bytes> {
-        let size = fs::metadata(self.path(key)?)
-            .map_err(|error| store_error(key, &error))?
-            .len();
+        let size = fs::metadata(self.path(key)?).map_err(|error| store_error(key, &error))?.len();
         if size > bytes_max {
-            return Err(StoreError::new(
-                StoreErrorKind::TooLarge,
-                key,
-                format!("{size} bytes"),
-            ));
+            return Err(StoreError::new(StoreErrorKind::TooLarge, key, format!("{size} bytes")));
         }
         self.read(key, 0..size)
     }
 
     pub(super) fn list(&self, prefix: &str) -> StoreResult<Vec<ObjectMeta>> {
-        let root = if prefix.is_empty() {
-            self.base.clone()
-        } else {
-            self.prefix_path(prefix)?
-        };
+        let root = if prefix.is_empty() { self.base.clone() } else { self.prefix_path(prefix)? };
         let mut objects = Vec::new();
         let mut open = vec![(prefix.to_string(), root)];
         while let Some((prefix, path)) = open.pop() {
@@ -198,10 +172,7 @@ impl Directory {
                 if metadata.is_dir() {
                     open.push((format!("{prefix}{name}/"), entry.path()));
                 } else if !name.ends_with(TEMPORARY_SUFFIX) {
-                    objects.push(ObjectMeta {
-                        key: format!("{prefix}{name}"),
-                        size: metadata.len(),
-                    });
+                    objects.push(ObjectMeta { key: format!("{prefix}{name}"), size: metadata.len() });
                 }
             }
         }

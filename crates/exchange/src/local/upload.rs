@@ -35,16 +35,7 @@ impl LocalUpload {
         let path = directory.path(key)?;
         let (file, temporary) = directory.create_temporary(key, &path)?;
         let (key, file) = (key.to_string(), Some(file));
-        Ok(LocalUpload {
-            directory,
-            key,
-            path,
-            file,
-            temporary,
-            held: Vec::new(),
-            held_bytes: 0,
-            length: 0,
-        })
+        Ok(LocalUpload { directory, key, path, file, temporary, held: Vec::new(), held_bytes: 0, length: 0 })
     }
 
     async fn write_held(&mut self) -> StoreResult<()> {
@@ -57,8 +48,7 @@ impl LocalUpload {
         let key = self.key.clone();
         let file = run_blocking(&self.key, move || {
             for content in held {
-                file.write_all(&content)
-                    .map_err(|error| store_error(&key, &error))?;
+                file.write_all(&content).map_err(|error| store_error(&key, &error))?;
             }
             Ok(file)
         });
@@ -73,24 +63,12 @@ impl Upload for LocalUpload {
         self.length += content.len() as u64;
         self.held_bytes += content.len();
         self.held.push(content);
-        if self.held_bytes >= WRITE_BUFFER_BYTES {
-            self.write_held().await
-        } else {
-            Ok(())
-        }
+        if self.held_bytes >= WRITE_BUFFER_BYTES { self.write_held().await } else { Ok(()) }
     }
 
     async fn finish(mut self: Box<Self>) -> StoreResult<u64> {
         self.write_held().await?;
-        let LocalUpload {
-            directory,
-            key,
-            path,
-            file,
-            temporary,
-            length,
-            ..
-        } = *self;
+        let LocalUpload { directory, key, path, file, temporary, length, .. } = *self;
         let name = key.clone();
         run_blocking(&key, move || {
             let finish = || {
@@ -104,16 +82,13 @@ impl Upload for LocalUpload {
             if finished.is_ok() {
                 temporary.forget_parents();
             }
-            finished
-                .map(|()| length)
-                .map_err(|error| match store_error(&name, &error) {
-                    // The object is being made: what is missing is our temporary file, taken by cleanup.
-                    error if error.kind == StoreErrorKind::NotFound => StoreError {
-                        kind: StoreErrorKind::Unavailable,
-                        ..error
-                    },
-                    error => error,
-                })
+            finished.map(|()| length).map_err(|error| match store_error(&name, &error) {
+                // The object is being made: what is missing is our temporary file, taken by cleanup.
+                error if error.kind == StoreErrorKind::NotFound => {
+                    StoreError { kind: StoreErrorKind::Unavailable, ..error }
+                }
+                error => error,
+            })
         })
         .await
     }

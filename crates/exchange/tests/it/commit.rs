@@ -22,9 +22,7 @@ async fn of_concurrent_attempts_one_wins_and_the_losers_clean_up_after_themselve
         let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
         let winner = outcomes[0].winner;
         assert!(
-            outcomes
-                .iter()
-                .all(|outcome| outcome.winner == winner && outcome.record == outcomes[0].record)
+            outcomes.iter().all(|outcome| outcome.winner == winner && outcome.record == outcomes[0].record)
         );
         assert_eq!(outcomes[0].record.attempt(), winner);
         let objects = exchange.manager.objects(query()).await.unwrap();
@@ -33,10 +31,7 @@ async fn of_concurrent_attempts_one_wins_and_the_losers_clean_up_after_themselve
             expected.push(ObjectKey::Data(winner));
         }
         assert_eq!(objects, expected);
-        assert_eq!(
-            exchange.read(&outcomes[3].record, &schema, 0..2).await.unwrap(),
-            words(0..1_000)
-        );
+        assert_eq!(exchange.read(&outcomes[3].record, &schema, 0..2).await.unwrap(), words(0..1_000));
     }
 }
 
@@ -47,26 +42,19 @@ async fn finish_with(
 ) -> (base::Result<exchange::Committed>, Vec<ObjectKey>) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(FaultyStore::new(directory.path(), fault, 0));
-    let options = ExchangeOptions {
-        inline_bytes_max: 0,
-        ..ExchangeOptions::default()
-    };
+    let options = ExchangeOptions { inline_bytes_max: 0, ..ExchangeOptions::default() };
     let manager = ExchangeManager::with_store(store.clone(), options);
     let schema = words(0..1).schema();
     let sink = async |number| {
         let options = manager.options().sink(directory.path().join("spill"));
-        let mut sink = manager
-            .sink(attempt(0, number), schema.clone(), 2, options)
-            .unwrap();
+        let mut sink = manager.sink(attempt(0, number), schema.clone(), 2, options).unwrap();
         sink.push(0, words(0..100)).await.unwrap();
         sink.finish().await
     };
     if rival_first {
         sink(7).await.unwrap();
     }
-    store
-        .faults_left
-        .store(faults, std::sync::atomic::Ordering::Relaxed);
+    store.faults_left.store(faults, std::sync::atomic::Ordering::Relaxed);
     let outcome = sink(0).await;
     (outcome, manager.objects(query()).await.unwrap())
 }
@@ -75,13 +63,7 @@ async fn finish_with(
 async fn a_lost_answer_does_not_make_an_attempt_lose_to_itself() {
     let (outcome, objects) = finish_with(Fault::LostAnswer, 1, false).await;
     assert_eq!(outcome.unwrap().winner, attempt(0, 0));
-    assert_eq!(
-        objects,
-        [
-            ObjectKey::Commit(attempt(0, 0).output()),
-            ObjectKey::Data(attempt(0, 0))
-        ]
-    );
+    assert_eq!(objects, [ObjectKey::Commit(attempt(0, 0).output()), ObjectKey::Data(attempt(0, 0))]);
 }
 
 #[tokio::test]
@@ -89,13 +71,7 @@ async fn a_rival_is_recognised_through_any_doubt() {
     for fault in [Fault::LostAnswer, Fault::Refused, Fault::FalseConflict] {
         let (outcome, objects) = finish_with(fault, 1, true).await;
         assert_eq!(outcome.unwrap().winner, attempt(0, 7), "{fault:?}");
-        assert_eq!(
-            objects,
-            [
-                ObjectKey::Commit(attempt(0, 0).output()),
-                ObjectKey::Data(attempt(0, 7))
-            ]
-        );
+        assert_eq!(objects, [ObjectKey::Commit(attempt(0, 0).output()), ObjectKey::Data(attempt(0, 7))]);
     }
 }
 
@@ -119,8 +95,5 @@ async fn an_attempt_in_doubt_fails_and_leaves_its_data() {
 #[tokio::test]
 async fn an_output_that_nobody_committed_is_none() {
     let exchange = Exchange::new();
-    assert_eq!(
-        exchange.manager.committed(attempt(0, 0).output()).await.unwrap(),
-        None
-    );
+    assert_eq!(exchange.manager.committed(attempt(0, 0).output()).await.unwrap(), None);
 }

@@ -12,11 +12,7 @@ use exchange::{CommitRecord, ExchangeCompression, ObjectKey};
 use crate::support::{Exchange, attempt, words};
 
 fn assert_lost(error: Error, what: &str) {
-    assert_eq!(
-        Failure::of(error).class,
-        FailureClass::InputLost(attempt(0, 0).output()),
-        "{what}"
-    );
+    assert_eq!(Failure::of(error).class, FailureClass::InputLost(attempt(0, 0).output()), "{what}");
 }
 
 struct Written {
@@ -41,12 +37,7 @@ async fn written(inline: bool, compression: ExchangeCompression) -> Written {
     };
     let path = exchange.directory.path().join(key.to_string());
     let content = std::fs::read(&path).unwrap();
-    Written {
-        exchange,
-        record,
-        path,
-        content,
-    }
+    Written { exchange, record, path, content }
 }
 
 impl Written {
@@ -54,12 +45,7 @@ impl Written {
     async fn read(&self, content: &[u8]) -> base::Result<usize> {
         std::fs::write(&self.path, content).unwrap();
         let schema = words(0..1).schema();
-        let record = self
-            .exchange
-            .manager
-            .committed(attempt(0, 0).output())
-            .await?
-            .unwrap();
+        let record = self.exchange.manager.committed(attempt(0, 0).output()).await?.unwrap();
         // By range, not from what the record carries.
         let rows = self.exchange.read(&record, &schema, 0..2).await?;
         assert_eq!(rows, words(0..200), "rows that come back are right");
@@ -70,11 +56,7 @@ impl Written {
 #[tokio::test]
 async fn flipped_bytes_never_give_wrong_rows() {
     for inline in [true, false] {
-        for compression in [
-            ExchangeCompression::None,
-            ExchangeCompression::Lz4,
-            ExchangeCompression::Zstd,
-        ] {
+        for compression in [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd] {
             let written = written(inline, compression).await;
             let frames_end = written.content.len() - if inline { 0 } else { 12 };
             let mut found = 0;
@@ -103,37 +85,19 @@ async fn truncated_and_missing_objects_are_lost() {
         let written = written(inline, ExchangeCompression::None).await;
         let frames: u64 = written.record.index().iter().map(|entry| entry.length).sum();
         assert!(frames > EMBEDDED_BYTES_MAX);
-        let must_find = if inline {
-            written.content.len()
-        } else {
-            frames as usize
-        };
+        let must_find = if inline { written.content.len() } else { frames as usize };
         for length in (0..must_find).step_by(137).chain([must_find - 1]) {
             let error = written.read(&written.content[..length]).await.unwrap_err();
             assert_lost(error, &format!("length {length}"));
         }
         let schema = words(0..1).schema();
-        let error = written
-            .exchange
-            .read(&written.record, &schema, 0..2)
-            .await
-            .unwrap_err();
+        let error = written.exchange.read(&written.record, &schema, 0..2).await.unwrap_err();
         assert_lost(error, "truncated when it is read");
         std::fs::remove_file(&written.path).unwrap();
-        let error = written
-            .exchange
-            .read(&written.record, &schema, 0..2)
-            .await
-            .unwrap_err();
+        let error = written.exchange.read(&written.record, &schema, 0..2).await.unwrap_err();
         assert_lost(error, "missing");
         assert_eq!(
-            written
-                .exchange
-                .manager
-                .committed(attempt(0, 0).output())
-                .await
-                .unwrap()
-                .is_some(),
+            written.exchange.manager.committed(attempt(0, 0).output()).await.unwrap().is_some(),
             !inline
         );
     }
@@ -145,15 +109,8 @@ async fn the_object_of_another_output_is_not_taken_for_ours() {
     let mut other = attempt(0, 0);
     other.task.stage = StageId(9);
     let pushes = [(1, words(0..200))];
-    written
-        .exchange
-        .write(other, &words(0..1).schema(), 2, &pushes)
-        .await;
-    let path = written
-        .exchange
-        .directory
-        .path()
-        .join(ObjectKey::Data(other).to_string());
+    written.exchange.write(other, &words(0..1).schema(), 2, &pushes).await;
+    let path = written.exchange.directory.path().join(ObjectKey::Data(other).to_string());
     let content = std::fs::read(path).unwrap();
     assert_lost(written.read(&content).await.unwrap_err(), "another object");
 }
@@ -177,15 +134,8 @@ async fn a_store_that_refuses_is_not_a_lost_output() {
     // A directory where the object was: not "not found".
     std::fs::remove_file(&written.path).unwrap();
     std::fs::create_dir(&written.path).unwrap();
-    let error = written
-        .exchange
-        .read(&written.record, &words(0..1).schema(), 0..2)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.code(), error.lost_output()),
-        (base::ErrorCode::EXCHANGE_STORE_ERROR, None)
-    );
+    let error = written.exchange.read(&written.record, &words(0..1).schema(), 0..2).await.unwrap_err();
+    assert_eq!((error.code(), error.lost_output()), (base::ErrorCode::EXCHANGE_STORE_ERROR, None));
 }
 
 /// Replaces the object of an output by one of equal lengths, and reads the first partition.
@@ -197,32 +147,20 @@ async fn read_replaced(ours: (u32, RecordBatch), other: (u32, RecordBatch)) -> b
     let schema = ours.1.schema();
     let record = exchange.write(attempt(0, 0), &schema, 2, &[ours]).await.record;
     exchange.write(attempt(1, 0), &schema, 2, &[other]).await;
-    let path = |at| {
-        exchange
-            .directory
-            .path()
-            .join(ObjectKey::Data(attempt(at, 0)).to_string())
-    };
+    let path = |at| exchange.directory.path().join(ObjectKey::Data(attempt(at, 0)).to_string());
     std::fs::copy(path(1), path(0)).unwrap();
     exchange.read(&record, &schema, 0..1).await
 }
 
 #[tokio::test]
 async fn sound_frames_in_the_wrong_place_are_found() {
-    let error = read_replaced((0, words(0..200)), (1, words(0..200)))
-        .await
-        .unwrap_err();
+    let error = read_replaced((0, words(0..200)), (1, words(0..200))).await.unwrap_err();
     assert_lost(error, "of another partition");
     let counted = |rows| {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap()
     };
-    let error = read_replaced((0, counted(100)), (0, counted(300)))
-        .await
-        .unwrap_err();
+    let error = read_replaced((0, counted(100)), (0, counted(300))).await.unwrap_err();
     assert_lost(error, "with other rows");
-    assert_eq!(
-        read_replaced((0, words(0..9)), (0, words(0..9))).await.unwrap(),
-        words(0..9)
-    );
+    assert_eq!(read_replaced((0, words(0..9)), (0, words(0..9))).await.unwrap(), words(0..9));
 }

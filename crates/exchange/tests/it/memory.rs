@@ -20,12 +20,7 @@ struct Pool {
 
 impl Pool {
     fn new(size: u64) -> Arc<Self> {
-        Arc::new(Pool {
-            size,
-            used: 0.into(),
-            peak: 0.into(),
-            refusals: 0.into(),
-        })
+        Arc::new(Pool { size, used: 0.into(), peak: 0.into(), refusals: 0.into() })
     }
 }
 
@@ -34,10 +29,7 @@ impl MemoryCharge for Pool {
         let used = self.used.load(Ordering::Relaxed) + bytes;
         if used > self.size {
             self.refusals.fetch_add(1, Ordering::Relaxed);
-            return Err(Error::new(
-                ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT,
-                "the pool is exhausted",
-            ));
+            return Err(Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "the pool is exhausted"));
         }
         self.used.store(used, Ordering::Relaxed);
         self.peak.fetch_max(used, Ordering::Relaxed);
@@ -74,10 +66,7 @@ async fn memory_stays_below_the_bound_at_any_partition_count() {
         let mut options = exchange.sink_options();
         options.memory = Some(pool.clone());
         let schema = words(0..1).schema();
-        let mut sink = exchange
-            .manager
-            .sink(attempt(0, 0), schema.clone(), partitions, options)
-            .unwrap();
+        let mut sink = exchange.manager.sink(attempt(0, 0), schema.clone(), partitions, options).unwrap();
         let rows = push_all(&mut sink, partitions, 20).await.unwrap();
         let metrics = sink.metrics();
         let record = sink.finish().await.unwrap().record;
@@ -105,10 +94,7 @@ async fn a_sink_spills_when_the_pool_refuses_and_fails_only_when_that_does_not_h
     let pool = Pool::new(2 << 20);
     let mut options = exchange.sink_options();
     options.memory = Some(pool.clone());
-    let mut sink = exchange
-        .manager
-        .sink(attempt(0, 0), schema.clone(), 20, options.clone())
-        .unwrap();
+    let mut sink = exchange.manager.sink(attempt(0, 0), schema.clone(), 20, options.clone()).unwrap();
     let rows = push_all(&mut sink, 20, 10).await.unwrap();
     assert!(sink.metrics().spill_runs > 0 && pool.refusals.load(Ordering::Relaxed) > 0);
     drop(sink);

@@ -23,20 +23,12 @@ fn random_batch(random: &mut StdRng, counter: &mut i64) -> RecordBatch {
     let texts: Vec<_> = numbers
         .iter()
         .map(|n| {
-            let length = if random.random_bool(0.01) {
-                5_000
-            } else {
-                random.random_range(0..60)
-            };
-            random
-                .random_bool(0.9)
-                .then(|| format!("{n}-").repeat(length / 4))
+            let length = if random.random_bool(0.01) { 5_000 } else { random.random_range(0..60) };
+            random.random_bool(0.9).then(|| format!("{n}-").repeat(length / 4))
         })
         .collect();
-    let columns: [(_, ArrayRef, _); 2] = [
-        ("n", Arc::new(Int64Array::from(numbers)), true),
-        ("t", Arc::new(StringArray::from(texts)), true),
-    ];
+    let columns: [(_, ArrayRef, _); 2] =
+        [("n", Arc::new(Int64Array::from(numbers)), true), ("t", Arc::new(StringArray::from(texts)), true)];
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
 
@@ -50,11 +42,9 @@ async fn spilled_and_merged_output_equals_the_model() {
             options.sink_memory_bytes_max = 1 << random.random_range(12..23);
             options.inline_bytes_max = 1 << random.random_range(0..24);
             options.prefetch_bytes_max = 1 << random.random_range(14..22);
-            options.compression = [
-                ExchangeCompression::None,
-                ExchangeCompression::Lz4,
-                ExchangeCompression::Zstd,
-            ][(seed % 3) as usize];
+            options.compression =
+                [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd]
+                    [(seed % 3) as usize];
         });
         let partitions = random.random_range(1..30u32);
         let mut counter = 0;
@@ -80,22 +70,11 @@ async fn spilled_and_merged_output_equals_the_model() {
         let range = start..random.random_range(start..=partitions);
         let expected = model[range.start as usize..range.end as usize].iter().flatten();
         let expected = concat_batches(&schema, expected).unwrap();
-        assert_eq!(
-            exchange.read(&record, &schema, range).await.unwrap(),
-            expected,
-            "seed {seed}"
-        );
-        exchange
-            .manager
-            .remove_query(crate::support::query())
-            .await
-            .unwrap();
+        assert_eq!(exchange.read(&record, &schema, range).await.unwrap(), expected, "seed {seed}");
+        exchange.manager.remove_query(crate::support::query()).await.unwrap();
         exchange.assert_empty();
     }
-    assert!(
-        spilled >= 10 && inline >= 3,
-        "the seeds reach all ways: {spilled} spilled, {inline} inline"
-    );
+    assert!(spilled >= 10 && inline >= 3, "the seeds reach all ways: {spilled} spilled, {inline} inline");
 }
 
 #[tokio::test]
@@ -110,10 +89,7 @@ async fn one_partition_streams_to_the_store_without_spilling() {
     assert_eq!((metrics.spill_runs, metrics.rows), (0, 500_000));
     assert!(metrics.memory_bytes_peak < 4 << 20, "{metrics:?}");
     let record = sink.finish().await.unwrap().record;
-    assert_eq!(
-        exchange.read(&record, &schema, 0..1).await.unwrap(),
-        words(0..500_000)
-    );
+    assert_eq!(exchange.read(&record, &schema, 0..1).await.unwrap(), words(0..500_000));
 }
 
 #[tokio::test]
@@ -124,12 +100,7 @@ async fn a_data_object_explains_itself() {
     let record = exchange.write(attempt(0, 0), &schema, 4, &pushes).await.record;
     let key = exchange::ObjectKey::Data(attempt(0, 0)).to_string();
     let object = exchange.manager.store().read_all(&key, u64::MAX).await.unwrap();
-    assert_eq!(
-        record.location(),
-        &OutputLocation::Object {
-            bytes: object.len() as u64
-        }
-    );
+    assert_eq!(record.location(), &OutputLocation::Object { bytes: object.len() as u64 });
     assert_eq!(exchange::index::read_footer(&object).unwrap(), *record.index());
 }
 
@@ -143,10 +114,7 @@ async fn many_producers_are_read_in_the_order_of_their_handles() {
         // Some are embedded, some inline, some in objects.
         let rows = [20, 700, 10_000][producer as usize % 3];
         let pushes = [(0, words(start..start + rows)), (1, words(0..1))];
-        let record = exchange
-            .write(attempt(producer, 0), &schema, 2, &pushes)
-            .await
-            .record;
+        let record = exchange.write(attempt(producer, 0), &schema, 2, &pushes).await.record;
         handles.extend(SourceHandle::of(&record, 0..1));
     }
     for concurrent_reads in [1, 3, 16] {
@@ -185,10 +153,7 @@ async fn a_result_can_be_read_on_from_any_position() {
         rows += batch.num_rows() as i64;
         let (_, position) = reader.position();
         assert_eq!(position.rows, rows as u64);
-        let rest = exchange
-            .read_all(handle.after(position).into_iter().collect(), &schema)
-            .await
-            .unwrap();
+        let rest = exchange.read_all(handle.after(position).into_iter().collect(), &schema).await.unwrap();
         assert_eq!(rest, words(rows..2_000));
         positions += 1;
     }
@@ -203,18 +168,12 @@ async fn a_row_that_is_too_large_is_refused_and_one_that_just_fits_is_not() {
         RecordBatch::try_from_iter([("b", Arc::new(column) as ArrayRef)]).unwrap()
     };
     let fits = large(8 << 20);
-    let record = exchange
-        .write(attempt(0, 0), &fits.schema(), 2, &[(1, fits.clone())])
-        .await
-        .record;
+    let record = exchange.write(attempt(0, 0), &fits.schema(), 2, &[(1, fits.clone())]).await.record;
     assert_eq!(exchange.read(&record, &fits.schema(), 0..2).await.unwrap(), fits);
     let mut sink = exchange.sink(attempt(1, 0), &fits.schema(), 2);
     let error = sink.push(1, large(12 << 20)).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::NOT_SUPPORTED);
-    assert!(
-        error.message().starts_with("Max row size of 8MB exceeded: "),
-        "{error}"
-    );
+    assert!(error.message().starts_with("Max row size of 8MB exceeded: "), "{error}");
 }
 
 #[tokio::test]
@@ -224,16 +183,10 @@ async fn a_wrong_partition_or_schema_is_an_error() {
     let mut sink = exchange.sink(attempt(0, 0), &schema, 2);
     assert!(sink.push(2, words(0..1)).await.is_err());
     assert!(sink.push(0, words(0..1).project(&[1, 0]).unwrap()).await.is_err());
-    let record = exchange
-        .write(attempt(1, 0), &schema, 1, &[(0, words(0..10))])
-        .await
-        .record;
+    let record = exchange.write(attempt(1, 0), &schema, 1, &[(0, words(0..10))]).await.record;
     let other = words(0..1).project(&[1, 0]).unwrap().schema();
     let error = exchange.read(&record, &other, 0..1).await.unwrap_err();
-    assert_eq!(
-        (error.code(), error.lost_output()),
-        (ErrorCode::GENERIC_INTERNAL_ERROR, None)
-    );
+    assert_eq!((error.code(), error.lost_output()), (ErrorCode::GENERIC_INTERNAL_ERROR, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,9 +199,7 @@ async fn sinks_and_sources_move_between_threads() {
         sink.finish().await
     });
     let record = written.await.unwrap().unwrap().record;
-    let mut reader = exchange
-        .manager
-        .open_output(&record, schema, &exchange.manager.options().read());
+    let mut reader = exchange.manager.open_output(&record, schema, &exchange.manager.options().read());
     let read = tokio::spawn(async move {
         let mut rows = 0;
         while let Some(batch) = reader.next_batch().await? {

@@ -37,11 +37,7 @@ impl Exchange {
         };
         change(&mut options);
         let manager = ExchangeManager::new(options).unwrap();
-        Exchange {
-            manager,
-            directory,
-            spill: tempfile::tempdir().unwrap(),
-        }
+        Exchange { manager, directory, spill: tempfile::tempdir().unwrap() }
     }
 
     pub fn sink_options(&self) -> SinkOptions {
@@ -49,9 +45,7 @@ impl Exchange {
     }
 
     pub fn sink(&self, attempt: AttemptId, schema: &SchemaRef, partitions: u32) -> ExchangeSink {
-        self.manager
-            .sink(attempt, Arc::clone(schema), partitions, self.sink_options())
-            .unwrap()
+        self.manager.sink(attempt, Arc::clone(schema), partitions, self.sink_options()).unwrap()
     }
 
     /// Writes batches to partitions and commits.
@@ -76,8 +70,7 @@ impl Exchange {
         schema: &SchemaRef,
         range: Range<u32>,
     ) -> base::Result<RecordBatch> {
-        self.read_all(SourceHandle::of(record, range).into_iter().collect(), schema)
-            .await
+        self.read_all(SourceHandle::of(record, range).into_iter().collect(), schema).await
     }
 
     pub async fn read_all(
@@ -86,13 +79,8 @@ impl Exchange {
         schema: &SchemaRef,
     ) -> base::Result<RecordBatch> {
         // Handles travel to workers in their binary form.
-        let handles = handles
-            .iter()
-            .map(|handle| SourceHandle::decode(&handle.encode()).unwrap())
-            .collect();
-        let mut reader = self
-            .manager
-            .open(handles, Arc::clone(schema), &self.manager.options().read());
+        let handles = handles.iter().map(|handle| SourceHandle::decode(&handle.encode()).unwrap()).collect();
+        let mut reader = self.manager.open(handles, Arc::clone(schema), &self.manager.options().read());
         let mut batches = Vec::new();
         while let Some(batch) = reader.next_batch().await? {
             assert_eq!(&batch.schema(), schema);
@@ -108,11 +96,7 @@ impl Exchange {
 
     pub fn assert_empty(&self) {
         assert_eq!(self.files(), 0, "the exchange directory is empty");
-        assert_eq!(
-            count_entries(self.spill.path()),
-            0,
-            "the spill directory is empty"
-        );
+        assert_eq!(count_entries(self.spill.path()), 0, "the spill directory is empty");
     }
 }
 
@@ -121,9 +105,7 @@ pub fn count_entries(path: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(path) else {
         return 0;
     };
-    entries
-        .map(|entry| 1 + count_entries(&entry.unwrap().path()))
-        .sum()
+    entries.map(|entry| 1 + count_entries(&entry.unwrap().path())).sum()
 }
 
 pub fn query() -> QueryId {
@@ -131,31 +113,17 @@ pub fn query() -> QueryId {
 }
 
 pub fn attempt(partition: u32, number: u32) -> AttemptId {
-    let task = TaskId {
-        query: query(),
-        stage: StageId(1),
-        partition,
-    };
-    AttemptId {
-        task,
-        generation: 0,
-        epoch: Epoch(0),
-        number,
-    }
+    let task = TaskId { query: query(), stage: StageId(1), partition };
+    AttemptId { task, generation: 0, epoch: Epoch(0), number }
 }
 
 /// Rows that say where they come from.
 pub fn words(range: Range<i64>) -> RecordBatch {
-    let words: Vec<_> = range
-        .clone()
-        .map(|n| format!("a word that is long enough for a buffer: {n}"))
-        .collect();
+    let words: Vec<_> =
+        range.clone().map(|n| format!("a word that is long enough for a buffer: {n}")).collect();
     RecordBatch::try_from_iter([
         ("n", Arc::new(Int64Array::from_iter_values(range)) as ArrayRef),
-        (
-            "w",
-            Arc::new(StringViewArray::from_iter_values(words)) as ArrayRef,
-        ),
+        ("w", Arc::new(StringViewArray::from_iter_values(words)) as ArrayRef),
     ])
     .unwrap()
 }
@@ -180,11 +148,7 @@ pub enum Fault {
 
 impl FaultyStore {
     pub fn new(path: &Path, fault: Fault, faults: usize) -> Self {
-        FaultyStore {
-            inner: LocalStore::new(path, false),
-            fault,
-            faults_left: AtomicUsize::new(faults),
-        }
+        FaultyStore { inner: LocalStore::new(path, false), fault, faults_left: AtomicUsize::new(faults) }
     }
 
     fn is_faulty(&self) -> bool {

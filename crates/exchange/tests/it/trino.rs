@@ -23,57 +23,33 @@ async fn happy_path() {
         let mut sink = exchange.sink(attempt(task, number), &schema, 2);
         for partition in 0..2 {
             for row in 0..if task == 2 { 1 } else { 2 } {
-                let value = if failed {
-                    "failed".to_string()
-                } else {
-                    format!("{task}-{partition}-{row}")
-                };
+                let value = if failed { "failed".to_string() } else { format!("{task}-{partition}-{row}") };
                 sink.push(partition, texts(&[value])).await.unwrap();
             }
         }
         sink
     };
     for task in 0..2 {
-        assert_eq!(
-            write(task, 0, false).await.finish().await.unwrap().winner,
-            attempt(task, 0)
-        );
-        assert_eq!(
-            write(task, 1, false).await.finish().await.unwrap().winner,
-            attempt(task, 0)
-        );
+        assert_eq!(write(task, 0, false).await.finish().await.unwrap().winner, attempt(task, 0));
+        assert_eq!(write(task, 1, false).await.finish().await.unwrap().winner, attempt(task, 0));
         write(task, 2, true).await.abort().await.unwrap();
     }
     write(2, 0, true).await.abort().await.unwrap();
     write(2, 1, true).await.abort().await.unwrap();
-    assert_eq!(
-        write(2, 2, false).await.finish().await.unwrap().winner,
-        attempt(2, 2)
-    );
+    assert_eq!(write(2, 2, false).await.finish().await.unwrap().winner, attempt(2, 2));
     assert_eq!(exchange.manager.objects(query()).await.unwrap().len(), 3);
 
     for partition in 0..2u32 {
         let mut handles = Vec::new();
         for task in 0..3 {
-            let record = exchange
-                .manager
-                .committed(attempt(task, 0).output())
-                .await
-                .unwrap()
-                .unwrap();
+            let record = exchange.manager.committed(attempt(task, 0).output()).await.unwrap().unwrap();
             handles.extend(SourceHandle::of(&record, partition..partition + 1));
         }
         let rows = exchange.read_all(handles, &schema).await.unwrap();
-        let rows: Vec<_> = rows
-            .column(0)
-            .as_string::<i32>()
-            .iter()
-            .map(|row| row.unwrap().to_string())
-            .collect();
+        let rows: Vec<_> =
+            rows.column(0).as_string::<i32>().iter().map(|row| row.unwrap().to_string()).collect();
         let expected = ["0", "0", "1", "1", "2"].iter().zip(["0", "1", "0", "1", "0"]);
-        let expected: Vec<_> = expected
-            .map(|(task, row)| format!("{task}-{partition}-{row}"))
-            .collect();
+        let expected: Vec<_> = expected.map(|(task, row)| format!("{task}-{partition}-{row}")).collect();
         assert_eq!(rows, expected);
     }
     exchange.manager.remove_query(query()).await.unwrap();
@@ -95,18 +71,14 @@ async fn large_pages() {
         let mut sink = exchange.sink(attempt(task, 0), &schema, 3);
         for (at, size) in sizes.iter().enumerate() {
             for partition in 0..3 {
-                sink.push(partition, page(*size, (task * 16 + at as u32) as u8))
-                    .await
-                    .unwrap();
+                sink.push(partition, page(*size, (task * 16 + at as u32) as u8)).await.unwrap();
             }
         }
         records.push(sink.finish().await.unwrap().record);
     }
     for partition in 0..3 {
-        let handles: Vec<_> = records
-            .iter()
-            .filter_map(|record| SourceHandle::of(record, partition..partition + 1))
-            .collect();
+        let handles: Vec<_> =
+            records.iter().filter_map(|record| SourceHandle::of(record, partition..partition + 1)).collect();
         assert_eq!(handles.len(), 3);
         let rows = exchange.read_all(handles, &schema).await.unwrap();
         let mut found = BTreeMap::new();
@@ -124,14 +96,7 @@ async fn large_pages() {
 async fn max_output_partition_count() {
     let exchange = Exchange::with(|options| options.output_partition_count_max = 50);
     let schema = words(0..1).schema();
-    let error = exchange
-        .manager
-        .sink(attempt(0, 0), schema, 51, exchange.sink_options())
-        .unwrap_err();
+    let error = exchange.manager.sink(attempt(0, 0), schema, 51, exchange.sink_options()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::MAX_OUTPUT_PARTITION_COUNT_EXCEEDED);
-    assert!(
-        error
-            .message()
-            .starts_with("Max number of output partitions exceeded for exchange")
-    );
+    assert!(error.message().starts_with("Max number of output partitions exceeded for exchange"));
 }

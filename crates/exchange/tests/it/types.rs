@@ -45,11 +45,7 @@ fn structs() -> ArrayRef {
         Field::new("numbers", lists.data_type().clone(), true),
     ];
     let nulls = (0..ROWS).map(|at| at % 5 != 4).collect::<Vec<_>>();
-    Arc::new(StructArray::new(
-        fields.into(),
-        vec![inner, lists],
-        Some(nulls.into()),
-    ))
+    Arc::new(StructArray::new(fields.into(), vec![inner, lists], Some(nulls.into())))
 }
 
 fn dictionaries(values: ArrayRef) -> ArrayRef {
@@ -68,51 +64,19 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
     let timestamps = || (0..ROWS).map(|at| some(at, at as i64 * 1_234_567_890));
     vec![
         ("null", Arc::new(NullArray::new(ROWS))),
-        (
-            "boolean",
-            Arc::new(BooleanArray::from_iter(
-                numbers.clone().map(|at| some(at, at % 3 == 0)),
-            )),
-        ),
-        (
-            "tinyint",
-            Arc::new(Int8Array::from_iter(numbers.clone().map(|at| some(at, at as i8)))),
-        ),
-        (
-            "smallint",
-            Arc::new(Int16Array::from_iter(
-                numbers.clone().map(|at| some(at, at as i16)),
-            )),
-        ),
-        (
-            "integer",
-            Arc::new(Int32Array::from_iter(
-                numbers.clone().map(|at| some(at, -(at as i32))),
-            )),
-        ),
-        (
-            "bigint",
-            Arc::new(Int64Array::from_iter_values(
-                numbers.clone().map(|at| at as i64 - 50),
-            )),
-        ),
+        ("boolean", Arc::new(BooleanArray::from_iter(numbers.clone().map(|at| some(at, at % 3 == 0))))),
+        ("tinyint", Arc::new(Int8Array::from_iter(numbers.clone().map(|at| some(at, at as i8))))),
+        ("smallint", Arc::new(Int16Array::from_iter(numbers.clone().map(|at| some(at, at as i16))))),
+        ("integer", Arc::new(Int32Array::from_iter(numbers.clone().map(|at| some(at, -(at as i32)))))),
+        ("bigint", Arc::new(Int64Array::from_iter_values(numbers.clone().map(|at| at as i64 - 50)))),
         (
             "unsigned",
-            Arc::new(UInt64Array::from_iter(
-                numbers.clone().map(|at| some(at, u64::MAX - at as u64)),
-            )),
+            Arc::new(UInt64Array::from_iter(numbers.clone().map(|at| some(at, u64::MAX - at as u64)))),
         ),
-        (
-            "real",
-            Arc::new(Float32Array::from_iter(
-                numbers.clone().map(|at| some(at, at as f32 / 3.0)),
-            )),
-        ),
+        ("real", Arc::new(Float32Array::from_iter(numbers.clone().map(|at| some(at, at as f32 / 3.0))))),
         (
             "double",
-            Arc::new(Float64Array::from_iter(
-                numbers.clone().map(|at| some(at, 1e300 / (at as f64))),
-            )),
+            Arc::new(Float64Array::from_iter(numbers.clone().map(|at| some(at, 1e300 / (at as f64))))),
         ),
         (
             "decimal",
@@ -125,9 +89,7 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
         (
             "decimal256",
             Arc::new(Decimal256Array::from_iter(
-                numbers
-                    .clone()
-                    .map(|at| some(at, arrow::datatypes::i256::from_i128(at as i128))),
+                numbers.clone().map(|at| some(at, arrow::datatypes::i256::from_i128(at as i128))),
             )),
         ),
         ("varchar", Arc::new(StringArray::from(strings()))),
@@ -145,36 +107,23 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
                 .unwrap(),
             ),
         ),
-        (
-            "date",
-            Arc::new(Date32Array::from_iter(
-                numbers.clone().map(|at| some(at, at as i32 * 400)),
-            )),
-        ),
+        ("date", Arc::new(Date32Array::from_iter(numbers.clone().map(|at| some(at, at as i32 * 400))))),
         ("time", Arc::new(Time64NanosecondArray::from_iter(timestamps()))),
-        (
-            "timestamp",
-            Arc::new(TimestampMicrosecondArray::from_iter(timestamps())),
-        ),
-        (
-            "timestamp ms",
-            Arc::new(TimestampMillisecondArray::from_iter(timestamps())),
-        ),
+        ("timestamp", Arc::new(TimestampMicrosecondArray::from_iter(timestamps()))),
+        ("timestamp ms", Arc::new(TimestampMillisecondArray::from_iter(timestamps()))),
         (
             "timestamp tz",
             Arc::new(TimestampNanosecondArray::from_iter(timestamps()).with_timezone("Europe/Vienna")),
         ),
         (
             "interval",
-            Arc::new(IntervalYearMonthArray::from_iter(
-                numbers.clone().map(|at| some(at, at as i32)),
-            )),
+            Arc::new(IntervalYearMonthArray::from_iter(numbers.clone().map(|at| some(at, at as i32)))),
         ),
         (
             "interval day",
-            Arc::new(IntervalMonthDayNanoArray::from_iter(numbers.clone().map(|at| {
-                some(at, IntervalMonthDayNanoType::make_value(1, at as i32, 3))
-            }))),
+            Arc::new(IntervalMonthDayNanoArray::from_iter(
+                numbers.clone().map(|at| some(at, IntervalMonthDayNanoType::make_value(1, at as i32, 3))),
+            )),
         ),
         (
             "array",
@@ -196,10 +145,7 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
         ("map", maps()),
         ("dictionary", dictionaries(Arc::new(StringArray::from(strings())))),
         ("dictionary of views", dictionaries(views)),
-        (
-            "dictionary of numbers",
-            dictionaries(Arc::new(Int64Array::from_iter_values(0..ROWS as i64))),
-        ),
+        ("dictionary of numbers", dictionaries(Arc::new(Int64Array::from_iter_values(0..ROWS as i64)))),
     ]
 }
 
@@ -222,41 +168,22 @@ async fn check(exchange: &Exchange, name: &str, batch: &RecordBatch, number: u32
         (1, batch.slice(96, 1)),
     ];
     let committed = exchange.write(attempt(number, 0), &schema, 3, &pushes).await;
-    let record = exchange
-        .manager
-        .committed(attempt(number, 0).output())
-        .await
-        .unwrap()
-        .unwrap();
+    let record = exchange.manager.committed(attempt(number, 0).output()).await.unwrap().unwrap();
     assert_eq!(record, committed.record);
     for partition in 0..3 {
-        let pushed: Vec<_> = pushes
-            .iter()
-            .filter(|push| push.0 == partition)
-            .map(|push| push.1.clone())
-            .collect();
+        let pushed: Vec<_> =
+            pushes.iter().filter(|push| push.0 == partition).map(|push| push.1.clone()).collect();
         let expected = arrow::compute::concat_batches(&schema, &pushed).unwrap();
-        let back = exchange
-            .read(&record, &schema, partition..partition + 1)
-            .await
-            .unwrap();
+        let back = exchange.read(&record, &schema, partition..partition + 1).await.unwrap();
         assert_eq!(back.schema(), expected.schema(), "{name}");
         assert_eq!(plain(&back), plain(&expected), "{name}");
-        assert_eq!(
-            record.index()[partition as usize].rows,
-            expected.num_rows() as u64,
-            "{name}"
-        );
+        assert_eq!(record.index()[partition as usize].rows, expected.num_rows() as u64, "{name}");
     }
 }
 
 #[tokio::test]
 async fn all_types_round_trip() {
-    for compression in [
-        ExchangeCompression::None,
-        ExchangeCompression::Lz4,
-        ExchangeCompression::Zstd,
-    ] {
+    for compression in [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd] {
         for inline_bytes_max in [0, 1 << 20] {
             let exchange = Exchange::with(|options| {
                 options.compression = compression;
@@ -267,18 +194,8 @@ async fn all_types_round_trip() {
                 check(&exchange, name, &batch, number as u32).await;
             }
             let all = columns().into_iter().map(|(name, column)| (name, column, true));
-            check(
-                &exchange,
-                "all",
-                &RecordBatch::try_from_iter_with_nullable(all).unwrap(),
-                1000,
-            )
-            .await;
-            exchange
-                .manager
-                .remove_query(crate::support::query())
-                .await
-                .unwrap();
+            check(&exchange, "all", &RecordBatch::try_from_iter_with_nullable(all).unwrap(), 1000).await;
+            exchange.manager.remove_query(crate::support::query()).await.unwrap();
             exchange.assert_empty();
         }
     }
@@ -290,9 +207,7 @@ async fn rows_without_columns_are_counted() {
     let options = RecordBatchOptions::new().with_row_count(Some(100_000));
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
     let pushes = [(0, batch.clone()), (1, batch.slice(0, 5)), (0, batch)];
-    let committed = exchange
-        .write(attempt(0, 0), &pushes[0].1.schema(), 2, &pushes)
-        .await;
+    let committed = exchange.write(attempt(0, 0), &pushes[0].1.schema(), 2, &pushes).await;
     let rows = |range| {
         let (exchange, record, schema) = (&exchange, &committed.record, pushes[0].1.schema());
         async move { exchange.read(record, &schema, range).await.unwrap().num_rows() }
@@ -309,21 +224,8 @@ async fn an_output_without_rows_is_one_small_record_and_no_handles() {
     assert_eq!(committed.winner, attempt(0, 0));
     assert_eq!(committed.record.rows(), 0);
     assert_eq!(exchange::SourceHandle::of(&committed.record, 0..4), None);
-    assert_eq!(
-        exchange
-            .manager
-            .objects(crate::support::query())
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-    let record = exchange
-        .manager
-        .committed(attempt(0, 0).output())
-        .await
-        .unwrap()
-        .unwrap();
+    assert_eq!(exchange.manager.objects(crate::support::query()).await.unwrap().len(), 1);
+    let record = exchange.manager.committed(attempt(0, 0).output()).await.unwrap().unwrap();
     assert_eq!(exchange.read(&record, &schema, 0..4).await.unwrap().num_rows(), 0);
 }
 
@@ -343,9 +245,7 @@ async fn row_checksums_do_not_depend_on_cuts_or_encodings() {
         for cut in [0, 11, 60] {
             let pushes = [(0, batch.slice(cut, ROWS - cut)), (0, batch.slice(0, cut))];
             let number = number as u32 * 100 + cut as u32;
-            let committed = exchange
-                .write(attempt(number, 0), &batch.schema(), 1, &pushes)
-                .await;
+            let committed = exchange.write(attempt(number, 0), &batch.schema(), 1, &pushes).await;
             sums.push(committed.record.index()[0].checksum);
         }
     }

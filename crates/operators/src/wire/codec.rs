@@ -38,10 +38,7 @@ impl PhysicalExtensionCodec for OperatorCodec {
             [input] => Ok(Arc::clone(input)),
             _ => Err(undecodable("a node has the wrong number of inputs")),
         };
-        let decode = Decode {
-            context: &PhysicalPlanDecodeContext::new(context, self),
-            converter,
-        };
+        let decode = Decode { context: &PhysicalPlanDecodeContext::new(context, self), converter };
         match NodeMessage::decode(bytes).map_err(undecodable)?.node {
             Some(Node::Scan(message)) => decode.scan(message),
             Some(Node::Exchange(message)) => decode.exchange(message),
@@ -71,9 +68,7 @@ impl PhysicalExtensionCodec for OperatorCodec {
                 node.name()
             )));
         };
-        NodeMessage { node: Some(message) }
-            .encode(bytes)
-            .map_err(undecodable)
+        NodeMessage { node: Some(message) }.encode(bytes).map_err(undecodable)
     }
 }
 
@@ -85,9 +80,7 @@ impl OperatorCodec {
     ) -> Result<ScanMessage> {
         let scan = node.scan();
         let Some(number) = node.number() else {
-            return Err(DataFusionError::Internal(
-                "a scan travels that is not part of a fragment".into(),
-            ));
+            return Err(DataFusionError::Internal("a scan travels that is not part of a fragment".into()));
         };
         let predicate = match &scan.predicate {
             Some(predicate) => Some(converter.physical_expr_to_proto(predicate, self)?.encode_to_vec()),
@@ -132,28 +125,15 @@ impl Decode<'_> {
         let predicate: Option<Arc<dyn PhysicalExpr>> = match &message.predicate {
             Some(predicate) => {
                 let node = protobuf::PhysicalExprNode::decode(predicate.as_slice()).map_err(undecodable)?;
-                Some(
-                    self.converter
-                        .proto_to_physical_expr(&node, &schema, self.context)?,
-                )
+                Some(self.converter.proto_to_physical_expr(&node, &schema, self.context)?)
             }
             None => None,
         };
         let statistics = Arc::new(Statistics::new_unknown(&schema));
         let table = TableHandle(Bytes::from(message.table));
-        let scan = Scan {
-            table,
-            schema,
-            predicate,
-            limit: message.limit,
-        };
-        let node = SplitScanExec::new(
-            message.catalog,
-            message.table_name,
-            scan,
-            message.parallel,
-            statistics,
-        );
+        let scan = Scan { table, schema, predicate, limit: message.limit };
+        let node =
+            SplitScanExec::new(message.catalog, message.table_name, scan, message.parallel, statistics);
         Ok(Arc::new(node.in_fragment(message.number)))
     }
 

@@ -42,43 +42,22 @@ fn wide_limit(node: &Arc<dyn ExecutionPlan>) -> Result<Option<WideLimit>> {
             return Ok(None);
         }
         let fetch = limit.fetch().map(|fetch| fetch as u64);
-        let message = WideLimitMessage {
-            skip: limit.skip() as u64,
-            fetch,
-            global: true,
-        };
-        return Ok(Some(WideLimit {
-            message,
-            input: Arc::clone(limit.input()),
-        }));
+        let message = WideLimitMessage { skip: limit.skip() as u64, fetch, global: true };
+        return Ok(Some(WideLimit { message, input: Arc::clone(limit.input()) }));
     }
     if let Some(limit) = node.downcast_ref::<LocalLimitExec>() {
         if !is_wide(limit.fetch()) {
             return Ok(None);
         }
-        let message = WideLimitMessage {
-            skip: 0,
-            fetch: Some(limit.fetch() as u64),
-            global: false,
-        };
-        return Ok(Some(WideLimit {
-            message,
-            input: Arc::clone(limit.input()),
-        }));
+        let message = WideLimitMessage { skip: 0, fetch: Some(limit.fetch() as u64), global: false };
+        return Ok(Some(WideLimit { message, input: Arc::clone(limit.input()) }));
     }
     if let Some(filter) = node.downcast_ref::<FilterExec>()
         && let Some(fetch) = filter.fetch().filter(|fetch| is_wide(*fetch))
         && let Some(unlimited) = filter.with_fetch(None)
     {
-        let message = WideLimitMessage {
-            skip: 0,
-            fetch: Some(fetch as u64),
-            global: false,
-        };
-        return Ok(Some(WideLimit {
-            message,
-            input: unlimited,
-        }));
+        let message = WideLimitMessage { skip: 0, fetch: Some(fetch as u64), global: false };
+        return Ok(Some(WideLimit { message, input: unlimited }));
     }
     Ok(None)
 }
@@ -122,20 +101,14 @@ impl ExecutionPlan for WideLimit {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(WideLimit {
-            message: self.message,
-            input: children.swap_remove(0),
-        }))
+        Ok(Arc::new(WideLimit { message: self.message, input: children.swap_remove(0) }))
     }
 
     fn with_new_children(
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(WideLimit {
-            message: self.message,
-            input: children.swap_remove(0),
-        }))
+        Ok(Arc::new(WideLimit { message: self.message, input: children.swap_remove(0) }))
     }
 
     fn apply_expressions(
@@ -146,8 +119,6 @@ impl ExecutionPlan for WideLimit {
     }
 
     fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        Err(DataFusionError::Internal(
-            "a limit ran in the form in which it travels".into(),
-        ))
+        Err(DataFusionError::Internal("a limit ran in the form in which it travels".into()))
     }
 }

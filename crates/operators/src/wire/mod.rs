@@ -45,17 +45,9 @@ pub fn encode_fragment(fragment: &Fragment) -> Result<Vec<u8>> {
         let options = fragment
             .options
             .iter()
-            .map(|(name, value)| OptionMessage {
-                name: name.clone(),
-                value: value.clone(),
-            })
+            .map(|(name, value)| OptionMessage { name: name.clone(), value: value.clone() })
             .collect();
-        let message = FragmentMessage {
-            plan: plan.to_vec(),
-            sink_keys,
-            sink_partitions,
-            options,
-        };
+        let message = FragmentMessage { plan: plan.to_vec(), sink_keys, sink_partitions, options };
         Ok(message.encode_to_vec())
     })
 }
@@ -67,11 +59,8 @@ pub fn decode_fragment(bytes: &[u8], context: &TaskContext) -> Result<Fragment> 
     on_large_stack("decode-fragment", || {
         let message = FragmentMessage::decode(bytes)
             .map_err(|error| Error::internal("a fragment cannot be decoded").caused_by(error))?;
-        let options: Vec<(String, String)> = message
-            .options
-            .into_iter()
-            .map(|option| (option.name, option.value))
-            .collect();
+        let options: Vec<(String, String)> =
+            message.options.into_iter().map(|option| (option.name, option.value)).collect();
         // Some expressions take options, such as the time zone, when they are made.
         let context = TaskContext::new(
             None,
@@ -96,10 +85,7 @@ pub fn decode_fragment(bytes: &[u8], context: &TaskContext) -> Result<Fragment> 
                     .map_err(|error| from_datafusion(&error))?;
                 keys.push(key);
             }
-            Sink::Hash {
-                keys,
-                partitions: message.sink_partitions,
-            }
+            Sink::Hash { keys, partitions: message.sink_partitions }
         };
         Ok(Fragment { plan, sink, options })
     })

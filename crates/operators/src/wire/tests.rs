@@ -28,11 +28,7 @@ fn source(input: u32) -> Arc<dyn ExecutionPlan> {
 }
 
 fn single(plan: Arc<dyn ExecutionPlan>) -> Fragment {
-    Fragment {
-        plan,
-        sink: Sink::Single,
-        options: Vec::new(),
-    }
+    Fragment { plan, sink: Sink::Single, options: Vec::new() }
 }
 
 /// Encodes, decodes and encodes again. The two encodings and the displayed plans must be the same.
@@ -55,18 +51,12 @@ fn a_scan_travels_with_predicate_limit_and_table() {
     let node = SplitScanExec::new("memory", "default.numbers", wanted, true, statistics).in_fragment(3);
     let fragment = Fragment {
         plan: Arc::new(node),
-        sink: Sink::Hash {
-            keys: vec![n()],
-            partitions: 50,
-        },
+        sink: Sink::Hash { keys: vec![n()], partitions: 50 },
         options: vec![("datafusion.execution.time_zone".into(), "Europe/Vienna".into())],
     };
     let decoded = round_trip(&fragment);
     let node = decoded.plan.downcast_ref::<SplitScanExec>().unwrap();
-    assert_eq!(
-        (node.number(), node.catalog(), node.is_parallel()),
-        (Some(3), "memory", true)
-    );
+    assert_eq!((node.number(), node.catalog(), node.is_parallel()), (Some(3), "memory", true));
     assert_eq!(node.scan().limit, Some(WIDE as u64));
     assert_eq!(node.scan().table, scan(None).table);
     assert_eq!(decoded.sink.partitions(), 50);
@@ -76,9 +66,7 @@ fn a_scan_travels_with_predicate_limit_and_table() {
 #[test]
 fn a_source_travels_with_its_order() {
     let order = LexOrdering::new([PhysicalSortExpr::new_default(n()).desc().nulls_last()]).unwrap();
-    let source = ExchangeSourceExec::new(2, schema())
-        .with_ordering(order)
-        .with_rows_max(Some(7));
+    let source = ExchangeSourceExec::new(2, schema()).with_ordering(order).with_rows_max(Some(7));
     let decoded = round_trip(&single(Arc::new(AtMostOneRowExec::new(Arc::new(source)))));
     let children = decoded.plan.children();
     let node = children[0].downcast_ref::<ExchangeSourceExec>().unwrap();
@@ -92,10 +80,7 @@ fn wide_limits_keep_their_numbers() {
     let decoded = round_trip(&single(Arc::new(GlobalLimitExec::new(local, WIDE, Some(WIDE)))));
     let global = decoded.plan.downcast_ref::<GlobalLimitExec>().unwrap();
     assert_eq!((global.skip(), global.fetch()), (WIDE, Some(WIDE)));
-    assert_eq!(
-        global.input().downcast_ref::<LocalLimitExec>().unwrap().fetch(),
-        WIDE
-    );
+    assert_eq!(global.input().downcast_ref::<LocalLimitExec>().unwrap().fetch(), WIDE);
 }
 
 #[tokio::test]
@@ -109,10 +94,7 @@ async fn deep_expressions_travel_and_run() {
     let keep: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(nested, Operator::GtEq, lit(298_i64)));
     let filter = FilterExec::try_new(keep, source(0)).unwrap();
     let decoded = round_trip(&single(Arc::new(filter)));
-    let inputs = Arc::new(TestInputs {
-        exchange: vec![batch(&[5, 298, 299, 300])],
-        ..TestInputs::default()
-    });
+    let inputs = Arc::new(TestInputs { exchange: vec![batch(&[5, 298, 299, 300])], ..TestInputs::default() });
     let rows = collect(decoded.plan, context_of(&inputs)).await.unwrap();
     assert_eq!(numbers(&rows), [298, 299]);
 }
@@ -137,13 +119,8 @@ fn a_tower_of_a_hundred_joins_travels() {
 fn what_cannot_travel_is_refused() {
     let table = WorkTableExec::new("recursive".into(), schema(), None).unwrap();
     assert!(encode_fragment(&single(Arc::new(table))).is_err());
-    let planned = SplitScanExec::new(
-        "m",
-        "s.t",
-        scan(None),
-        true,
-        Arc::new(Statistics::new_unknown(&schema())),
-    );
+    let planned =
+        SplitScanExec::new("m", "s.t", scan(None), true, Arc::new(Statistics::new_unknown(&schema())));
     assert!(encode_fragment(&single(Arc::new(planned))).is_err());
 }
 

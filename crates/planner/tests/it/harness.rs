@@ -24,9 +24,8 @@ use planner::{FragmentedPlan, PlannedFragment, Planner, PlannerOptions};
 use scheduler::{Distribution, Edge};
 
 pub const SCHEMA: &str = "tiny";
-pub const TABLES: [&str; 8] = [
-    "customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier",
-];
+pub const TABLES: [&str; 8] =
+    ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 
 pub fn connector() -> Arc<dyn Connector> {
     static CONNECTOR: OnceLock<Arc<dyn Connector>> = OnceLock::new();
@@ -36,37 +35,21 @@ pub fn connector() -> Arc<dyn Connector> {
             ("tpch.double-type-mapping", "DECIMAL"),
             ("tpch.splits-per-node", "3"),
         ];
-        let properties: BTreeMap<String, String> = properties
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let properties: BTreeMap<String, String> =
+            properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         connector_tpch::create("tpch", &properties).unwrap()
     };
     Arc::clone(CONNECTOR.get_or_init(create))
 }
 
 pub fn full_scan(table: &TableMetadata) -> Scan {
-    Scan {
-        table: table.handle.clone(),
-        schema: table.arrow_schema(),
-        predicate: None,
-        limit: None,
-    }
+    Scan { table: table.handle.clone(), schema: table.arrow_schema(), predicate: None, limit: None }
 }
 
 pub async fn all_splits(connector: &Arc<dyn Connector>, scan: &Scan) -> Vec<Split> {
-    let options = SplitOptions {
-        target_size_bytes: 64 << 20,
-        node_count: 2,
-        slot_count: 4,
-    };
-    let batches: Vec<Vec<Split>> = connector
-        .splits(scan, &options)
-        .await
-        .unwrap()
-        .try_collect()
-        .await
-        .unwrap();
+    let options = SplitOptions { target_size_bytes: 64 << 20, node_count: 2, slot_count: 4 };
+    let batches: Vec<Vec<Split>> =
+        connector.splits(scan, &options).await.unwrap().try_collect().await.unwrap();
     batches.into_iter().flatten().collect()
 }
 
@@ -106,31 +89,19 @@ impl CatalogProvider for TpchCatalog {
 pub async fn plan(sql: &str, options: &PlannerOptions) -> base::Result<FragmentedPlan> {
     let planner = Planner::new(options);
     let state = planner.session_state();
-    state
-        .catalog_list()
-        .register_catalog("datafusion".into(), Arc::new(TpchCatalog));
-    let logical = Box::pin(state.create_logical_plan(sql))
-        .await
-        .map_err(|error| from_datafusion(&error))?;
+    state.catalog_list().register_catalog("datafusion".into(), Arc::new(TpchCatalog));
+    let logical = Box::pin(state.create_logical_plan(sql)).await.map_err(|error| from_datafusion(&error))?;
     planner.plan(&logical).await
 }
 
 pub fn with_partitions(partitions: u32) -> PlannerOptions {
     // Small batches, so that every operator sees several.
-    PlannerOptions {
-        partitions,
-        batch_rows: 512,
-        ..PlannerOptions::default()
-    }
+    PlannerOptions { partitions, batch_rows: 512, ..PlannerOptions::default() }
 }
 
 /// The same, with joins spread by hash wherever they can be: the tiny tables would all be broadcast.
 pub fn without_broadcast(partitions: u32) -> PlannerOptions {
-    PlannerOptions {
-        broadcast_bytes_max: 0,
-        broadcast_rows_max: 0,
-        ..with_partitions(partitions)
-    }
+    PlannerOptions { broadcast_bytes_max: 0, broadcast_rows_max: 0, ..with_partitions(partitions) }
 }
 
 /// SplitMix64.
@@ -177,19 +148,14 @@ impl TaskInputs for Inputs {
 
     fn exchange_streams(&self, input: u32, schema: SchemaRef) -> Result<Vec<SendableRecordBatchStream>> {
         let streams = self.streams[input as usize].iter();
-        Ok(streams
-            .map(|batches| stream(batches.clone(), Arc::clone(&schema)))
-            .collect())
+        Ok(streams.map(|batches| stream(batches.clone(), Arc::clone(&schema))).collect())
     }
 
     fn split_completed(&self, _scan: u32) {}
 }
 
 fn stream(batches: Vec<RecordBatch>, schema: SchemaRef) -> SendableRecordBatchStream {
-    Box::pin(RecordBatchStreamAdapter::new(
-        schema,
-        futures::stream::iter(batches.into_iter().map(Ok)),
-    ))
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches.into_iter().map(Ok))))
 }
 
 /// Runs a plan, each stage with a random number of tasks. The rows of the root, by task.
@@ -246,22 +212,15 @@ async fn form_tasks(
             let producers = producers_of(at);
             let mut read: Vec<Vec<RecordBatch>> = match input.shape.edge {
                 Edge::Single | Edge::Broadcast => producers.iter().map(|output| output.concat()).collect(),
-                Edge::Hash => producers
-                    .iter()
-                    .map(|output| output[mine(output.len())].concat())
-                    .collect(),
-                Edge::Arbitrary => producers[mine(producers.len())]
-                    .iter()
-                    .map(|output| output.concat())
-                    .collect(),
+                Edge::Hash => producers.iter().map(|output| output[mine(output.len())].concat()).collect(),
+                Edge::Arbitrary => {
+                    producers[mine(producers.len())].iter().map(|output| output.concat()).collect()
+                }
             };
             random.shuffle(&mut read);
             streams.push(read);
         }
-        let splits = splits
-            .iter()
-            .map(|splits| splits[mine(splits.len())].to_vec())
-            .collect();
+        let splits = splits.iter().map(|splits| splits[mine(splits.len())].to_vec()).collect();
         tasks.push(Inputs { splits, streams });
     }
     tasks
@@ -275,9 +234,8 @@ async fn run_task(fragment: &PlannedFragment, inputs: Inputs) -> base::Result<Ou
     let context = Arc::new(task_context(config, Arc::default()));
     let fragment = decode_fragment(&encoded, &context)?;
     assert_eq!(fragment.plan.output_partitioning().partition_count(), 1);
-    let batches = collect(Arc::clone(&fragment.plan), context)
-        .await
-        .map_err(|error| from_datafusion(&error))?;
+    let batches =
+        collect(Arc::clone(&fragment.plan), context).await.map_err(|error| from_datafusion(&error))?;
     match fragment.sink {
         Sink::Single => Ok(vec![batches]),
         Sink::Hash { keys, partitions } => {

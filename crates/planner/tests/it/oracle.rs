@@ -24,10 +24,7 @@ async fn table_rows() -> &'static Vec<(&'static str, Arc<MemTable>)> {
                 let rows = connector.open(&scan, &split, Arc::default()).unwrap();
                 batches.extend(rows.try_collect::<Vec<_>>().await.unwrap());
             }
-            tables.push((
-                name,
-                Arc::new(MemTable::try_new(scan.schema, vec![batches]).unwrap()),
-            ));
+            tables.push((name, Arc::new(MemTable::try_new(scan.schema, vec![batches]).unwrap())));
         }
         tables
     };

@@ -30,18 +30,8 @@ async fn large_sides_are_spread_by_key() {
     assert_eq!(edges(&plan), [Edge::Hash, Edge::Hash]);
     assert_eq!(plan.root().distribution, Distribution::Hash { partitions: 4 });
     let shape = plan.shape();
-    assert_eq!(
-        shape
-            .stages
-            .iter()
-            .map(|stage| stage.output_partitions)
-            .collect::<Vec<_>>(),
-        [1, 4, 4]
-    );
-    assert_eq!(
-        shape.stages.iter().map(|stage| stage.scans).collect::<Vec<_>>(),
-        [0, 1, 1]
-    );
+    assert_eq!(shape.stages.iter().map(|stage| stage.output_partitions).collect::<Vec<_>>(), [1, 4, 4]);
+    assert_eq!(shape.stages.iter().map(|stage| stage.scans).collect::<Vec<_>>(), [0, 1, 1]);
 }
 
 #[tokio::test]
@@ -49,10 +39,7 @@ async fn a_scan_alone_is_one_stage() {
     let plan = planned("select n_name from nation where n_regionkey = 1").await;
     assert_eq!(plan.fragments.len(), 1);
     let scan = &plan.root().scans[0];
-    assert_eq!(
-        (scan.catalog.as_str(), scan.table_name.as_str()),
-        ("tpch", "tiny.nation")
-    );
+    assert_eq!((scan.catalog.as_str(), scan.table_name.as_str()), ("tpch", "tiny.nation"));
     assert!(scan.scan.predicate.is_some());
     assert_eq!(scan.scan.schema.fields().len(), 2);
 }
@@ -63,10 +50,7 @@ async fn every_query_gets_its_determinism() {
         ("select sum(l_quantity) from lineitem", true),
         ("select l_orderkey from lineitem limit 5", false),
         ("select random() from lineitem", false),
-        (
-            "select row_number() over (partition by l_orderkey) from lineitem",
-            false,
-        ),
+        ("select row_number() over (partition by l_orderkey) from lineitem", false),
         ("select o_custkey, count(*) from orders group by o_custkey", true),
     ] {
         let plan = planned(sql).await;
@@ -105,20 +89,10 @@ async fn explain_shows_fragments_in_trinos_manner() {
 #[tokio::test]
 async fn hundred_way_join_is_planned_and_travels() {
     let tables: Vec<String> = (0..100).map(|n| format!("region r{n}")).collect();
-    let equalities: Vec<String> = (1..100)
-        .map(|n| format!("r{}.r_regionkey = r{n}.r_regionkey", n - 1))
-        .collect();
-    let sql = format!(
-        "select count(*) from {} where {}",
-        tables.join(", "),
-        equalities.join(" and ")
-    );
+    let equalities: Vec<String> =
+        (1..100).map(|n| format!("r{}.r_regionkey = r{n}.r_regionkey", n - 1)).collect();
+    let sql = format!("select count(*) from {} where {}", tables.join(", "), equalities.join(" and "));
     // Planning validates, and that encodes and decodes every fragment.
-    let scans: usize = planned(&sql)
-        .await
-        .fragments
-        .iter()
-        .map(|fragment| fragment.scans.len())
-        .sum();
+    let scans: usize = planned(&sql).await.fragments.iter().map(|fragment| fragment.scans.len()).sum();
     assert_eq!(scans, 100);
 }

@@ -21,12 +21,7 @@ async fn check_in(sql: &str, ordered: bool) {
     if !ordered {
         sort(&mut expected);
     }
-    for options in [
-        with_partitions(1),
-        with_partitions(4),
-        without_broadcast(4),
-        without_broadcast(16),
-    ] {
+    for options in [with_partitions(1), with_partitions(4), without_broadcast(4), without_broadcast(16)] {
         let partitions = options.partitions;
         let plan = match plan(sql, &options).await {
             Ok(plan) => plan,
@@ -247,9 +242,7 @@ traps! { check_ordered:
 
 #[tokio::test]
 async fn wide_case() {
-    let branches: String = (0..300)
-        .map(|n| format!(" when o_orderkey = {n} then '{}'", n % 7))
-        .collect();
+    let branches: String = (0..300).map(|n| format!(" when o_orderkey = {n} then '{}'", n % 7)).collect();
     let sql = format!("select case{branches} else 'x' end as c, count(*) from orders group by 1");
     Box::pin(check(&sql)).await;
 }
@@ -266,14 +259,8 @@ async fn deep_case() {
 #[tokio::test]
 async fn join_of_many_tables() {
     let tables: Vec<String> = (0..20).map(|n| format!("region r{n}")).collect();
-    let equalities: Vec<String> = (1..20)
-        .map(|n| format!("r0.r_regionkey = r{n}.r_regionkey"))
-        .collect();
-    let sql = format!(
-        "select count(*) from {} where {}",
-        tables.join(", "),
-        equalities.join(" and ")
-    );
+    let equalities: Vec<String> = (1..20).map(|n| format!("r0.r_regionkey = r{n}.r_regionkey")).collect();
+    let sql = format!("select count(*) from {} where {}", tables.join(", "), equalities.join(" and "));
     Box::pin(check(&sql)).await;
 }
 
@@ -332,10 +319,7 @@ async fn integer_overflow_is_the_users_error() {
             format!("select n_nationkey + {MAX} from nation where n_nationkey > 1 and n_nationkey < 3"),
             format!("bigint addition overflow: 2 + {MAX}"),
         ),
-        (
-            format!("select {MAX} + 1 from nation"),
-            format!("bigint addition overflow: {MAX} + 1"),
-        ),
+        (format!("select {MAX} + 1 from nation"), format!("bigint addition overflow: {MAX} + 1")),
         (
             format!("select count(*) from nation where n_nationkey * {MAX} < 0 and n_nationkey = 2"),
             format!("bigint multiplication overflow: 2 * {MAX}"),
@@ -356,11 +340,7 @@ async fn integer_overflow_is_the_users_error() {
     ] {
         let plan = plan(&sql, &with_partitions(4)).await.unwrap();
         let error = run(&plan, &mut Random(0)).await.unwrap_err();
-        assert_eq!(
-            error.code(),
-            ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE,
-            "{sql}: {error}"
-        );
+        assert_eq!(error.code(), ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE, "{sql}: {error}");
         assert_eq!(error.message(), text, "{sql}");
     }
 }

@@ -82,20 +82,13 @@ pub struct ErrorInfo {
 
 impl From<base::ErrorCode> for ErrorInfo {
     fn from(code: base::ErrorCode) -> Self {
-        ErrorInfo {
-            code: code.code,
-            name: code.name.into(),
-            error_type: code.error_type.as_str().into(),
-        }
+        ErrorInfo { code: code.code, name: code.name.into(), error_type: code.error_type.as_str().into() }
     }
 }
 
 impl From<base::ErrorLocation> for ErrorLocation {
     fn from(location: base::ErrorLocation) -> Self {
-        ErrorLocation {
-            line_number: location.line,
-            column_number: location.column,
-        }
+        ErrorLocation { line_number: location.line, column_number: location.column }
     }
 }
 

@@ -41,11 +41,7 @@ pub fn decode_statement(text: String) -> Option<String> {
     let compressed = BASE64.decode(encoded).ok()?;
     let mut decoder = zstd::stream::read::Decoder::new(compressed.as_slice()).ok()?;
     let mut sql = String::new();
-    decoder
-        .by_ref()
-        .take(STATEMENT_BYTES_MAX)
-        .read_to_string(&mut sql)
-        .ok()?;
+    decoder.by_ref().take(STATEMENT_BYTES_MAX).read_to_string(&mut sql).ok()?;
     // The limit must not cut a statement into another one.
     let complete = decoder.read(&mut [0]).ok()? == 0;
     complete.then_some(sql)
@@ -61,10 +57,7 @@ mod tests {
         assert_eq!(encode_statement(&short), short);
         let long = format!("SELECT {}1", "1 + ".repeat(1000));
         let encoded = encode_statement(&long);
-        assert!(
-            encoded.starts_with(ZSTD_PREFIX) && encoded.len() < 200,
-            "{encoded}"
-        );
+        assert!(encoded.starts_with(ZSTD_PREFIX) && encoded.len() < 200, "{encoded}");
         assert_eq!(decode_statement(encoded.clone()).as_deref(), Some(long.as_str()));
         assert_eq!(
             decode_statement(encoded.trim_end_matches('=').to_owned()).as_deref(),
@@ -78,10 +71,8 @@ mod tests {
             assert_eq!(decode_statement(broken.to_owned()), None, "{broken}");
         }
         let bytes = " ".repeat(usize::try_from(STATEMENT_BYTES_MAX).unwrap() + 1);
-        let bomb = format!(
-            "{ZSTD_PREFIX}{}",
-            BASE64.encode(zstd::bulk::compress(bytes.as_bytes(), 1).unwrap())
-        );
+        let bomb =
+            format!("{ZSTD_PREFIX}{}", BASE64.encode(zstd::bulk::compress(bytes.as_bytes(), 1).unwrap()));
         assert_eq!(decode_statement(bomb), None);
     }
 }

@@ -159,10 +159,7 @@ mod tests {
             ..Default::default()
         };
         let document = serde_json::to_value(&info).unwrap();
-        assert_eq!(
-            document["self"],
-            "http://host/v1/query/20261120_061411_00007_abcde"
-        );
+        assert_eq!(document["self"], "http://host/v1/query/20261120_061411_00007_abcde");
         assert_eq!(document["errorCode"]["name"], "DIVISION_BY_ZERO");
         assert!(document["queryStats"].get("progressPercentage").is_none());
         assert_eq!(serde_json::from_value::<QueryInfo>(document).unwrap(), info);

@@ -114,13 +114,8 @@ impl ClientContext {
     ) -> Result<ClientContext, BadRequest> {
         let headers: Vec<_> = headers.into_iter().collect();
         let prefix = detect_prefix(&headers, alternate)?;
-        let headers = Headers {
-            prefix: &prefix,
-            headers: &headers,
-        };
-        let user = headers
-            .text(name::USER)
-            .or_else(|| authenticated_user.map(str::to_owned));
+        let headers = Headers { prefix: &prefix, headers: &headers };
+        let user = headers.text(name::USER).or_else(|| authenticated_user.map(str::to_owned));
         let catalog = headers.text(name::CATALOG).map(|text| text.to_lowercase());
         let schema = headers.text(name::SCHEMA).map(|text| text.to_lowercase());
         if schema.is_some() && catalog.is_none() {
@@ -152,10 +147,7 @@ impl ClientContext {
             },
             resource_estimates: resource_estimates(&headers)?,
             extra_credentials: extra_credentials(&headers)?,
-            query_data_encodings: headers
-                .list(name::QUERY_DATA_ENCODING)
-                .map(str::to_owned)
-                .collect(),
+            query_data_encodings: headers.list(name::QUERY_DATA_ENCODING).map(str::to_owned).collect(),
             prefix,
         })
     }
@@ -182,10 +174,7 @@ impl ClientContext {
             }
         }
         for (name, list) in [
-            (
-                name::CLIENT_TAGS,
-                joined(&mut self.client_tags.iter().map(String::as_str)),
-            ),
+            (name::CLIENT_TAGS, joined(&mut self.client_tags.iter().map(String::as_str))),
             (name::CLIENT_CAPABILITIES, joined(&mut self.capabilities.names())),
             (name::QUERY_DATA_ENCODING, self.query_data_encodings.join(",")),
         ] {
@@ -210,20 +199,12 @@ impl ClientContext {
             add_pair(name::ORIGINAL_ROLES, catalog, &role.to_string());
         }
         for (statement, sql) in &self.prepared_statements {
-            add_pair(
-                name::PREPARED_STATEMENT,
-                &url::encode(statement),
-                &encode_statement(sql),
-            );
+            add_pair(name::PREPARED_STATEMENT, &url::encode(statement), &encode_statement(sql));
         }
         for (credential, value) in &self.extra_credentials {
             add_pair(name::EXTRA_CREDENTIAL, credential, value);
         }
-        let ResourceEstimates {
-            execution_time,
-            cpu_time,
-            peak_memory,
-        } = &self.resource_estimates;
+        let ResourceEstimates { execution_time, cpu_time, peak_memory } = &self.resource_estimates;
         for (resource, estimate) in [
             ("EXECUTION_TIME", execution_time.map(|time| time.to_string())),
             ("CPU_TIME", cpu_time.map(|time| time.to_string())),
@@ -252,23 +233,14 @@ impl<'a> Headers<'a> {
     /// The values of a header, in their order.
     fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
         let matches = move |header: &str| {
-            self.prefix
-                .strip(header)
-                .is_some_and(|stripped| stripped.eq_ignore_ascii_case(name))
+            self.prefix.strip(header).is_some_and(|stripped| stripped.eq_ignore_ascii_case(name))
         };
-        self.headers
-            .iter()
-            .filter(move |(header, _)| matches(header))
-            .map(|(_, value)| *value)
+        self.headers.iter().filter(move |(header, _)| matches(header)).map(|(_, value)| *value)
     }
 
     /// The text of the first such header. An empty one counts as absent.
     fn text(&self, name: &str) -> Option<String> {
-        self.values(name)
-            .next()
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
+        self.values(name).next().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
     /// The words of the first such header.
@@ -331,10 +303,7 @@ fn session_properties(
                 system.insert(property, value);
             }
             Some((catalog, property)) if !catalog.is_empty() && !property.is_empty() => {
-                catalogs
-                    .entry(catalog.to_owned())
-                    .or_default()
-                    .insert(property.to_owned(), value);
+                catalogs.entry(catalog.to_owned()).or_default().insert(property.to_owned(), value);
             }
             Some(_) => return Err(headers.invalid(name::SESSION)),
         }
@@ -345,11 +314,7 @@ fn session_properties(
 fn roles(headers: &Headers<'_>, header: &'static str) -> Result<BTreeMap<String, SelectedRole>, BadRequest> {
     let role = |(catalog, role): (String, String)| {
         let role = role.parse().map_err(|_| headers.invalid(header))?;
-        if catalog.is_empty() {
-            Err(headers.invalid(header))
-        } else {
-            Ok((catalog, role))
-        }
+        if catalog.is_empty() { Err(headers.invalid(header)) } else { Ok((catalog, role)) }
     };
     headers.pairs(header).map(|pair| pair.and_then(role)).collect()
 }
@@ -357,15 +322,10 @@ fn roles(headers: &Headers<'_>, header: &'static str) -> Result<BTreeMap<String,
 fn prepared_statements(headers: &Headers<'_>) -> Result<BTreeMap<String, String>, BadRequest> {
     let invalid = || headers.invalid(name::PREPARED_STATEMENT);
     let statement = |(name, sql): (String, String)| {
-        let name = url::decode(&name)
-            .filter(|name| !name.is_empty())
-            .ok_or_else(invalid)?;
+        let name = url::decode(&name).filter(|name| !name.is_empty()).ok_or_else(invalid)?;
         Ok((name, decode_statement(sql).ok_or_else(invalid)?))
     };
-    headers
-        .pairs(name::PREPARED_STATEMENT)
-        .map(|pair| pair.and_then(statement))
-        .collect()
+    headers.pairs(name::PREPARED_STATEMENT).map(|pair| pair.and_then(statement)).collect()
 }
 
 fn extra_credentials(headers: &Headers<'_>) -> Result<BTreeMap<String, String>, BadRequest> {
@@ -376,10 +336,7 @@ fn extra_credentials(headers: &Headers<'_>) -> Result<BTreeMap<String, String>, 
         }
         Ok((name, value))
     };
-    headers
-        .pairs(name::EXTRA_CREDENTIAL)
-        .map(|pair| pair.and_then(credential))
-        .collect()
+    headers.pairs(name::EXTRA_CREDENTIAL).map(|pair| pair.and_then(credential)).collect()
 }
 
 fn resource_estimates(headers: &Headers<'_>) -> Result<ResourceEstimates, BadRequest> {

@@ -10,10 +10,7 @@ fn refused(headers: &[(&str, &str)]) -> String {
 }
 
 fn map<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
-    entries
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 #[test]
@@ -21,13 +18,7 @@ fn a_user_there_must_be() {
     let error = ClientContext::from_headers([("X-Trino-User", " ")], None, None).unwrap_err();
     assert_eq!(error.0, "User must be set");
     let context = ClientContext::from_headers([], Some("bob"), None).unwrap();
-    assert_eq!(
-        context,
-        ClientContext {
-            user: "bob".into(),
-            ..Default::default()
-        }
-    );
+    assert_eq!(context, ClientContext { user: "bob".into(), ..Default::default() });
     let context = ClientContext::from_headers([("X-Trino-User", "alice")], Some("bob"), None).unwrap();
     assert_eq!(context.user, "alice");
 }
@@ -48,10 +39,7 @@ fn texts_are_trimmed_and_names_lowered() {
     assert_eq!(context.schema.as_deref(), Some("sf1"));
     assert_eq!(context.source, None);
     assert_eq!(context.time_zone.as_deref(), Some("America/New_York"));
-    assert_eq!(
-        refused(&[("X-Trino-Schema", "s")]),
-        "Schema is set but catalog is not"
-    );
+    assert_eq!(refused(&[("X-Trino-Schema", "s")]), "Schema is set but catalog is not");
     assert_eq!(
         refused(&[("X-Trino-Schema", "s"), ("X-Trino-Catalog", "")]),
         "Schema is set but catalog is not"
@@ -63,16 +51,10 @@ fn words_come_from_the_first_header_only() {
     let context = parse(&[
         ("X-Trino-Client-Tags", "b, a,,b"),
         ("X-Trino-Client-Tags", "c"),
-        (
-            "X-Trino-Client-Capabilities",
-            "PARAMETRIC_DATETIME, SESSION_AUTHORIZATION,X",
-        ),
+        ("X-Trino-Client-Capabilities", "PARAMETRIC_DATETIME, SESSION_AUTHORIZATION,X"),
     ])
     .unwrap();
-    assert_eq!(
-        context.client_tags.iter().map(String::as_str).collect::<Vec<_>>(),
-        ["a", "b"]
-    );
+    assert_eq!(context.client_tags.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b"]);
     assert!(context.capabilities.parametric_datetime && context.capabilities.session_authorization);
     assert!(!context.capabilities.number);
 }
@@ -85,21 +67,11 @@ fn session_properties_are_joined_split_and_decoded() {
         ("X-Trino-Session", "retry_policy=QUERY"),
     ])
     .unwrap();
-    assert_eq!(
-        context.system_properties,
-        map([("retry_policy", "QUERY"), ("query_max_run_time", "5m")])
-    );
-    assert_eq!(
-        context.catalog_properties["hive"],
-        map([("compression", "a,b c=")])
-    );
+    assert_eq!(context.system_properties, map([("retry_policy", "QUERY"), ("query_max_run_time", "5m")]));
+    assert_eq!(context.catalog_properties["hive"], map([("compression", "a,b c=")]));
     assert_eq!(context.catalog_properties["my.hive"], map([("x", "")]));
     for bad in ["x", "a=b=c", "=x", ".a=x", "a.=x", "a=%zz"] {
-        assert_eq!(
-            refused(&[("X-Trino-Session", bad)]),
-            "Invalid X-Trino-Session header",
-            "{bad}"
-        );
+        assert_eq!(refused(&[("X-Trino-Session", bad)]), "Invalid X-Trino-Session header", "{bad}");
     }
 }
 
@@ -107,28 +79,16 @@ fn session_properties_are_joined_split_and_decoded() {
 fn roles_are_read() {
     let context = parse(&[("X-Trino-Role", "system=ROLE%7Badmin%7D,hive=ALL,x=NONE")]).unwrap();
     assert_eq!(context.roles["system"], SelectedRole::Role("admin".into()));
-    assert_eq!(
-        (&context.roles["hive"], &context.roles["x"]),
-        (&SelectedRole::All, &SelectedRole::None)
-    );
-    assert_eq!(
-        refused(&[("X-Trino-Role", "system=admin")]),
-        "Invalid X-Trino-Role header"
-    );
+    assert_eq!((&context.roles["hive"], &context.roles["x"]), (&SelectedRole::All, &SelectedRole::None));
+    assert_eq!(refused(&[("X-Trino-Role", "system=admin")]), "Invalid X-Trino-Role header");
 }
 
 #[test]
 fn prepared_statements_are_decoded() {
     let sql = format!("SELECT {}1", "1 + ".repeat(1000));
-    let header = format!(
-        "my+name=SELECT+1%2C2,long={}",
-        url::encode(&encode_statement(&sql))
-    );
+    let header = format!("my+name=SELECT+1%2C2,long={}", url::encode(&encode_statement(&sql)));
     let context = parse(&[("X-Trino-Prepared-Statement", &header)]).unwrap();
-    assert_eq!(
-        context.prepared_statements,
-        map([("my name", "SELECT 1,2"), ("long", &sql)])
-    );
+    assert_eq!(context.prepared_statements, map([("my name", "SELECT 1,2"), ("long", &sql)]));
     for bad in ["a", "a=%24zstd%3Axx", "=SELECT+1", "%=SELECT+1"] {
         assert_eq!(
             refused(&[("X-Trino-Prepared-Statement", bad)]),
@@ -141,10 +101,7 @@ fn prepared_statements_are_decoded() {
 #[test]
 fn a_transaction_header_says_that_transactions_are_supported() {
     assert_eq!(parse(&[]).unwrap().transaction, ClientTransaction::Unsupported);
-    assert_eq!(
-        parse(&[("X-Trino-Transaction-Id", "NONE")]).unwrap().transaction,
-        ClientTransaction::None
-    );
+    assert_eq!(parse(&[("X-Trino-Transaction-Id", "NONE")]).unwrap().transaction, ClientTransaction::None);
     let id = "0b2f6a2c-0f0e-4a53-a0d3-6f2c1f3b9a11";
     assert_eq!(
         parse(&[("X-Trino-Transaction-Id", id)]).unwrap().transaction,
@@ -161,21 +118,12 @@ fn estimates_and_credentials_are_checked() {
         ("X-Trino-Query-Data-Encoding", "json+zstd, json"),
     ])
     .unwrap();
-    assert_eq!(
-        context.resource_estimates.execution_time,
-        Some(Duration::minutes(5))
-    );
+    assert_eq!(context.resource_estimates.execution_time, Some(Duration::minutes(5)));
     assert_eq!(context.resource_estimates.cpu_time, Some(Duration::minutes(90)));
-    assert_eq!(
-        context.resource_estimates.peak_memory,
-        Some(DataSize::gigabytes(2))
-    );
+    assert_eq!(context.resource_estimates.peak_memory, Some(DataSize::gigabytes(2)));
     assert_eq!(context.extra_credentials, map([("token", "a=b")]));
     assert_eq!(context.query_data_encodings, ["json+zstd", "json"]);
-    assert_eq!(
-        refused(&[("X-Trino-Resource-Estimate", "LUCK=1")]),
-        "Unsupported resource name LUCK"
-    );
+    assert_eq!(refused(&[("X-Trino-Resource-Estimate", "LUCK=1")]), "Unsupported resource name LUCK");
     assert_eq!(
         refused(&[("X-Trino-Resource-Estimate", "CPU_TIME=1")]),
         "Invalid X-Trino-Resource-Estimate header"
@@ -190,10 +138,7 @@ fn estimates_and_credentials_are_checked() {
 fn a_second_protocol_is_served_if_wanted() {
     let presto = [("X-Presto-User", "alice"), ("X-Presto-Catalog", "hive")];
     let context = ClientContext::from_headers(presto, None, Some("Presto")).unwrap();
-    assert_eq!(
-        (context.user.as_str(), context.catalog.as_deref()),
-        ("alice", Some("hive"))
-    );
+    assert_eq!((context.user.as_str(), context.catalog.as_deref()), ("alice", Some("hive")));
     assert_eq!(context.prefix.header("Set-Session"), "X-Presto-Set-Session");
     assert!(ClientContext::from_headers(presto, None, None).is_err());
     let both = presto.into_iter().chain([("X-Trino-User", "alice")]);
@@ -233,8 +178,6 @@ fn a_context_comes_back_from_its_headers() {
         query_data_encodings: vec!["json".into()],
     };
     let headers = context.to_headers();
-    let pairs = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     assert_eq!(ClientContext::from_headers(pairs, None, None), Ok(context));
 }

@@ -142,10 +142,7 @@ mod tests {
         let text = serde_json::to_string(&page).unwrap();
         let columns = r#""columns":[{"name":"_col0","type":"double","typeSignature":{"rawType":"double","arguments":[]}}],"data":[[1.0E10],[1.0]],"stats":"#;
         assert!(text.contains(columns), "{text}");
-        assert!(
-            text.ends_with(r#""warnings":[],"updateType":"INSERT","updateCount":3}"#),
-            "{text}"
-        );
+        assert!(text.ends_with(r#""warnings":[],"updateType":"INSERT","updateCount":3}"#), "{text}");
         let read: QueryResults = serde_json::from_str(&text).unwrap();
         assert_eq!(read.data.unwrap().get(), "[[1.0E10],[1.0]]");
         assert_eq!(read.columns, page.columns);

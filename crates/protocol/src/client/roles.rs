@@ -51,12 +51,7 @@ mod tests {
     #[test]
     fn roles_round_trip() {
         for text in ["ALL", "NONE", "ROLE{admin}", "ROLE{a}b}"] {
-            assert_eq!(
-                text.parse::<SelectedRole>()
-                    .map(|role| role.to_string())
-                    .as_deref(),
-                Ok(text)
-            );
+            assert_eq!(text.parse::<SelectedRole>().map(|role| role.to_string()).as_deref(), Ok(text));
         }
         for bad in ["", "admin", "ROLE", "ROLE{}", "ROLE{a", "all"] {
             assert!(bad.parse::<SelectedRole>().is_err(), "{bad}");

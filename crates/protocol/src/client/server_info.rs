@@ -43,9 +43,7 @@ pub struct NodeVersion {
 impl NodeVersion {
     /// The version that the server speaks as.
     pub fn trino() -> Self {
-        NodeVersion {
-            version: TRINO_VERSION.into(),
-        }
+        NodeVersion { version: TRINO_VERSION.into() }
     }
 }
 

@@ -73,10 +73,9 @@ impl SessionUpdate {
         for property in &self.clear_session {
             add(name::CLEAR_SESSION, property.clone());
         }
-        for (name, roles) in [
-            (name::SET_ROLE, &self.set_roles),
-            (name::SET_ORIGINAL_ROLES, &self.set_original_roles),
-        ] {
+        for (name, roles) in
+            [(name::SET_ROLE, &self.set_roles), (name::SET_ORIGINAL_ROLES, &self.set_original_roles)]
+        {
             for (catalog, role) in roles {
                 add(name, format!("{catalog}={}", url::encode(&role.to_string())));
             }
@@ -190,10 +189,9 @@ impl ClientContext {
     fn properties_of(&mut self, property: &str) -> (&mut BTreeMap<String, String>, String) {
         match property.rsplit_once('.') {
             None => (&mut self.system_properties, property.to_owned()),
-            Some((catalog, property)) => (
-                self.catalog_properties.entry(catalog.to_owned()).or_default(),
-                property.to_owned(),
-            ),
+            Some((catalog, property)) => {
+                (self.catalog_properties.entry(catalog.to_owned()).or_default(), property.to_owned())
+            }
         }
     }
 }
@@ -203,9 +201,7 @@ mod tests {
     use super::*;
 
     fn read(headers: &[(String, String)]) -> SessionUpdate {
-        let pairs = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         SessionUpdate::from_headers(pairs, &HeaderPrefix::default())
     }
 
@@ -252,23 +248,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_left_out() {
-        let headers = [
-            ("X-Trino-Set-Session", "no pair"),
-            ("X-Trino-Set-Role", "a=b"),
-            ("Set-Catalog", "c"),
-        ];
-        assert_eq!(
-            SessionUpdate::from_headers(headers, &HeaderPrefix::default()),
-            SessionUpdate::default()
-        );
+        let headers = [("X-Trino-Set-Session", "no pair"), ("X-Trino-Set-Role", "a=b"), ("Set-Catalog", "c")];
+        assert_eq!(SessionUpdate::from_headers(headers, &HeaderPrefix::default()), SessionUpdate::default());
     }
 
     #[test]
     fn a_client_takes_updates_over() {
-        let mut context = ClientContext {
-            user: "alice".into(),
-            ..Default::default()
-        };
+        let mut context = ClientContext { user: "alice".into(), ..Default::default() };
         context.apply(&SessionUpdate {
             set_catalog: Some("hive".into()),
             set_session: BTreeMap::from([("a".into(), "1".into()), ("hive.b".into(), "2".into())]),
@@ -276,10 +262,7 @@ mod tests {
             set_authorization_user: Some("bob".into()),
             ..Default::default()
         });
-        assert_eq!(
-            (context.user.as_str(), context.original_user.as_deref()),
-            ("bob", Some("alice"))
-        );
+        assert_eq!((context.user.as_str(), context.original_user.as_deref()), ("bob", Some("alice")));
         assert_eq!(context.catalog_properties["hive"]["b"], "2");
         context.apply(&SessionUpdate {
             clear_session: BTreeSet::from(["a".into(), "hive.b".into()]),

@@ -10,10 +10,7 @@ fn is_unknown(percentage: &Option<f64>) -> bool {
 /// How far a query is. Splits here are what Trino counts: units of work of all stages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[allow(
-    missing_docs,
-    reason = "the names are those of the protocol and carry their units"
-)]
+#[allow(missing_docs, reason = "the names are those of the protocol and carry their units")]
 pub struct StatementStats {
     /// `QUEUED`, `WAITING_FOR_RESOURCES`, `DISPATCHING`, `PLANNING`, `STARTING`, `RUNNING`, `FINISHING`,
     /// `FINISHED` or `FAILED`.
@@ -54,10 +51,7 @@ pub struct StatementStats {
 /// How far a stage is, and those below it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[allow(
-    missing_docs,
-    reason = "the names are those of the protocol and carry their units"
-)]
+#[allow(missing_docs, reason = "the names are those of the protocol and carry their units")]
 pub struct StageStats {
     pub stage_id: String,
     /// `PLANNED`, `SCHEDULING`, `RUNNING`, `PENDING`, `FINISHED`, `ABORTED` or `FAILED`.
@@ -86,10 +80,7 @@ mod tests {
     fn integers_are_integers_and_unknown_shares_are_omitted() {
         let stats = StatementStats {
             progress_percentage: Some(f64::NAN),
-            root_stage: Some(StageStats {
-                sub_stages: vec![StageStats::default()],
-                ..Default::default()
-            }),
+            root_stage: Some(StageStats { sub_stages: vec![StageStats::default()], ..Default::default() }),
             ..Default::default()
         };
         let document = serde_json::to_value(&stats).unwrap();
@@ -97,10 +88,7 @@ mod tests {
         assert!(!members.contains_key("progressPercentage") && !members.contains_key("runningPercentage"));
         assert!(members.values().all(|value| !value.is_f64()));
         assert_eq!(document["rootStage"]["subStages"][0]["failedTasks"], 0);
-        let known = StatementStats {
-            progress_percentage: Some(12.5),
-            ..stats
-        };
+        let known = StatementStats { progress_percentage: Some(12.5), ..stats };
         let text = serde_json::to_string(&known).unwrap();
         assert!(text.contains(r#""progressPercentage":12.5"#));
         assert_eq!(serde_json::from_str::<StatementStats>(&text).unwrap(), known);

@@ -4,21 +4,11 @@ use base::{DataSize, Duration};
 
 /// A length of time, in the largest unit that does not make it less than one.
 pub fn succinct_duration(length: Duration) -> String {
-    const UNITS: [(&str, f64); 7] = [
-        ("d", 86_400e9),
-        ("h", 3_600e9),
-        ("m", 60e9),
-        ("s", 1e9),
-        ("ms", 1e6),
-        ("us", 1e3),
-        ("ns", 1.0),
-    ];
+    const UNITS: [(&str, f64); 7] =
+        [("d", 86_400e9), ("h", 3_600e9), ("m", 60e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0)];
     let nanos = length.0 as f64;
     // What would be rounded up to a whole unit counts as one.
-    let (unit, size) = UNITS
-        .into_iter()
-        .find(|(_, size)| nanos / size > 0.9999)
-        .unwrap_or(("ns", 1.0));
+    let (unit, size) = UNITS.into_iter().find(|(_, size)| nanos / size > 0.9999).unwrap_or(("ns", 1.0));
     format!("{:.2}{unit}", nanos / size)
 }
 

@@ -35,11 +35,7 @@ mod tests {
     fn values_round_trip() {
         for value in ["", "a b", "a+b=c,d&e%", "é🦀\n\"", "*-._"] {
             let encoded = encode(value);
-            assert!(
-                encoded
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"+%*-._".contains(&byte))
-            );
+            assert!(encoded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+%*-._".contains(&byte)));
             assert_eq!(decode(&encoded).as_deref(), Some(value));
         }
     }

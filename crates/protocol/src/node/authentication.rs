@@ -69,10 +69,7 @@ impl SharedSecret {
 
     /// Proves that this node knows the secret.
     pub fn prove(&self, purpose: Purpose, node: &NodeId, incarnation: Incarnation) -> Proof {
-        self.code(purpose, node, incarnation)
-            .finalize()
-            .into_bytes()
-            .into()
+        self.code(purpose, node, incarnation).finalize().into_bytes().into()
     }
 
     /// Whether a proof is right. Takes the same time whatever is wrong with it.

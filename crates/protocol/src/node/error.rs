@@ -18,11 +18,7 @@ fn error_code(number: u32) -> ErrorCode {
         0..INTERNAL_ERROR_CODE_MIN => ErrorCode::GENERIC_USER_ERROR,
         INTERNAL_ERROR_CODE_MIN..INSUFFICIENT_RESOURCES_CODE_MIN => ErrorCode::GENERIC_INTERNAL_ERROR,
         INSUFFICIENT_RESOURCES_CODE_MIN..EXTERNAL_CODE_MIN => ErrorCode::GENERIC_INSUFFICIENT_RESOURCES,
-        _ => ErrorCode {
-            code: number,
-            name: "GENERIC_EXTERNAL",
-            error_type: ErrorType::External,
-        },
+        _ => ErrorCode { code: number, name: "GENERIC_EXTERNAL", error_type: ErrorType::External },
     })
 }
 
@@ -36,10 +32,7 @@ impl From<&Error> for wire::Error {
             line: location.map_or(0, |location| location.line),
             column: location.map_or(0, |location| location.column),
             lost_output: error.lost_output().map(output_to_wire),
-            cause: error
-                .cause()
-                .map(|cause| cause.message.clone())
-                .unwrap_or_default(),
+            cause: error.cause().map(|cause| cause.message.clone()).unwrap_or_default(),
         }
     }
 }
@@ -53,10 +46,7 @@ impl TryFrom<wire::Error> for Error {
             None => Error::new(error_code(error.code), error.message),
         };
         if error.has_location {
-            read = read.at(ErrorLocation {
-                line: error.line,
-                column: error.column,
-            });
+            read = read.at(ErrorLocation { line: error.line, column: error.column });
         }
         if !error.cause.is_empty() {
             read = read.caused_by(error.cause);
@@ -79,10 +69,7 @@ impl From<&Failure> for wire::Failed {
             }
             FailureClass::WorkerLost => wire::FailureClass::WorkerLost,
         };
-        wire::Failed {
-            error: Some(error),
-            class: class.into(),
-        }
+        wire::Failed { error: Some(error), class: class.into() }
     }
 }
 
@@ -116,22 +103,12 @@ mod tests {
 
     fn output() -> OutputId {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        OutputId {
-            task: TaskId {
-                query,
-                stage: StageId(2),
-                partition: 3,
-            },
-            generation: 4,
-        }
+        OutputId { task: TaskId { query, stage: StageId(2), partition: 3 }, generation: 4 }
     }
 
     fn over_the_wire(failure: &Failure) -> Failure {
         let bytes = wire::Failed::from(failure).encode_to_vec();
-        wire::Failed::decode(bytes.as_slice())
-            .unwrap()
-            .try_into()
-            .unwrap()
+        wire::Failed::decode(bytes.as_slice()).unwrap().try_into().unwrap()
     }
 
     #[test]
@@ -148,10 +125,7 @@ mod tests {
             assert_eq!(over_the_wire(&failure), failure);
         }
         let vanished = Error::new(ErrorCode::REMOTE_HOST_GONE, "gone");
-        let failure = Failure {
-            class: FailureClass::WorkerLost,
-            error: vanished,
-        };
+        let failure = Failure { class: FailureClass::WorkerLost, error: vanished };
         assert_eq!(over_the_wire(&failure), failure);
     }
 
@@ -168,67 +142,30 @@ mod tests {
         for (number, name, class) in [
             (9_999, "GENERIC_USER_ERROR", FailureClass::User),
             (0x1_ffff, "GENERIC_INTERNAL_ERROR", FailureClass::Internal),
-            (
-                0x2_ffff,
-                "GENERIC_INSUFFICIENT_RESOURCES",
-                FailureClass::InsufficientResources,
-            ),
+            (0x2_ffff, "GENERIC_INSUFFICIENT_RESOURCES", FailureClass::InsufficientResources),
             (0x0405_ffff, "GENERIC_EXTERNAL", FailureClass::External),
         ] {
-            let error = wire::Error {
-                code: number,
-                ..Default::default()
-            };
-            let failure = Failure::try_from(wire::Failed {
-                error: Some(error),
-                class: 0,
-            })
-            .unwrap();
+            let error = wire::Error { code: number, ..Default::default() };
+            let failure = Failure::try_from(wire::Failed { error: Some(error), class: 0 }).unwrap();
             assert_eq!((failure.error.code().name, failure.class), (name, class));
         }
     }
 
     #[test]
     fn classes_of_the_future_are_judged_by_the_code() {
-        let error = wire::Error {
-            code: ErrorCode::DIVISION_BY_ZERO.code,
-            ..Default::default()
-        };
-        let failure = Failure::try_from(wire::Failed {
-            error: Some(error),
-            class: 99,
-        })
-        .unwrap();
+        let error = wire::Error { code: ErrorCode::DIVISION_BY_ZERO.code, ..Default::default() };
+        let failure = Failure::try_from(wire::Failed { error: Some(error), class: 99 }).unwrap();
         assert_eq!(failure.class, FailureClass::User);
     }
 
     #[test]
     fn broken_failures_are_refused() {
         let lost = wire::FailureClass::InputLost.into();
+        assert!(Failure::try_from(wire::Failed { error: None, class: 0 }).is_err());
         assert!(
-            Failure::try_from(wire::Failed {
-                error: None,
-                class: 0
-            })
-            .is_err()
+            Failure::try_from(wire::Failed { error: Some(wire::Error::default()), class: lost }).is_err()
         );
-        assert!(
-            Failure::try_from(wire::Failed {
-                error: Some(wire::Error::default()),
-                class: lost
-            })
-            .is_err()
-        );
-        let error = wire::Error {
-            lost_output: Some(wire::AttemptId::default()),
-            ..Default::default()
-        };
-        assert!(
-            Failure::try_from(wire::Failed {
-                error: Some(error),
-                class: lost
-            })
-            .is_err()
-        );
+        let error = wire::Error { lost_output: Some(wire::AttemptId::default()), ..Default::default() };
+        assert!(Failure::try_from(wire::Failed { error: Some(error), class: lost }).is_err());
     }
 }

@@ -31,13 +31,7 @@ pub struct AttemptDetails {
 
 impl From<NodeReport> for wire::WorkerReport {
     /// The incarnation is not told again: the stream belongs to one.
-    fn from(
-        NodeReport {
-            report,
-            mut details,
-            usage,
-        }: NodeReport,
-    ) -> Self {
+    fn from(NodeReport { report, mut details, usage }: NodeReport) -> Self {
         let attempts = report.attempts.into_iter().map(|attempt| {
             let details = details.remove(&attempt.attempt).unwrap_or_default();
             attempt_to_wire(attempt, details)
@@ -97,15 +91,8 @@ impl NodeReport {
                 incarnation,
                 sequence: message.sequence,
                 desired_seen: message.has_desired_seen.then_some(desired),
-                capacity: Capacity {
-                    memory_bytes: message.memory_bytes,
-                    slots: message.slots,
-                },
-                state: if message.shutting_down {
-                    NodeState::ShuttingDown
-                } else {
-                    NodeState::Active
-                },
+                capacity: Capacity { memory_bytes: message.memory_bytes, slots: message.slots },
+                state: if message.shutting_down { NodeState::ShuttingDown } else { NodeState::Active },
                 attempts,
             },
             details,
@@ -120,10 +107,7 @@ fn attempt_from_wire(
     use wire::attempt_report::Status;
     let attempt = required_attempt(&message.attempt)?;
     let mut commit_record = Bytes::new();
-    let status = match message
-        .status
-        .ok_or(InvalidMessage("an attempt without status"))?
-    {
+    let status = match message.status.ok_or(InvalidMessage("an attempt without status"))? {
         Status::Running(wire::Running {}) => AttemptStatus::Running,
         Status::Committed(committed) => {
             commit_record = committed.commit_record;
@@ -137,18 +121,8 @@ fn attempt_from_wire(
         }
         Status::Failed(failed) => AttemptStatus::Failed(Failure::try_from(failed)?),
     };
-    let report = AttemptReport {
-        attempt,
-        status,
-        peak_memory_bytes: message.peak_memory_bytes,
-    };
-    Ok((
-        report,
-        AttemptDetails {
-            stats: message.stats.unwrap_or_default(),
-            commit_record,
-        },
-    ))
+    let report = AttemptReport { attempt, status, peak_memory_bytes: message.peak_memory_bytes };
+    Ok((report, AttemptDetails { stats: message.stats.unwrap_or_default(), commit_record }))
 }
 
 #[cfg(test)]
@@ -159,80 +133,44 @@ mod tests {
 
     fn attempt(partition: u32, number: u32) -> AttemptId {
         let query = "20261120_061411_00007_abcde".parse().unwrap();
-        let task = TaskId {
-            query,
-            stage: StageId(1),
-            partition,
-        };
-        AttemptId {
-            task,
-            generation: 1,
-            epoch: Epoch(2),
-            number,
-        }
+        let task = TaskId { query, stage: StageId(1), partition };
+        AttemptId { task, generation: 1, epoch: Epoch(2), number }
     }
 
     fn report() -> NodeReport {
         let committed = AttemptStatus::Committed {
             winner: attempt(1, 0),
-            output: OutputSize {
-                rows: 7,
-                partition_bytes: [1, 0, u64::MAX].into(),
-            },
+            output: OutputSize { rows: 7, partition_bytes: [1, 0, u64::MAX].into() },
         };
-        let statuses = [
-            AttemptStatus::Running,
-            committed,
-            AttemptStatus::Failed(Error::internal("x").into()),
-        ];
+        let statuses =
+            [AttemptStatus::Running, committed, AttemptStatus::Failed(Error::internal("x").into())];
         let attempts = (0..).zip(statuses).map(|(partition, status)| AttemptReport {
             attempt: attempt(partition, 1),
             status,
             peak_memory_bytes: u64::from(partition) << 30,
         });
         let attempts: Vec<_> = attempts.collect();
-        let mut details: BTreeMap<_, _> = attempts
-            .iter()
-            .map(|report| (report.attempt, AttemptDetails::default()))
-            .collect();
-        let stats = wire::AttemptStats {
-            input_rows: 9,
-            ..Default::default()
-        };
-        details.insert(
-            attempt(1, 1),
-            AttemptDetails {
-                stats,
-                commit_record: Bytes::from_static(b"record"),
-            },
-        );
+        let mut details: BTreeMap<_, _> =
+            attempts.iter().map(|report| (report.attempt, AttemptDetails::default())).collect();
+        let stats = wire::AttemptStats { input_rows: 9, ..Default::default() };
+        details.insert(attempt(1, 1), AttemptDetails { stats, commit_record: Bytes::from_static(b"record") });
         NodeReport {
             report: WorkerReport {
                 incarnation: Incarnation(5),
                 sequence: 6,
                 desired_seen: Some((Epoch(2), 8)),
-                capacity: Capacity {
-                    memory_bytes: 4 << 30,
-                    slots: 2,
-                },
+                capacity: Capacity { memory_bytes: 4 << 30, slots: 2 },
                 state: NodeState::ShuttingDown,
                 attempts,
             },
             details,
-            usage: wire::NodeUsage {
-                resident_bytes: 1,
-                ..Default::default()
-            },
+            usage: wire::NodeUsage { resident_bytes: 1, ..Default::default() },
         }
     }
 
     fn over_the_wire(report: NodeReport) -> NodeReport {
         let bytes = wire::WorkerReport::from(report).encode_to_vec();
-        NodeReport::from_wire(
-            wire::WorkerReport::decode(bytes.as_slice()).unwrap(),
-            Incarnation(5),
-        )
-        .unwrap()
+        NodeReport::from_wire(wire::WorkerReport::decode(bytes.as_slice()).unwrap(), Incarnation(5)).unwrap()
     }
 
     #[test]
@@ -250,12 +188,7 @@ mod tests {
         let breaks: [Break; 3] = [
             |attempt| attempt.attempt = None,
             |attempt| attempt.status = None,
-            |attempt| {
-                attempt.attempt = Some(wire::AttemptId {
-                    query: "x".into(),
-                    ..Default::default()
-                })
-            },
+            |attempt| attempt.attempt = Some(wire::AttemptId { query: "x".into(), ..Default::default() }),
         ];
         for break_it in breaks {
             let mut message = wire::WorkerReport::from(report());

@@ -32,17 +32,9 @@ impl wire::coordinator_server::Coordinator for Echo {
                         }
                         _ => Default::default(),
                     };
-                    let fragments = vec![wire::Fragment {
-                        encoded,
-                        ..Default::default()
-                    }];
-                    let desired = wire::Desired {
-                        fragments,
-                        ..Default::default()
-                    };
-                    wire::CoordinatorMessage {
-                        message: Some(coordinator_message::Message::Desired(desired)),
-                    }
+                    let fragments = vec![wire::Fragment { encoded, ..Default::default() }];
+                    let desired = wire::Desired { fragments, ..Default::default() };
+                    wire::CoordinatorMessage { message: Some(coordinator_message::Message::Desired(desired)) }
                 });
                 if answers.send(answer).await.is_err() {
                     break;
@@ -59,23 +51,12 @@ async fn answer_to(bytes: usize) -> Result<Option<wire::CoordinatorMessage>, Sta
     let address = listener.local_addr().unwrap();
     let server = Server::builder().add_service(coordinator_server(Echo));
     let server = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    let channel = Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let announcement = wire::Announcement {
-        authentication: vec![1; bytes].into(),
-        ..Default::default()
-    };
-    let message = wire::WorkerMessage {
-        message: Some(worker_message::Message::Announcement(announcement)),
-    };
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let announcement = wire::Announcement { authentication: vec![1; bytes].into(), ..Default::default() };
+    let message = wire::WorkerMessage { message: Some(worker_message::Message::Announcement(announcement)) };
     let answer = async {
-        let mut answers = coordinator_client(channel)
-            .attach(tokio_stream::iter([message]))
-            .await?
-            .into_inner();
+        let mut answers =
+            coordinator_client(channel).attach(tokio_stream::iter([message])).await?.into_inner();
         answers.message().await
     }
     .await;
@@ -87,9 +68,7 @@ async fn answer_to(bytes: usize) -> Result<Option<wire::CoordinatorMessage>, Sta
 async fn large_messages_pass_both_ways() {
     let bytes = MESSAGE_BYTES_MAX - 1024;
     let answer = answer_to(bytes).await.unwrap().unwrap();
-    let Some(coordinator_message::Message::Desired(desired)) = answer.message else {
-        panic!("{answer:?}")
-    };
+    let Some(coordinator_message::Message::Desired(desired)) = answer.message else { panic!("{answer:?}") };
     assert_eq!(desired.fragments[0].encoded.len(), bytes);
 }
 

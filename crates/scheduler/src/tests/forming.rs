@@ -25,11 +25,7 @@ fn sealed(cluster: &TestCluster, stage_id: u32) -> Option<u32> {
 }
 
 fn inputs(cluster: &TestCluster, stage: u32) -> Vec<TaskInput> {
-    cluster
-        .stage_view(1, stage)
-        .tasks()
-        .map(|task| task.input.clone())
-        .collect()
+    cluster.stage_view(1, stage).tasks().map(|task| task.input.clone()).collect()
 }
 
 fn commit_all(cluster: &mut TestCluster, stage: u32, bytes: &[u64]) {
@@ -42,12 +38,7 @@ fn commit_all(cluster: &mut TestCluster, stage: u32, bytes: &[u64]) {
 fn sa_1_scan_without_splits_is_one_task() {
     let mut cluster = cluster();
     cluster.submit(1, vec![scan_stage(1)], QueryOptions::default());
-    let request = Command::RequestSplits {
-        query: query_id(1),
-        stage: StageId(0),
-        scan: 0,
-        count_max: 1000,
-    };
+    let request = Command::RequestSplits { query: query_id(1), stage: StageId(0), scan: 0, count_max: 1000 };
     assert_eq!(cluster.said, [request]);
     cluster.splits(1, 0, &[], false);
     assert_eq!(sealed(&cluster, 0), None);
@@ -64,10 +55,7 @@ fn small_table_is_spread_over_all_slots_twice() {
     cluster.submit(1, vec![scan_stage(1)], QueryOptions::default());
     cluster.splits(1, 0, &[20 * MB; 10], true);
     assert!(sealed(&cluster, 0).unwrap() >= 4);
-    let read: Vec<u32> = inputs(&cluster, 0)
-        .iter()
-        .flat_map(|input| input.splits[0].clone())
-        .collect();
+    let read: Vec<u32> = inputs(&cluster, 0).iter().flat_map(|input| input.splits[0].clone()).collect();
     assert_eq!(read, (0..10).collect::<Vec<_>>());
 }
 
@@ -85,17 +73,10 @@ fn tasks_start_before_the_last_split_is_known() {
 #[test]
 fn enumeration_pauses_while_many_tasks_wait() {
     let mut cluster = cluster();
-    let options = QueryOptions {
-        task_split_count_max: 1,
-        ..QueryOptions::default()
-    };
+    let options = QueryOptions { task_split_count_max: 1, ..QueryOptions::default() };
     cluster.submit(1, vec![scan_stage(1)], options);
     let requests = |cluster: &TestCluster| {
-        cluster
-            .said
-            .iter()
-            .filter(|command| matches!(command, Command::RequestSplits { .. }))
-            .count()
+        cluster.said.iter().filter(|command| matches!(command, Command::RequestSplits { .. })).count()
     };
     cluster.splits(1, 0, &[MB; 15], false);
     assert_eq!(requests(&cluster), 1, "13 wait");
@@ -110,18 +91,8 @@ fn enumeration_pauses_while_many_tasks_wait() {
 #[test]
 fn sa_2_each_scan_of_a_stage_has_its_own_tasks() {
     let mut cluster = cluster();
-    let shape = StageShape {
-        scans: 2,
-        ..scan_stage(1)
-    };
-    cluster.submit(
-        1,
-        vec![shape],
-        QueryOptions {
-            task_split_count_max: 2,
-            ..QueryOptions::default()
-        },
-    );
+    let shape = StageShape { scans: 2, ..scan_stage(1) };
+    cluster.submit(1, vec![shape], QueryOptions { task_split_count_max: 2, ..QueryOptions::default() });
     cluster.splits(1, 0, &[GB; 2], true);
     assert_eq!(sealed(&cluster, 0), None);
     let event = Event::SplitsArrived {
@@ -132,21 +103,9 @@ fn sa_2_each_scan_of_a_stage_has_its_own_tasks() {
         last: true,
     };
     cluster.step(event);
-    let splits: Vec<_> = inputs(&cluster, 0)
-        .into_iter()
-        .map(|input| input.splits)
-        .collect();
-    assert!(
-        splits
-            .iter()
-            .all(|task| task.len() == 2 && (task[0].is_empty() || task[1].is_empty()))
-    );
-    let read = |scan: usize| {
-        splits
-            .iter()
-            .flat_map(|task| task[scan].clone())
-            .collect::<Vec<_>>()
-    };
+    let splits: Vec<_> = inputs(&cluster, 0).into_iter().map(|input| input.splits).collect();
+    assert!(splits.iter().all(|task| task.len() == 2 && (task[0].is_empty() || task[1].is_empty())));
+    let read = |scan: usize| splits.iter().flat_map(|task| task[scan].clone()).collect::<Vec<_>>();
     assert_eq!((read(0), read(1)), (vec![0, 1], vec![0, 1, 2]));
 }
 
@@ -155,20 +114,13 @@ fn sa_8_hash_stage_waits_for_all_its_producers_and_follows_their_sizes() {
     let mut cluster = cluster();
     let hash = Distribution::Hash { partitions: 4 };
     let root = stage(hash, vec![input(Edge::Hash, &[1]), input(Edge::Hash, &[2])]);
-    cluster.submit(
-        1,
-        vec![root, scan_stage(4), scan_stage(4)],
-        QueryOptions::default(),
-    );
+    cluster.submit(1, vec![root, scan_stage(4), scan_stage(4)], QueryOptions::default());
     cluster.splits(1, 1, &[1], true);
     cluster.splits(1, 2, &[1], true);
     commit_all(&mut cluster, 1, &[10, 10, 10, 900]);
     assert_eq!(cluster.stage_view(1, 0).state, StageState::Waiting);
     commit_all(&mut cluster, 2, &[0, 0, 0, 0]);
-    let ranges: Vec<_> = inputs(&cluster, 0)
-        .into_iter()
-        .map(|input| input.partitions)
-        .collect();
+    let ranges: Vec<_> = inputs(&cluster, 0).into_iter().map(|input| input.partitions).collect();
     assert_eq!(ranges, [0..3, 3..4], "a big partition alone, small ones merged");
     assert_eq!(sealed(&cluster, 0), Some(2));
     commit_all(&mut cluster, 0, &[1]);
@@ -193,20 +145,10 @@ fn sa_6_hash_stage_over_nothing_is_one_task() {
 #[test]
 fn sa_13_single_reads_everything_and_runs_on_nothing_too() {
     let mut cluster = cluster();
-    let root = stage(
-        Distribution::Single,
-        vec![input(Edge::Single, &[1]), input(Edge::Arbitrary, &[2, 3])],
-    );
+    let root = stage(Distribution::Single, vec![input(Edge::Single, &[1]), input(Edge::Arbitrary, &[2, 3])]);
     let values = stage(Distribution::Single, vec![]);
-    let union = StageShape {
-        scans: 0,
-        ..scan_stage(1)
-    };
-    cluster.submit(
-        1,
-        vec![root, values.clone(), union, values],
-        QueryOptions::default(),
-    );
+    let union = StageShape { scans: 0, ..scan_stage(1) };
+    cluster.submit(1, vec![root, values.clone(), union, values], QueryOptions::default());
     for stage in 1..=3 {
         assert_eq!(sealed(&cluster, stage), Some(1));
     }
@@ -215,10 +157,7 @@ fn sa_13_single_reads_everything_and_runs_on_nothing_too() {
     }
     assert_eq!(
         inputs(&cluster, 0),
-        [TaskInput {
-            sources: vec![vec![], vec![0..1, 0..1]],
-            ..TaskInput::default()
-        }]
+        [TaskInput { sources: vec![vec![], vec![0..1, 0..1]], ..TaskInput::default() }]
     );
     commit_all(&mut cluster, 0, &[1]);
     assert_eq!(cluster.outcome(1), Some(Ok(())));
@@ -227,10 +166,7 @@ fn sa_13_single_reads_everything_and_runs_on_nothing_too() {
 #[test]
 fn single_with_a_scan_waits_for_every_split() {
     let mut cluster = cluster();
-    let root = StageShape {
-        scans: 1,
-        ..stage(Distribution::Single, vec![])
-    };
+    let root = StageShape { scans: 1, ..stage(Distribution::Single, vec![]) };
     cluster.submit(1, vec![root], QueryOptions::default());
     cluster.splits(1, 0, &[GB; 3], false);
     assert!(cluster.placed().is_empty());
@@ -242,23 +178,14 @@ fn single_with_a_scan_waits_for_every_split() {
 fn whole_outputs_are_shared_by_size_and_empty_ones_merged() {
     let mut cluster = cluster();
     let root = stage(Distribution::Arbitrary, vec![input(Edge::Arbitrary, &[1])]);
-    let options = QueryOptions {
-        task_split_count_max: 1,
-        ..QueryOptions::default()
-    };
-    let options = QueryOptions {
-        task_to_slot_ratio_min: 1.0,
-        ..options
-    };
+    let options = QueryOptions { task_split_count_max: 1, ..QueryOptions::default() };
+    let options = QueryOptions { task_to_slot_ratio_min: 1.0, ..options };
     cluster.submit(1, vec![root, scan_stage(1)], options);
     cluster.splits(1, 1, &[1; 4], true);
     for (partition, bytes) in [(0, 100), (1, 0), (2, 0), (3, 100)] {
         cluster.commit_sized(1, 1, partition, &[bytes], 0);
     }
-    let sources: Vec<_> = inputs(&cluster, 0)
-        .into_iter()
-        .map(|input| input.sources)
-        .collect();
+    let sources: Vec<_> = inputs(&cluster, 0).into_iter().map(|input| input.sources).collect();
     assert_eq!(sources.len(), 4, "the count of inputs is bounded too");
     assert!(sources.iter().all(|task| task[0][0].len() == 1));
 }
@@ -271,14 +198,8 @@ fn os_3_to_6_selection_is_final() {
     let (n1, first) = cluster.attempt(1, 0, 0).unwrap();
     let zombie = first.attempt;
     let report = cluster.make_report(&n1, vec![committed(zombie, zombie, &[1], 0)]);
-    cluster.step(Event::WorkerDisconnected {
-        node: n1.clone(),
-        incarnation: report.incarnation,
-    });
-    cluster.step(Event::WorkerReported {
-        node: n1.clone(),
-        report,
-    });
+    cluster.step(Event::WorkerDisconnected { node: n1.clone(), incarnation: report.incarnation });
+    cluster.step(Event::WorkerReported { node: n1.clone(), report });
     let selected = |cluster: &TestCluster| {
         let outputs = cluster.said.iter().filter_map(|command| match command {
             Command::OutputSelected { winner, .. } => Some(*winner),

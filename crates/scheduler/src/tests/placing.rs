@@ -20,12 +20,7 @@ fn full_with_a_large_and_a_small_waiting() -> TestCluster {
     let mut cluster = two_nodes();
     cluster.submit_tasks(1, 2, 32 * GB);
     cluster.submit_tasks(2, 4, 16 * GB);
-    assert_eq!(
-        cluster.placed(),
-        [
-            "1.0.0@n1", "1.0.1@n2", "2.0.0@n1", "2.0.1@n2", "2.0.2@n1", "2.0.3@n2"
-        ]
-    );
+    assert_eq!(cluster.placed(), ["1.0.0@n1", "1.0.1@n2", "2.0.0@n1", "2.0.1@n2", "2.0.2@n1", "2.0.3@n2"]);
     cluster.submit_tasks(3, 1, 32 * GB);
     cluster.submit_tasks(4, 1, 16 * GB);
     assert!(cluster.attempt(3, 0, 0).is_none() && cluster.attempt(4, 0, 0).is_none());
@@ -80,11 +75,7 @@ fn na_4_room_elsewhere_is_taken_at_once() {
     let mut cluster = full_with_a_large_and_a_small_waiting();
     cluster.commit(2, 0, 0);
     cluster.commit(1, 0, 1);
-    assert_eq!(
-        cluster.attempt(3, 0, 0).unwrap().0,
-        node("n2"),
-        "although its reservation was n1"
-    );
+    assert_eq!(cluster.attempt(3, 0, 0).unwrap().0, node("n2"), "although its reservation was n1");
     assert_eq!(cluster.attempt(4, 0, 0).unwrap().0, node("n1"));
 }
 
@@ -92,15 +83,9 @@ fn na_4_room_elsewhere_is_taken_at_once() {
 fn na_5_query_that_ends_while_it_waits_frees_nothing_but_its_place() {
     let mut cluster = full_with_a_large_and_a_small_waiting();
     let error = Error::new(ErrorCode::USER_CANCELED, "enough");
-    cluster.step(Event::QueryCancelled {
-        query: query_id(3),
-        error: error.clone(),
-    });
+    cluster.step(Event::QueryCancelled { query: query_id(3), error: error.clone() });
     assert!(cluster.attempt(4, 0, 0).is_none(), "nothing was released");
-    cluster.step(Event::QueryCancelled {
-        query: query_id(1),
-        error,
-    });
+    cluster.step(Event::QueryCancelled { query: query_id(1), error });
     assert!(cluster.attempt(4, 0, 0).is_some());
 }
 
@@ -143,10 +128,7 @@ fn na_8_query_ends_well_after_its_node_is_gone() {
     cluster.submit_tasks(1, 2, 32 * GB);
     cluster.kill("n1");
     let error = Error::new(ErrorCode::USER_CANCELED, "enough");
-    cluster.step(Event::QueryCancelled {
-        query: query_id(1),
-        error,
-    });
+    cluster.step(Event::QueryCancelled { query: query_id(1), error });
     cluster.step(Event::QueryClosed { query: query_id(1) });
     cluster.report_all();
     assert!(cluster.core.is_empty());
@@ -162,18 +144,11 @@ fn na_17_stress() {
             cluster.commit(number, 0, partition);
         }
         assert_eq!(cluster.outcome(number), Some(Ok(())));
-        cluster.step(Event::QueryClosed {
-            query: query_id(number),
-        });
+        cluster.step(Event::QueryClosed { query: query_id(number) });
     }
     cluster.report_all();
     assert!(cluster.core.is_empty());
-    assert!(
-        cluster
-            .core
-            .nodes()
-            .all(|node| node.leased_bytes == 0 && node.slots_used == 0)
-    );
+    assert!(cluster.core.nodes().all(|node| node.leased_bytes == 0 && node.slots_used == 0));
 }
 
 /// NA-21: a lease is computed when the task is placed, so an estimate that changes counts at once.
@@ -185,10 +160,7 @@ fn na_21_estimates_change_what_waits() {
     cluster.commit_sized(1, 0, 0, &[1], 40 * GB);
     let (_, spec) = cluster.attempt(1, 0, 1).unwrap();
     assert_eq!(spec.memory_bytes, 32 * GB, "held leases stay");
-    assert!(
-        cluster.attempt(1, 0, 2).is_none(),
-        "40 GB do not fit beside 32 GB"
-    );
+    assert!(cluster.attempt(1, 0, 2).is_none(), "40 GB do not fit beside 32 GB");
     cluster.commit_sized(1, 0, 1, &[1], 40 * GB);
     assert_eq!(cluster.attempt(1, 0, 2).unwrap().1.memory_bytes, 40 * GB);
 }
@@ -221,10 +193,7 @@ fn slots_bound_what_runs_and_share_the_memory() {
     cluster.submit(
         1,
         vec![scan_stage(1)],
-        QueryOptions {
-            task_split_count_max: 1,
-            ..QueryOptions::default()
-        },
+        QueryOptions { task_split_count_max: 1, ..QueryOptions::default() },
     );
     cluster.splits(1, 0, &[1; 6], true);
     let leases: Vec<u64> = cluster.held("n1").iter().map(|spec| spec.memory_bytes).collect();
@@ -272,11 +241,7 @@ fn tasks_that_are_formed_while_no_worker_is_there_wait_no_longer() {
     cluster.splits(1, 0, &[1], true);
     assert_eq!(cluster.outcome(1), None);
     while cluster.outcome(1).is_none() {
-        let at = cluster
-            .core
-            .next_deadline()
-            .expect("somebody must look at it again")
-            .0;
+        let at = cluster.core.next_deadline().expect("somebody must look at it again").0;
         assert!(at <= start + 120_000);
         cluster.tick_at(at);
     }

@@ -34,11 +34,7 @@ fn user_error_ends_the_query_at_once() {
 fn lost_input_ends_the_query() {
     let mut cluster = two_nodes();
     cluster.submit_tasks(1, 1, GB);
-    let task = TaskId {
-        query: query_id(1),
-        stage: base::StageId(0),
-        partition: 0,
-    };
+    let task = TaskId { query: query_id(1), stage: base::StageId(0), partition: 0 };
     cluster.fail(1, 0, 0, Error::lost(OutputId { task, generation: 0 }, "gone"), 0);
     assert_eq!(cluster.error(1).code(), ErrorCode::EXCHANGE_DATA_LOST);
 }
@@ -54,10 +50,7 @@ fn first_retry_goes_elsewhere_at_once_and_later_ones_wait() {
     assert_eq!(spec.attempt.number, 1);
     cluster.fail(1, 0, 0, internal("twice"), 0);
     assert!(cluster.attempt(1, 0, 0).is_none());
-    assert!(
-        cluster.attempt(1, 0, 1).is_some(),
-        "nothing else of the query waits"
-    );
+    assert!(cluster.attempt(1, 0, 1).is_some(), "nothing else of the query waits");
     cluster.pass(9_000);
     assert!(cluster.attempt(1, 0, 0).is_none());
     cluster.pass(1_000);
@@ -94,10 +87,7 @@ fn node_on_which_attempts_keep_failing_is_avoided_for_a_while() {
         );
         let _ = spec;
     }
-    assert!(
-        cluster.held("n1").is_empty(),
-        "avoided, though it is free and tasks wait"
-    );
+    assert!(cluster.held("n1").is_empty(), "avoided, though it is free and tasks wait");
     assert_eq!(cluster.held("n2").len(), 1);
     cluster.pass(10_000);
     assert_eq!(cluster.held("n1").len(), 1);
@@ -115,45 +105,23 @@ fn attempts_of_a_task_are_limited_and_the_last_cause_is_told() {
     cluster.fail(1, 0, 0, internal("failure 4"), 0);
     assert_eq!(cluster.error(1), internal("failure 4"));
     let view = cluster.stage_view(1, 0);
-    assert_eq!(
-        (view.counts.failed_attempts, view.counts.started_attempts),
-        (5, 5)
-    );
+    assert_eq!((view.counts.failed_attempts, view.counts.started_attempts), (5, 5));
 }
 
 #[test]
 fn attempts_of_a_query_are_limited_and_the_budget_is_told() {
     let mut cluster = two_nodes();
-    let options = QueryOptions {
-        task_split_count_max: 1,
-        failed_tasks_max: Some(2),
-        ..QueryOptions::default()
-    };
+    let options =
+        QueryOptions { task_split_count_max: 1, failed_tasks_max: Some(2), ..QueryOptions::default() };
     cluster.submit(1, vec![scan_stage(1)], options);
     cluster.splits(1, 0, &[1; 6], true);
     cluster.kill("n2");
     cluster.add_worker("n2", 64 * GB, 4);
     for partition in 0..2 {
-        cluster.fail(
-            1,
-            0,
-            partition,
-            Error::new(ErrorCode::HIVE_CANNOT_OPEN_SPLIT, "cannot open"),
-            0,
-        );
-        assert_eq!(
-            cluster.outcome(1),
-            None,
-            "two are allowed, and a lost worker is no failure"
-        );
+        cluster.fail(1, 0, partition, Error::new(ErrorCode::HIVE_CANNOT_OPEN_SPLIT, "cannot open"), 0);
+        assert_eq!(cluster.outcome(1), None, "two are allowed, and a lost worker is no failure");
     }
-    cluster.fail(
-        1,
-        0,
-        2,
-        Error::new(ErrorCode::HIVE_CANNOT_OPEN_SPLIT, "cannot open"),
-        0,
-    );
+    cluster.fail(1, 0, 2, Error::new(ErrorCode::HIVE_CANNOT_OPEN_SPLIT, "cannot open"), 0);
     let error = cluster.error(1);
     assert_eq!(error.code(), ErrorCode::HIVE_CANNOT_OPEN_SPLIT);
     assert_eq!(
@@ -240,10 +208,7 @@ fn me_4_lease_grows_when_a_second_worker_is_lost_under_a_task() {
     for name in ["n1", "n2", "n3"] {
         cluster.add_worker(name, 64 * GB, 4);
     }
-    let options = QueryOptions {
-        task_memory_bytes: Some(5 * GB),
-        ..QueryOptions::default()
-    };
+    let options = QueryOptions { task_memory_bytes: Some(5 * GB), ..QueryOptions::default() };
     cluster.submit(1, vec![stage(Distribution::Single, vec![])], options);
     for expected in [5, 5, 15] {
         cluster.report_all();

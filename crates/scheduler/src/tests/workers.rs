@@ -47,10 +47,7 @@ fn silence_while_the_coordinator_stood_still_is_not_held_against_workers() {
     cluster.step(Event::Resumed);
     cluster.tick_at(resumed + 4_999);
     assert_eq!(cluster.placed(), ["1.0.0@n1"]);
-    assert_eq!(
-        cluster.core.node(&node("n1")).unwrap().state,
-        Some(NodeState::Active)
-    );
+    assert_eq!(cluster.core.node(&node("n1")).unwrap().state, Some(NodeState::Active));
     cluster.tick_at(resumed + 5_000);
     let state = cluster.core.node(&node("n1")).unwrap().state;
     assert_eq!(state, None, "silence counts again from then on");
@@ -74,17 +71,11 @@ fn late_reports_and_reports_of_old_lives_are_ignored() {
     let (_, spec) = cluster.attempt(1, 0, 0).unwrap();
     let late = cluster.make_report(&n1, vec![committed(spec.attempt, spec.attempt, &[1], 0)]);
     cluster.report(&n1, vec![]);
-    cluster.step(Event::WorkerReported {
-        node: n1.clone(),
-        report: late.clone(),
-    });
+    cluster.step(Event::WorkerReported { node: n1.clone(), report: late.clone() });
     assert_eq!(cluster.outcome(1), None, "an older sequence");
     cluster.add_worker("n1", 64 * GB, 2);
     let late = WorkerReport { sequence: 99, ..late };
-    cluster.step(Event::WorkerReported {
-        node: n1,
-        report: late,
-    });
+    cluster.step(Event::WorkerReported { node: n1, report: late });
     assert_eq!(cluster.outcome(1), None, "an older life");
 }
 
@@ -93,10 +84,7 @@ fn disconnect_of_an_old_life_does_not_touch_the_new_one() {
     let mut cluster = one_node();
     cluster.add_worker("n1", 64 * GB, 2);
     cluster.submit_tasks(1, 1, GB);
-    cluster.step(Event::WorkerDisconnected {
-        node: node("n1"),
-        incarnation: base::Incarnation(1),
-    });
+    cluster.step(Event::WorkerDisconnected { node: node("n1"), incarnation: base::Incarnation(1) });
     assert_eq!(cluster.placed(), ["1.0.0@n1"]);
 }
 
@@ -107,28 +95,11 @@ fn not_yet_heard_of_is_told_from_lost() {
     let before = cluster.make_report(&n1, vec![]);
     cluster.submit_tasks(1, 1, GB);
     let first = cluster.attempt(1, 0, 0).unwrap().1.attempt;
-    cluster.step(Event::WorkerReported {
-        node: n1.clone(),
-        report: before,
-    });
-    assert_eq!(
-        cluster.attempt(1, 0, 0).unwrap().1.attempt,
-        first,
-        "the worker has not heard of it"
-    );
-    let empty = WorkerReport {
-        attempts: vec![],
-        ..cluster.make_report(&n1, vec![])
-    };
-    cluster.step(Event::WorkerReported {
-        node: n1,
-        report: empty,
-    });
-    assert_eq!(
-        cluster.attempt(1, 0, 0).unwrap().1.attempt.number,
-        1,
-        "the worker has lost it"
-    );
+    cluster.step(Event::WorkerReported { node: n1.clone(), report: before });
+    assert_eq!(cluster.attempt(1, 0, 0).unwrap().1.attempt, first, "the worker has not heard of it");
+    let empty = WorkerReport { attempts: vec![], ..cluster.make_report(&n1, vec![]) };
+    cluster.step(Event::WorkerReported { node: n1, report: empty });
+    assert_eq!(cluster.attempt(1, 0, 0).unwrap().1.attempt.number, 1, "the worker has lost it");
 }
 
 #[test]
@@ -140,30 +111,18 @@ fn what_is_not_confirmed_is_sent_again_after_a_second() {
             incarnation: base::Incarnation(1),
             sequence,
             desired_seen,
-            capacity: Capacity {
-                memory_bytes: GB,
-                slots: 1,
-            },
+            capacity: Capacity { memory_bytes: GB, slots: 1 },
             state: NodeState::Active,
             attempts: vec![],
         },
     };
-    assert_eq!(
-        sent(&mut core, 0, report(1, None)).len(),
-        1,
-        "a worker that comes is told"
-    );
+    assert_eq!(sent(&mut core, 0, report(1, None)).len(), 1, "a worker that comes is told");
     assert!(sent(&mut core, 999, report(2, None)).is_empty());
     let again = sent(&mut core, 1_000, report(3, Some((Epoch(2), 77))));
-    let Some(Command::SetDesired { epoch, sequence, .. }) = again.first() else {
-        panic!("{again:?}")
-    };
+    let Some(Command::SetDesired { epoch, sequence, .. }) = again.first() else { panic!("{again:?}") };
     assert_eq!((*epoch, *sequence), (Epoch(3), 1));
     assert!(sent(&mut core, 1_500, report(4, Some((Epoch(3), 1)))).is_empty());
-    assert!(
-        sent(&mut core, 3_000, report(5, Some((Epoch(3), 1)))).is_empty(),
-        "it has seen the newest"
-    );
+    assert!(sent(&mut core, 3_000, report(5, Some((Epoch(3), 1)))).is_empty(), "it has seen the newest");
 }
 
 #[test]
@@ -190,10 +149,7 @@ fn zombie_that_commits_beats_its_running_replacement() {
     cluster.add_worker("n2", 64 * GB, 2);
     let zombie = spec.attempt;
     let report = cluster.make_report(&n1, vec![committed(zombie, zombie, &[1], 0)]);
-    cluster.step(Event::WorkerDisconnected {
-        node: n1.clone(),
-        incarnation: report.incarnation,
-    });
+    cluster.step(Event::WorkerDisconnected { node: n1.clone(), incarnation: report.incarnation });
     assert_eq!(cluster.held("n2").len(), 1, "replaced");
     cluster.step(Event::WorkerReported { node: n1, report });
     assert!(cluster.held("n2").is_empty(), "the replacement is dropped");
@@ -211,34 +167,16 @@ fn query_is_released_when_no_worker_holds_any_of_it() {
     cluster.report(&n1, vec![]);
     let still_held = cluster.make_report(&n1, vec![]);
     let error = base::Error::new(ErrorCode::USER_CANCELED, "enough");
-    cluster.step(Event::QueryCancelled {
-        query: query_id(1),
-        error: error.clone(),
-    });
-    cluster.step(Event::QueryCancelled {
-        query: query_id(1),
-        error: error.clone(),
-    });
+    cluster.step(Event::QueryCancelled { query: query_id(1), error: error.clone() });
+    cluster.step(Event::QueryCancelled { query: query_id(1), error: error.clone() });
     assert_eq!(cluster.error(1), error, "ended once");
     cluster.step(Event::QueryClosed { query: query_id(1) });
-    let released = |cluster: &TestCluster| {
-        cluster
-            .said
-            .contains(&Command::QueryReleased { query: query_id(1) })
-    };
-    cluster.step(Event::WorkerReported {
-        node: n1.clone(),
-        report: still_held.clone(),
-    });
+    let released =
+        |cluster: &TestCluster| cluster.said.contains(&Command::QueryReleased { query: query_id(1) });
+    cluster.step(Event::WorkerReported { node: n1.clone(), report: still_held.clone() });
     assert!(!released(&cluster), "it has not heard of the end");
-    let stopping = WorkerReport {
-        attempts: still_held.attempts,
-        ..cluster.make_report(&n1, vec![])
-    };
-    cluster.step(Event::WorkerReported {
-        node: n1.clone(),
-        report: stopping,
-    });
+    let stopping = WorkerReport { attempts: still_held.attempts, ..cluster.make_report(&n1, vec![]) };
+    cluster.step(Event::WorkerReported { node: n1.clone(), report: stopping });
     assert!(!released(&cluster), "it has heard, and is still stopping");
     cluster.report(&n1, vec![]);
     assert!(released(&cluster) && cluster.core.is_empty());
@@ -258,25 +196,13 @@ fn lost_worker_does_not_hold_up_a_release() {
 #[test]
 fn attempts_of_a_query_that_is_gone_are_not_desired() {
     let mut core = Core::new(Epoch(2), CoreOptions::default());
-    let task = base::TaskId {
-        query: query_id(9),
-        stage: base::StageId(0),
-        partition: 0,
-    };
-    let stray = base::AttemptId {
-        task,
-        generation: 0,
-        epoch: Epoch(1),
-        number: 0,
-    };
+    let task = base::TaskId { query: query_id(9), stage: base::StageId(0), partition: 0 };
+    let stray = base::AttemptId { task, generation: 0, epoch: Epoch(1), number: 0 };
     let report = WorkerReport {
         incarnation: base::Incarnation(1),
         sequence: 1,
         desired_seen: Some((Epoch(1), 500)),
-        capacity: Capacity {
-            memory_bytes: GB,
-            slots: 1,
-        },
+        capacity: Capacity { memory_bytes: GB, slots: 1 },
         state: NodeState::Active,
         attempts: vec![AttemptReport {
             attempt: stray,
@@ -284,42 +210,22 @@ fn attempts_of_a_query_that_is_gone_are_not_desired() {
             peak_memory_bytes: 0,
         }],
     };
-    let commands = sent(
-        &mut core,
-        0,
-        Event::WorkerReported {
-            node: node("n1"),
-            report,
-        },
-    );
-    let [Command::SetDesired { attempts, epoch, .. }] = &commands[..] else {
-        panic!("{commands:?}")
-    };
+    let commands = sent(&mut core, 0, Event::WorkerReported { node: node("n1"), report });
+    let [Command::SetDesired { attempts, epoch, .. }] = &commands[..] else { panic!("{commands:?}") };
     assert!(attempts.is_empty() && *epoch == Epoch(2));
 }
 
 #[test]
 fn query_waits_for_its_first_workers() {
-    let options = CoreOptions {
-        required_workers: 2,
-        ..CoreOptions::default()
-    };
+    let options = CoreOptions { required_workers: 2, ..CoreOptions::default() };
     let mut cluster = TestCluster::with_options(options);
     let start = cluster.now;
-    cluster.submit(
-        1,
-        vec![stage(Distribution::Single, vec![])],
-        QueryOptions::default(),
-    );
+    cluster.submit(1, vec![stage(Distribution::Single, vec![])], QueryOptions::default());
     cluster.add_worker("n1", 64 * GB, 2);
     assert!(cluster.placed().is_empty());
     cluster.pass(299_000);
     assert_eq!(cluster.outcome(1), None);
-    cluster.submit(
-        2,
-        vec![stage(Distribution::Single, vec![])],
-        QueryOptions::default(),
-    );
+    cluster.submit(2, vec![stage(Distribution::Single, vec![])], QueryOptions::default());
     cluster.pass(1_000);
     assert_eq!(cluster.now, start + 300_000);
     let error = cluster.error(1);
@@ -346,25 +252,12 @@ fn worker_that_returns_holds_up_the_release_until_it_has_heard_of_the_end() {
     let mut cluster = one_node();
     cluster.submit_tasks(1, 1, GB);
     let n1 = node("n1");
-    let unheard = WorkerReport {
-        attempts: vec![],
-        desired_seen: None,
-        ..cluster.make_report(&n1, vec![])
-    };
-    cluster.step(Event::WorkerDisconnected {
-        node: n1.clone(),
-        incarnation: unheard.incarnation,
-    });
+    let unheard = WorkerReport { attempts: vec![], desired_seen: None, ..cluster.make_report(&n1, vec![]) };
+    cluster.step(Event::WorkerDisconnected { node: n1.clone(), incarnation: unheard.incarnation });
     let error = base::Error::new(ErrorCode::USER_CANCELED, "enough");
-    cluster.step(Event::QueryCancelled {
-        query: query_id(1),
-        error,
-    });
+    cluster.step(Event::QueryCancelled { query: query_id(1), error });
     cluster.add_worker("n2", 64 * GB, 2);
-    cluster.step(Event::WorkerReported {
-        node: n1.clone(),
-        report: unheard,
-    });
+    cluster.step(Event::WorkerReported { node: n1.clone(), report: unheard });
     cluster.step(Event::QueryClosed { query: query_id(1) });
     assert!(!cluster.core.is_empty(), "n1 has not heard of it");
     cluster.report(&n1, vec![]);
@@ -378,21 +271,11 @@ fn worker_that_returns_goes_on_with_what_nobody_else_was_given() {
     let n1 = node("n1");
     cluster.report(&n1, vec![]);
     let back = cluster.make_report(&n1, vec![]);
-    cluster.step(Event::WorkerDisconnected {
-        node: n1.clone(),
-        incarnation: back.incarnation,
-    });
+    cluster.step(Event::WorkerDisconnected { node: n1.clone(), incarnation: back.incarnation });
     assert_eq!(cluster.stage_view(1, 0).counts.lost_attempts, 2);
     cluster.add_worker("n2", GB, 1);
-    cluster.step(Event::WorkerReported {
-        node: n1,
-        report: back,
-    });
-    assert_eq!(
-        cluster.placed(),
-        ["1.0.0@n2", "1.0.1@n1"],
-        "one was replaced, the other goes on"
-    );
+    cluster.step(Event::WorkerReported { node: n1, report: back });
+    assert_eq!(cluster.placed(), ["1.0.0@n2", "1.0.1@n1"], "one was replaced, the other goes on");
     assert_eq!(cluster.attempt(1, 0, 1).unwrap().1.attempt.number, 0);
     assert_eq!(cluster.stage_view(1, 0).counts.lost_attempts, 1);
     cluster.commit(1, 0, 0);

@@ -13,40 +13,21 @@ impl World {
         let Some(spec) = self.hosts[host].executions.get(&attempt).cloned() else {
             return Ok(());
         };
-        let plan = self
-            .plans
-            .iter()
-            .find(|plan| plan.id == attempt.task.query)
-            .expect("it is one of ours");
+        let plan = self.plans.iter().find(|plan| plan.id == attempt.task.query).expect("it is one of ours");
         let needed = plan.memory_needed[attempt.task.stage.0 as usize];
         let peak = needed.min(spec.memory_bytes);
         if let Some(error) = self.injected_failure(&attempt, needed, spec.memory_bytes) {
             self.hosts[host].executions.remove(&attempt);
             let status = AttemptStatus::Failed(error.into());
-            self.step_host(
-                host,
-                RunnerEvent::AttemptEnded {
-                    attempt,
-                    status,
-                    peak_memory_bytes: peak,
-                },
-            );
+            self.step_host(host, RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes: peak });
             return Ok(());
         }
-        let plan = self
-            .plans
-            .iter()
-            .find(|plan| plan.id == attempt.task.query)
-            .expect("it is one of ours");
+        let plan = self.plans.iter().find(|plan| plan.id == attempt.task.query).expect("it is one of ours");
         let rows = self.read_input(plan, attempt.task.stage, &spec.input)?;
         let stage = &plan.shape.stages[attempt.task.stage.0 as usize];
         let mut partitions = vec![Vec::new(); stage.output_partitions as usize];
         // What is not determinate sends its rows elsewhere each time.
-        let salt = if stage.determinate {
-            0
-        } else {
-            u64::from(attempt.number) + 1
-        };
+        let salt = if stage.determinate { 0 } else { u64::from(attempt.number) + 1 };
         for row in rows {
             partitions[(mix(row ^ (salt << 50)) % u64::from(stage.output_partitions)) as usize].push(row);
         }
@@ -60,17 +41,13 @@ impl World {
     pub fn commit(&mut self, host: usize, life: u64, attempt: AttemptId) -> Result<(), String> {
         let alive = self.hosts[host].up && self.hosts[host].life == life;
         if alive && self.hosts[host].paused {
-            self.hosts[host]
-                .held_back
-                .push(Happening::Commit { host, life, attempt });
+            self.hosts[host].held_back.push(Happening::Commit { host, life, attempt });
             return Ok(());
         }
         if !alive && self.random.below(2) == 0 {
             return Ok(());
         }
-        let (winner, output) = self
-            .store
-            .commit(attempt, self.bug == Some(Bug::UnconditionalCommit));
+        let (winner, output) = self.store.commit(attempt, self.bug == Some(Bug::UnconditionalCommit));
         self.coverage.commit_races_lost += u64::from(winner != attempt);
         if !alive {
             self.coverage.commits_of_the_dead += 1;
@@ -78,20 +55,10 @@ impl World {
         }
         if self.hosts[host].executions.remove(&attempt).is_some() {
             let status = AttemptStatus::Committed { winner, output };
-            let plan = self
-                .plans
-                .iter()
-                .find(|plan| plan.id == attempt.task.query)
-                .expect("it is one of ours");
+            let plan =
+                self.plans.iter().find(|plan| plan.id == attempt.task.query).expect("it is one of ours");
             let peak_memory_bytes = plan.memory_needed[attempt.task.stage.0 as usize];
-            self.step_host(
-                host,
-                RunnerEvent::AttemptEnded {
-                    attempt,
-                    status,
-                    peak_memory_bytes,
-                },
-            );
+            self.step_host(host, RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes });
         }
         Ok(())
     }
@@ -102,10 +69,7 @@ impl World {
             self.coverage.failures_memory += 1;
             self.ledger.note_failure(attempt.task);
             self.ledger.out_of_memory.insert(query);
-            return Some(Error::new(
-                ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT,
-                "the lease is too small",
-            ));
+            return Some(Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "the lease is too small"));
         }
         if self.calm {
             return None;
@@ -118,13 +82,7 @@ impl World {
         if self.random.chance(self.faults.input_lost) {
             self.coverage.inputs_lost += 1;
             self.ledger.input_lost.insert(query);
-            return Some(Error::lost(
-                OutputId {
-                    task: attempt.task,
-                    generation: 0,
-                },
-                "it cannot be read",
-            ));
+            return Some(Error::lost(OutputId { task: attempt.task, generation: 0 }, "it cannot be read"));
         }
         let code = if self.random.chance(self.faults.internal) {
             ErrorCode::GENERIC_INTERNAL_ERROR
@@ -144,11 +102,7 @@ impl World {
         for (scan, numbers) in input.splits.iter().enumerate() {
             let splits = &plan.splits[&(id, scan as u32)];
             for number in numbers {
-                rows.extend(
-                    splits
-                        .get(*number as usize)
-                        .ok_or("I-3: a split that is not there")?,
-                );
+                rows.extend(splits.get(*number as usize).ok_or("I-3: a split that is not there")?);
             }
         }
         let single = stage.distribution == Distribution::Single;
@@ -187,28 +141,11 @@ impl World {
 
     /// The selected outputs of all tasks of a stage, by task and partition.
     pub fn outputs(&self, query: QueryId, stage: StageId) -> Result<Vec<&Vec<Vec<u64>>>, String> {
-        let tasks = self
-            .ledger
-            .sealed
-            .get(&(query, stage))
-            .ok_or("I-2: the producer is not sealed")?;
+        let tasks = self.ledger.sealed.get(&(query, stage)).ok_or("I-2: the producer is not sealed")?;
         let selected = (0..*tasks).map(|partition| {
-            let output = OutputId {
-                task: TaskId {
-                    query,
-                    stage,
-                    partition,
-                },
-                generation: 0,
-            };
-            let winner = self
-                .ledger
-                .selected
-                .get(&output)
-                .ok_or("I-2: the producer is not complete")?;
-            self.store
-                .read(winner)
-                .ok_or_else(|| "I-2: the winner wrote nothing".to_string())
+            let output = OutputId { task: TaskId { query, stage, partition }, generation: 0 };
+            let winner = self.ledger.selected.get(&output).ok_or("I-2: the producer is not complete")?;
+            self.store.read(winner).ok_or_else(|| "I-2: the winner wrote nothing".to_string())
         });
         selected.collect()
     }

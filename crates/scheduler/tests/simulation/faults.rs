@@ -27,11 +27,7 @@ pub struct Faults {
 impl Faults {
     pub fn swarm(random: &mut Random) -> Faults {
         let mut on = |max: u64| {
-            if random.below(2) == 0 {
-                0
-            } else {
-                1 + random.below(max)
-            }
+            if random.below(2) == 0 { 0 } else { 1 + random.below(max) }
         };
         let (loss, duplication) = (on(200_000), on(200_000));
         let (crash, crash_all, pause, disconnect, drain) =

@@ -46,14 +46,10 @@ fn install_quiet_hook() {
 /// Lives a lifetime. What was violated, if anything.
 fn live(seed: u64, bug: Option<Bug>, trace: bool) -> (Result<(), String>, World) {
     let mut world = World::new(seed, bug, trace);
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        world.run().and_then(|()| world.check_attempts())
-    }));
+    let result = catch_unwind(AssertUnwindSafe(|| world.run().and_then(|()| world.check_attempts())));
     let result = result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        Err(text
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
-            .unwrap_or_default())
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default())
     });
     (result, world)
 }
@@ -81,9 +77,7 @@ fn lifetimes() {
     };
     let (mut coverage, mut happenings, mut failed) = (Coverage::default(), 0, Vec::new());
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads as u64)
-            .map(|first| scope.spawn(move || lives(first)))
-            .collect();
+        let running: Vec<_> = (0..threads as u64).map(|first| scope.spawn(move || lives(first))).collect();
         for thread in running {
             let (more, count, violations) = thread.join().expect("violations are caught");
             coverage.add(&more);
@@ -91,27 +85,16 @@ fn lifetimes() {
             failed.extend(violations);
         }
     });
-    println!(
-        "{count} lifetimes, {} happenings each: {coverage:?}",
-        happenings / count.max(1)
-    );
+    println!("{count} lifetimes, {} happenings each: {coverage:?}", happenings / count.max(1));
     failed.sort();
     for (seed, violation) in failed.iter().take(10) {
         println!(
             "{violation}\n    STEADFAST_SIMULATION_SEED={seed} cargo test -p steadfast-scheduler --test simulation replay -- --nocapture"
         );
     }
-    assert!(
-        failed.is_empty(),
-        "{} of {count} lifetimes were bad",
-        failed.len()
-    );
+    assert!(failed.is_empty(), "{} of {count} lifetimes were bad", failed.len());
     if count >= 1_000 {
-        assert_eq!(
-            coverage.missing(),
-            Vec::<&str>::new(),
-            "what never happens is not tested"
-        );
+        assert_eq!(coverage.missing(), Vec::<&str>::new(), "what never happens is not tested");
     }
 }
 
@@ -121,10 +104,7 @@ fn replay() {
         return;
     };
     let (result, world) = live(seed, None, true);
-    println!(
-        "seed {seed}: {} happenings, {} ms, {:?}",
-        world.happenings, world.now, world.coverage
-    );
+    println!("seed {seed}: {} happenings, {} ms, {:?}", world.happenings, world.now, world.coverage);
     if result.is_err() {
         println!("{:#?}", world.core);
     }
@@ -135,11 +115,7 @@ fn replay() {
 fn same_seed_same_trace() {
     for seed in 0..50 {
         let (first, second) = (live(seed, None, true).1, live(seed, None, true).1);
-        assert_eq!(
-            (first.trace, first.now),
-            (second.trace, second.now),
-            "seed {seed}"
-        );
+        assert_eq!((first.trace, first.now), (second.trace, second.now), "seed {seed}");
     }
 }
 

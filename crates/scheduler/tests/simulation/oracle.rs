@@ -48,21 +48,11 @@ impl Ledger {
 
 impl World {
     pub fn on_finished(&mut self, query: QueryId, outcome: Result<(), Error>) -> Result<(), String> {
-        let plan = self
-            .plans
-            .iter()
-            .find(|plan| plan.id == query)
-            .expect("it is one of ours");
-        let stages = self
-            .core
-            .query(&query)
-            .into_iter()
-            .flat_map(|view| view.stages().collect::<Vec<_>>());
+        let plan = self.plans.iter().find(|plan| plan.id == query).expect("it is one of ours");
+        let stages = self.core.query(&query).into_iter().flat_map(|view| view.stages().collect::<Vec<_>>());
         let lost: u32 = stages.map(|stage| stage.counts.lost_attempts).sum();
         if lost > 0 && self.coverage.crashes + self.coverage.pauses + self.coverage.disconnects == 0 {
-            return Err(format!(
-                "I-8: {lost} attempts of {query} are taken for lost, and no worker was"
-            ));
+            return Err(format!("I-8: {lost} attempts of {query} are taken for lost, and no worker was"));
         }
         match &outcome {
             Ok(()) => {
@@ -71,20 +61,13 @@ impl World {
                 rows.sort_unstable();
                 let expected = plan.expected(StageId(0));
                 if rows != expected {
-                    return Err(format!(
-                        "I-3: {query} has {} rows of {}",
-                        rows.len(),
-                        expected.len()
-                    ));
+                    return Err(format!("I-3: {query} has {} rows of {}", rows.len(), expected.len()));
                 }
                 self.coverage.answers_right += 1;
             }
             Err(error) => {
                 if !self.explains(plan, error) {
-                    return Err(format!(
-                        "I-8: {query} failed without cause: {} {error}",
-                        error.code()
-                    ));
+                    return Err(format!("I-8: {query} failed without cause: {} {error}", error.code()));
                 }
                 self.coverage.errors_explained += 1;
                 self.coverage.errors_no_nodes += u64::from(error.code() == ErrorCode::NO_NODES_AVAILABLE);
@@ -98,18 +81,10 @@ impl World {
 
     fn explains(&self, plan: &Plan, error: &Error) -> bool {
         let (ledger, id) = (&self.ledger, plan.id);
-        let of_query = || {
-            ledger
-                .failures
-                .iter()
-                .filter(|(task, _)| task.query == id)
-                .map(|(_, count)| *count)
-        };
+        let of_query =
+            || ledger.failures.iter().filter(|(task, _)| task.query == id).map(|(_, count)| *count);
         let exhausted = of_query().any(|count| count > plan.options.task_retry_attempts_per_task)
-            || plan
-                .options
-                .failed_tasks_max
-                .is_some_and(|max| of_query().sum::<u32>() > max);
+            || plan.options.failed_tasks_max.is_some_and(|max| of_query().sum::<u32>() > max);
         // Lost workers beyond the free ones count too.
         let lossy = self.coverage.crashes + self.coverage.pauses + self.coverage.disconnects > 3;
         match error.code() {
@@ -136,10 +111,7 @@ impl World {
             });
             let holds = host.executions.keys().any(|attempt| attempt.task.query == query);
             if known && host.up && holds {
-                return Err(format!(
-                    "I-7: {query} is released while {} works on it",
-                    host.name
-                ));
+                return Err(format!("I-7: {query} is released while {} works on it", host.name));
             }
             if known {
                 self.ledger.forbidden.insert((query, at, host.life));
@@ -152,11 +124,7 @@ impl World {
         if self.ledger.finished.len() != self.plans.len() {
             return Err("a query has no answer".to_string());
         }
-        if self
-            .core
-            .nodes()
-            .any(|node| node.leased_bytes > 0 || node.slots_used > 0)
-        {
+        if self.core.nodes().any(|node| node.leased_bytes > 0 || node.slots_used > 0) {
             return Err("I-5: something is leased to nobody".to_string());
         }
         Ok(())

@@ -22,9 +22,7 @@ pub struct Plan {
 impl Plan {
     pub fn random(random: &mut Random, number: u32) -> Plan {
         let count = random.range(1, 6) as u32;
-        let id: QueryId = format!("20260101_000000_{number:05}_aaaaa")
-            .parse()
-            .expect("it has the form");
+        let id: QueryId = format!("20260101_000000_{number:05}_aaaaa").parse().expect("it has the form");
         // Every stage but the root feeds one stage with a lower id.
         let consumers: Vec<u32> = (0..count).map(|at| random.below(u64::from(at)) as u32).collect();
         let mut plan = Plan {
@@ -36,10 +34,8 @@ impl Plan {
             memory_needed: Vec::new(),
         };
         for at in 0..count {
-            let producers: Vec<StageId> = (at + 1..count)
-                .filter(|other| consumers[*other as usize] == at)
-                .map(StageId)
-                .collect();
+            let producers: Vec<StageId> =
+                (at + 1..count).filter(|other| consumers[*other as usize] == at).map(StageId).collect();
             let stage = random_stage(random, producers);
             plan.shape.stages.push(stage);
             plan.memory_needed.push(random.range(1, 40));
@@ -73,9 +69,7 @@ impl Plan {
         if stage.scans == 0 && stage.inputs.is_empty() {
             self.values.insert(
                 id,
-                (0..random.below(5))
-                    .map(|row| (u64::from(id.0) << 40) | (1 << 39) | row)
-                    .collect(),
+                (0..random.below(5)).map(|row| (u64::from(id.0) << 40) | (1 << 39) | row).collect(),
             );
         }
     }
@@ -116,43 +110,22 @@ fn options(random: &mut Random) -> QueryOptions {
 
 fn random_stage(random: &mut Random, producers: Vec<StageId>) -> StageShape {
     let partitions = random.range(1, 8) as u32;
-    let kind = if producers.is_empty() {
-        random.below(5)
-    } else {
-        random.below(8)
-    };
+    let kind = if producers.is_empty() { random.below(5) } else { random.below(8) };
     let (distribution, edge, scans) = match kind {
         0 => (Distribution::Single, Edge::Single, random.below(2) as u32),
         1..=4 if producers.is_empty() => (Distribution::Source, Edge::Broadcast, random.range(1, 2) as u32),
         1 => (Distribution::Source, Edge::Broadcast, random.range(1, 2) as u32),
-        2 => (
-            Distribution::Single,
-            [Edge::Hash, Edge::Arbitrary][random.below(2) as usize],
-            0,
-        ),
+        2 => (Distribution::Single, [Edge::Hash, Edge::Arbitrary][random.below(2) as usize], 0),
         3..=5 => (Distribution::Hash { partitions }, Edge::Hash, 0),
         _ => (Distribution::Arbitrary, Edge::Arbitrary, 0),
     };
     let mut inputs: Vec<InputShape> = Vec::new();
     for producer in producers {
-        let edge = if random.below(4) == 0 {
-            Edge::Broadcast
-        } else {
-            edge
-        };
+        let edge = if random.below(4) == 0 { Edge::Broadcast } else { edge };
         match inputs.last_mut() {
             Some(last) if last.edge == edge && random.below(2) == 0 => last.producers.push(producer),
-            _ => inputs.push(InputShape {
-                producers: vec![producer],
-                edge,
-            }),
+            _ => inputs.push(InputShape { producers: vec![producer], edge }),
         }
     }
-    StageShape {
-        distribution,
-        inputs,
-        scans,
-        output_partitions: 1,
-        determinate: random.below(3) > 0,
-    }
+    StageShape { distribution, inputs, scans, output_partitions: 1, determinate: random.below(3) > 0 }
 }

@@ -125,16 +125,11 @@ impl World {
             core.plant(bug);
         }
         let hosts = (0..random.range(1, 5)).map(|number| {
-            let capacity = Capacity {
-                memory_bytes: random.range(40, 100),
-                slots: random.range(1, 4) as u32,
-            };
+            let capacity = Capacity { memory_bytes: random.range(40, 100), slots: random.range(1, 4) as u32 };
             Host::new(number as usize, capacity, scheduler_bug)
         });
         let hosts = hosts.collect();
-        let plans = (1..=random.range(1, 4) as u32)
-            .map(|number| Plan::random(&mut random, number))
-            .collect();
+        let plans = (1..=random.range(1, 4) as u32).map(|number| Plan::random(&mut random, number)).collect();
         World {
             now: 0,
             random,
@@ -159,10 +154,7 @@ impl World {
 
     pub fn at(&mut self, delay: u64, happening: Happening) {
         let number = self.happenings + self.pending.len() as u64 + 1_000_000 * self.now;
-        let number = self
-            .pending
-            .last_key_value()
-            .map_or(number, |(last, _)| number.max(last + 1));
+        let number = self.pending.last_key_value().map_or(number, |(last, _)| number.max(last + 1));
         self.queue.push(Reverse((self.now + delay, number)));
         self.pending.insert(number, happening);
     }
@@ -234,11 +226,7 @@ impl World {
             Happening::Client(query) => {
                 let plan = &self.plans[query];
                 let (query, shape, options) = (plan.id, plan.shape.clone(), plan.options.clone());
-                self.step(Event::QuerySubmitted {
-                    query,
-                    shape,
-                    options,
-                })?;
+                self.step(Event::QuerySubmitted { query, shape, options })?;
             }
             Happening::Cancel(query) => {
                 let query = self.plans[query].id;
@@ -248,12 +236,7 @@ impl World {
                 self.step(Event::QueryCancelled { query, error })?;
             }
             Happening::Close(query) => self.step(Event::QueryClosed { query })?,
-            Happening::Splits {
-                query,
-                stage,
-                scan,
-                count_max,
-            } => {
+            Happening::Splits { query, stage, scan, count_max } => {
                 self.enumerate(query, stage, scan, count_max)?;
             }
             Happening::Chaos => {
@@ -278,16 +261,9 @@ impl World {
             return Ok(());
         }
         let event = match happening {
-            Happening::ToHost {
-                epoch,
-                sequence,
-                attempts,
-                ..
-            } if state.connected => RunnerEvent::Desired {
-                epoch,
-                sequence,
-                attempts,
-            },
+            Happening::ToHost { epoch, sequence, attempts, .. } if state.connected => {
+                RunnerEvent::Desired { epoch, sequence, attempts }
+            }
             Happening::HostTick { at, .. } if state.tick_at == Some(at) => {
                 state.tick_at = None;
                 RunnerEvent::Tick
@@ -301,11 +277,7 @@ impl World {
                     return Ok(());
                 }
                 let status = scheduler::AttemptStatus::Failed(Error::internal("stopped").into());
-                RunnerEvent::AttemptEnded {
-                    attempt,
-                    status,
-                    peak_memory_bytes: 0,
-                }
+                RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes: 0 }
             }
             Happening::Computed { attempt, .. } => return self.compute(host, attempt),
             _ => return Ok(()),
@@ -316,9 +288,7 @@ impl World {
 
     pub fn step_host(&mut self, host: usize, event: RunnerEvent) {
         let mut commands = Vec::new();
-        self.hosts[host]
-            .runner
-            .step(Millis(self.now), event, &mut commands);
+        self.hosts[host].runner.step(Millis(self.now), event, &mut commands);
         let life = self.hosts[host].life;
         for command in commands {
             match command {
@@ -338,17 +308,12 @@ impl World {
                 }
                 RunnerCommand::Report(report) => {
                     let node = self.hosts[host].name.clone();
-                    self.send(Happening::ToCore(Box::new(Event::WorkerReported {
-                        node,
-                        report,
-                    })));
+                    self.send(Happening::ToCore(Box::new(Event::WorkerReported { node, report })));
                 }
             }
         }
         if let Some(at) = self.hosts[host].runner.next_deadline()
-            && self.hosts[host]
-                .tick_at
-                .is_none_or(|earlier| at.0 < earlier || earlier < self.now)
+            && self.hosts[host].tick_at.is_none_or(|earlier| at.0 < earlier || earlier < self.now)
         {
             self.hosts[host].tick_at = Some(at.0);
             let delay = at.0.saturating_sub(self.now);
@@ -398,42 +363,13 @@ impl World {
 
     fn carry_out(&mut self, command: Command) -> Result<(), String> {
         match command {
-            Command::SetDesired {
-                node,
-                incarnation,
-                epoch,
-                sequence,
-                attempts,
-            } => {
-                let host = self
-                    .hosts
-                    .iter()
-                    .position(|host| host.name == node)
-                    .expect("it is one of ours");
-                self.send(Happening::ToHost {
-                    host,
-                    life: incarnation.0,
-                    epoch,
-                    sequence,
-                    attempts,
-                });
+            Command::SetDesired { node, incarnation, epoch, sequence, attempts } => {
+                let host = self.hosts.iter().position(|host| host.name == node).expect("it is one of ours");
+                self.send(Happening::ToHost { host, life: incarnation.0, epoch, sequence, attempts });
             }
-            Command::RequestSplits {
-                query,
-                stage,
-                scan,
-                count_max,
-            } => {
+            Command::RequestSplits { query, stage, scan, count_max } => {
                 let delay = self.random.delay(150);
-                self.at(
-                    delay,
-                    Happening::Splits {
-                        query,
-                        stage,
-                        scan,
-                        count_max,
-                    },
-                );
+                self.at(delay, Happening::Splits { query, stage, scan, count_max });
             }
             Command::OutputSelected { output, winner } => self.on_selected(output, winner)?,
             Command::StageSealed { query, stage, tasks } => {
@@ -467,28 +403,15 @@ impl World {
     }
 
     fn enumerate(&mut self, query: QueryId, stage: StageId, scan: u32, count_max: u32) -> Result<(), String> {
-        let plan = self
-            .plans
-            .iter()
-            .find(|plan| plan.id == query)
-            .expect("it is one of ours");
-        let all: Vec<u64> = plan.splits[&(stage, scan)]
-            .iter()
-            .map(|rows| rows.len() as u64 * 10)
-            .collect();
+        let plan = self.plans.iter().find(|plan| plan.id == query).expect("it is one of ours");
+        let all: Vec<u64> = plan.splits[&(stage, scan)].iter().map(|rows| rows.len() as u64 * 10).collect();
         let told = self.enumerated.entry((query, stage, scan)).or_default();
         let count = (self.random.below(u64::from(count_max) + 1) as usize).min(all.len() - *told);
         let sizes = all[*told..*told + count].to_vec();
         *told += count;
         // Sometimes that there are no more is only known later.
         let last = *told == all.len() && self.random.below(3) > 0;
-        self.step(Event::SplitsArrived {
-            query,
-            stage,
-            scan,
-            sizes,
-            last,
-        })
+        self.step(Event::SplitsArrived { query, stage, scan, sizes, last })
     }
 
     fn restart(&mut self, host: usize) {
@@ -548,10 +471,8 @@ impl World {
         }
         if self.random.below(4) > 0 {
             let state = &self.hosts[host];
-            let event = Event::WorkerDisconnected {
-                node: state.name.clone(),
-                incarnation: Incarnation(state.life),
-            };
+            let event =
+                Event::WorkerDisconnected { node: state.name.clone(), incarnation: Incarnation(state.life) };
             let delay = self.random.delay(self.faults.network_mean);
             self.at(delay, Happening::ToCore(Box::new(event)));
         }

@@ -31,13 +31,7 @@ impl Connector for TestConnector {
             ("s", "t") => &[
                 ("a", Type::Bigint),
                 ("b", Type::Varchar { length: Some(5) }),
-                (
-                    "c",
-                    Type::Decimal {
-                        precision: 10,
-                        scale: 2,
-                    },
-                ),
+                ("c", Type::Decimal { precision: 10, scale: 2 }),
                 ("d", Type::Date),
             ],
             ("s", "u") => &[("a", Type::Bigint), ("e", Type::Double)],
@@ -74,9 +68,7 @@ struct EmptyTables;
 
 impl TableSources for EmptyTables {
     fn table_source(&self, table: &ResolvedTable) -> Arc<dyn TableSource> {
-        Arc::new(DefaultTableSource::new(Arc::new(EmptyTable::new(
-            table.metadata.arrow_schema(),
-        ))))
+        Arc::new(DefaultTableSource::new(Arc::new(EmptyTable::new(table.metadata.arrow_schema()))))
     }
 }
 
@@ -104,13 +96,8 @@ async fn analyze_in(text: &str, session: &SessionContext) -> base::Result<Analyz
 }
 
 async fn columns(text: &str) -> String {
-    let analyzed = analyze_in(text, &session())
-        .await
-        .unwrap_or_else(|error| panic!("{text}: {error}"));
-    let columns = analyzed
-        .output
-        .iter()
-        .map(|column| format!("{} {}", column.name, column.column_type));
+    let analyzed = analyze_in(text, &session()).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    let columns = analyzed.output.iter().map(|column| format!("{} {}", column.name, column.column_type));
     columns.collect::<Vec<_>>().join(", ")
 }
 
@@ -120,15 +107,9 @@ async fn output_names_and_types() {
         ("SELECT 1, 1", "_col0 integer, _col1 integer"),
         ("SELECT a, a FROM t", "a bigint, a bigint"),
         ("SELECT a AS x, 2 AS x FROM t", "x bigint, x integer"),
-        (
-            "SELECT A, T.B, \"C\" FROM t",
-            "A bigint, B varchar(5), C decimal(10,2)",
-        ),
+        ("SELECT A, T.B, \"C\" FROM t", "A bigint, B varchar(5), C decimal(10,2)"),
         ("SELECT a AS \"My Label\" FROM t", "My Label bigint"),
-        (
-            "SELECT * FROM t",
-            "a bigint, b varchar(5), c decimal(10,2), d date",
-        ),
+        ("SELECT * FROM t", "a bigint, b varchar(5), c decimal(10,2), d date"),
         ("SELECT *, a FROM u", "a bigint, e double, a bigint"),
         ("SELECT u.*, t.a FROM t, u", "a bigint, e double, a bigint"),
         ("SELECT * FROM (SELECT a, a + 1 FROM t)", "a bigint, _col1 bigint"),
@@ -136,40 +117,25 @@ async fn output_names_and_types() {
         ("SELECT x FROM (SELECT sum(a) FROM t) y(x)", "x bigint"),
         ("VALUES 1, 2", "_col0 integer"),
         ("VALUES (1, 'a'), (2, 'b')", "_col0 integer, _col1 varchar"),
-        (
-            "SELECT x, y FROM (VALUES (1, 2)) AS v(x, y)",
-            "x integer, y integer",
-        ),
+        ("SELECT x, y FROM (VALUES (1, 2)) AS v(x, y)", "x integer, y integer"),
         ("TABLE u", "a bigint, e double"),
         ("SELECT a FROM t UNION ALL SELECT a FROM u", "a bigint"),
         ("SELECT 1 UNION SELECT 2", "_col0 integer"),
-        (
-            "WITH w AS (SELECT a, 1 FROM t) SELECT * FROM w",
-            "a bigint, _col1 integer",
-        ),
+        ("WITH w AS (SELECT a, 1 FROM t) SELECT * FROM w", "a bigint, _col1 integer"),
         ("SELECT count(*), count(a) FROM t", "_col0 bigint, _col1 bigint"),
-        (
-            "SELECT 1.5, 1e0, true, NULL",
-            "_col0 decimal(2,1), _col1 double, _col2 boolean, _col3 unknown",
-        ),
+        ("SELECT 1.5, 1e0, true, NULL", "_col0 decimal(2,1), _col1 double, _col2 boolean, _col3 unknown"),
         (
             "SELECT BIGINT '1', DOUBLE '1.5', REAL '1.5', DECIMAL '1.50', TINYINT '1', SMALLINT '2'",
             "_col0 bigint, _col1 double, _col2 real, _col3 decimal(3,2), _col4 tinyint, _col5 smallint",
         ),
         ("SELECT DATE '2020-01-01', X'61'", "_col0 date, _col1 varbinary"),
-        (
-            "SELECT TIMESTAMP '2020-01-01 00:00:00.123456'",
-            "_col0 timestamp(6)",
-        ),
+        ("SELECT TIMESTAMP '2020-01-01 00:00:00.123456'", "_col0 timestamp(6)"),
         (
             "SELECT current_user, current_catalog, current_schema, version()",
             "_col0 varchar, _col1 varchar, _col2 varchar, _col3 varchar",
         ),
         ("SELECT if(a > 1, 'x', 'y') FROM t", "_col0 varchar"),
-        (
-            "SELECT approx_distinct(a), approx_distinct(a) - 1 FROM t",
-            "_col0 bigint, _col1 bigint",
-        ),
+        ("SELECT approx_distinct(a), approx_distinct(a) - 1 FROM t", "_col0 bigint, _col1 bigint"),
         (
             "SELECT rank() OVER w - row_number() OVER w, a - dense_rank() OVER w, ntile(2) OVER w * 2 FROM t
              WINDOW w AS (ORDER BY a)",
@@ -184,10 +150,7 @@ async fn output_names_and_types() {
             "SELECT sum(a), sum(CAST(a AS double)) FROM t HAVING sum(CAST(a AS double)) > 0",
             "_col0 bigint, _col1 double",
         ),
-        (
-            "SELECT sum(a) OVER (), sum(CAST(a AS double)) OVER () FROM t",
-            "_col0 bigint, _col1 double",
-        ),
+        ("SELECT sum(a) OVER (), sum(CAST(a AS double)) OVER () FROM t", "_col0 bigint, _col1 double"),
         ("SELECT nation.a FROM c.s.t nation", "a bigint"),
         ("SELECT t.a, c.s.t.b FROM c.s.t", "a bigint, b varchar(5)"),
         ("SELECT d + INTERVAL '3' MONTH FROM t", "_col0 date"),
@@ -202,39 +165,22 @@ async fn output_names_and_types() {
         ),
         ("SELECT nan(), -infinity()", "_col0 double, _col1 double"),
         ("SELECT (a) FROM t", "a bigint"),
-        (
-            "SELECT CAST(NULL AS varchar) TABLE_CAT WHERE false",
-            "TABLE_CAT varchar",
-        ),
+        ("SELECT CAST(NULL AS varchar) TABLE_CAT WHERE false", "TABLE_CAT varchar"),
         ("SELECT * FROM (SELECT a, a FROM t)", "a bigint, a bigint"),
-        (
-            "SELECT * FROM (SELECT t.a, u.* FROM t JOIN u ON t.a = u.a) x",
-            "a bigint, a bigint, e double",
-        ),
+        ("SELECT * FROM (SELECT t.a, u.* FROM t JOIN u ON t.a = u.a) x", "a bigint, a bigint, e double"),
         ("SELECT a AS \"x:1\" FROM t", "x:1 bigint"),
         ("SELECT CAST(b AS varchar(3)) FROM t", "_col0 varchar"),
-        (
-            "SELECT u.a, x FROM u CROSS JOIN UNNEST(ARRAY[1, 2]) AS v(x)",
-            "a bigint, x bigint",
-        ),
+        ("SELECT u.a, x FROM u CROSS JOIN UNNEST(ARRAY[1, 2]) AS v(x)", "a bigint, x bigint"),
         ("SELECT x FROM UNNEST(sequence(1, 3)) AS v(x)", "x bigint"),
         (
             "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT n FROM r",
             "n integer",
         ),
-        (
-            "SELECT b, grouping(b) FROM t GROUP BY ROLLUP (b)",
-            "b varchar(5), _col1 integer",
-        ),
-        (
-            "SELECT (SELECT max(e) FROM u WHERE u.a = t.a) FROM t",
-            "_col0 double",
-        ),
+        ("SELECT b, grouping(b) FROM t GROUP BY ROLLUP (b)", "b varchar(5), _col1 integer"),
+        ("SELECT (SELECT max(e) FROM u WHERE u.a = t.a) FROM t", "_col0 double"),
     ] {
         let found = columns(text).await.replace("decimal(10, 2)", "decimal(10,2)");
-        let found = found
-            .replace("decimal(2, 1)", "decimal(2,1)")
-            .replace("decimal(3, 2)", "decimal(3,2)");
+        let found = found.replace("decimal(2, 1)", "decimal(2,1)").replace("decimal(3, 2)", "decimal(3,2)");
         assert_eq!(found, expected, "{text}");
     }
 }
@@ -265,9 +211,8 @@ async fn order_by_finds_outputs_and_inputs() {
 #[tokio::test]
 async fn nulls_come_last_in_both_directions() {
     for direction in ["ASC", "DESC"] {
-        let analyzed = analyze_in(&format!("SELECT a FROM t ORDER BY a {direction}"), &session())
-            .await
-            .unwrap();
+        let analyzed =
+            analyze_in(&format!("SELECT a FROM t ORDER BY a {direction}"), &session()).await.unwrap();
         let plan = analyzed.plan.display_indent().to_string();
         assert!(plan.contains(&format!("{direction} NULLS LAST")), "{plan}");
     }
@@ -276,96 +221,40 @@ async fn nulls_come_last_in_both_directions() {
 #[tokio::test]
 async fn errors() {
     for (text, code, expected) in [
-        (
-            "SELECT * FROM x",
-            ErrorCode::TABLE_NOT_FOUND,
-            "line 1:15: Table 'c.s.x' does not exist",
-        ),
-        (
-            "SELECT *\n FROM S.X",
-            ErrorCode::TABLE_NOT_FOUND,
-            "line 2:7: Table 'c.s.x' does not exist",
-        ),
-        (
-            "SELECT * FROM y.t",
-            ErrorCode::SCHEMA_NOT_FOUND,
-            "line 1:15: Schema 'y' does not exist",
-        ),
-        (
-            "SELECT * FROM z.s.t",
-            ErrorCode::CATALOG_NOT_FOUND,
-            "line 1:15: Catalog 'z' not found",
-        ),
+        ("SELECT * FROM x", ErrorCode::TABLE_NOT_FOUND, "line 1:15: Table 'c.s.x' does not exist"),
+        ("SELECT *\n FROM S.X", ErrorCode::TABLE_NOT_FOUND, "line 2:7: Table 'c.s.x' does not exist"),
+        ("SELECT * FROM y.t", ErrorCode::SCHEMA_NOT_FOUND, "line 1:15: Schema 'y' does not exist"),
+        ("SELECT * FROM z.s.t", ErrorCode::CATALOG_NOT_FOUND, "line 1:15: Catalog 'z' not found"),
         (
             "SELECT 1 WHERE 1 IN (SELECT a FROM x)",
             ErrorCode::TABLE_NOT_FOUND,
             "line 1:36: Table 'c.s.x' does not exist",
         ),
-        (
-            "SELECT x FROM t",
-            ErrorCode::COLUMN_NOT_FOUND,
-            "line 1:8: Column 'x' cannot be resolved",
-        ),
-        (
-            "SELECT X FROM t",
-            ErrorCode::COLUMN_NOT_FOUND,
-            "line 1:8: Column 'x' cannot be resolved",
-        ),
-        (
-            "SELECT t.x FROM t",
-            ErrorCode::COLUMN_NOT_FOUND,
-            "line 1:8: Column 't.x' cannot be resolved",
-        ),
-        (
-            "SELECT x.a FROM t",
-            ErrorCode::COLUMN_NOT_FOUND,
-            "line 1:8: Column 'x.a' cannot be resolved",
-        ),
+        ("SELECT x FROM t", ErrorCode::COLUMN_NOT_FOUND, "line 1:8: Column 'x' cannot be resolved"),
+        ("SELECT X FROM t", ErrorCode::COLUMN_NOT_FOUND, "line 1:8: Column 'x' cannot be resolved"),
+        ("SELECT t.x FROM t", ErrorCode::COLUMN_NOT_FOUND, "line 1:8: Column 't.x' cannot be resolved"),
+        ("SELECT x.a FROM t", ErrorCode::COLUMN_NOT_FOUND, "line 1:8: Column 'x.a' cannot be resolved"),
         (
             "SELECT a FROM t WHERE y = 1",
             ErrorCode::COLUMN_NOT_FOUND,
             "line 1:23: Column 'y' cannot be resolved",
         ),
-        (
-            "SELECT 1 ORDER BY y",
-            ErrorCode::COLUMN_NOT_FOUND,
-            "line 1:19: Column 'y' cannot be resolved",
-        ),
+        ("SELECT 1 ORDER BY y", ErrorCode::COLUMN_NOT_FOUND, "line 1:19: Column 'y' cannot be resolved"),
         (
             "SELECT a AS k FROM t GROUP BY k",
             ErrorCode::COLUMN_NOT_FOUND,
             "line 1:31: Column 'k' cannot be resolved",
         ),
-        (
-            "SELECT a FROM t, u",
-            ErrorCode::AMBIGUOUS_NAME,
-            "line 1:8: Column 'a' is ambiguous",
-        ),
-        (
-            "SELECT a, a FROM t ORDER BY a",
-            ErrorCode::AMBIGUOUS_NAME,
-            "line 1:29: Column 'a' is ambiguous",
-        ),
-        (
-            "SELECT foo(a) FROM t",
-            ErrorCode::FUNCTION_NOT_FOUND,
-            "line 1:8: Function 'foo' not registered",
-        ),
-        (
-            "SELECT 1 + Foo(1)",
-            ErrorCode::FUNCTION_NOT_FOUND,
-            "line 1:12: Function 'foo' not registered",
-        ),
+        ("SELECT a FROM t, u", ErrorCode::AMBIGUOUS_NAME, "line 1:8: Column 'a' is ambiguous"),
+        ("SELECT a, a FROM t ORDER BY a", ErrorCode::AMBIGUOUS_NAME, "line 1:29: Column 'a' is ambiguous"),
+        ("SELECT foo(a) FROM t", ErrorCode::FUNCTION_NOT_FOUND, "line 1:8: Function 'foo' not registered"),
+        ("SELECT 1 + Foo(1)", ErrorCode::FUNCTION_NOT_FOUND, "line 1:12: Function 'foo' not registered"),
         (
             "SELECT * FROM foo(1)",
             ErrorCode::FUNCTION_NOT_FOUND,
             "line 1:15: Table function 'foo' not registered",
         ),
-        (
-            "SELECT a = b FROM t",
-            ErrorCode::TYPE_MISMATCH,
-            "Cannot apply operator: bigint = varchar*",
-        ),
+        ("SELECT a = b FROM t", ErrorCode::TYPE_MISMATCH, "Cannot apply operator: bigint = varchar*"),
         ("SELECT 1 + 'a'", ErrorCode::TYPE_MISMATCH, "*"),
         (
             "SELECT a FROM t WHERE d > '2020-01-01'",
@@ -411,19 +300,11 @@ async fn names_need_a_catalog_and_a_schema() {
     let none = SessionContext::default();
     let error = analyze_in("SELECT * FROM t", &none).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::MISSING_SCHEMA_NAME);
-    assert_eq!(
-        error.to_string(),
-        "line 1:15: Schema must be specified when session schema is not set"
-    );
+    assert_eq!(error.to_string(), "line 1:15: Schema must be specified when session schema is not set");
     let error = analyze_in("SELECT * FROM s.t", &none).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::MISSING_CATALOG_NAME);
-    assert_eq!(
-        error.to_string(),
-        "line 1:15: Catalog must be specified when session catalog is not set"
-    );
-    analyze_in("WITH w AS (SELECT 1 x) SELECT x FROM w", &none)
-        .await
-        .unwrap();
+    assert_eq!(error.to_string(), "line 1:15: Catalog must be specified when session catalog is not set");
+    analyze_in("WITH w AS (SELECT 1 x) SELECT x FROM w", &none).await.unwrap();
     analyze_in("SELECT * FROM c.s.t", &none).await.unwrap();
 }
 
@@ -475,9 +356,7 @@ fn constants_have_text_values() {
         let Statement::SetSession { value, .. } = parse(&format!("SET SESSION a = {text}")).unwrap() else {
             panic!("no SET SESSION");
         };
-        let found = value
-            .evaluate(&functions, &session())
-            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        let found = value.evaluate(&functions, &session()).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(found.as_deref(), expected, "{text}");
     }
     let Statement::SetSession { value, .. } = parse("SET SESSION a = 1 / 0").unwrap() else {
@@ -492,11 +371,7 @@ async fn value(text: &str) -> base::Result<String> {
     let analyzed = analyze_in(text, &session()).await?;
     let context = datafusion::prelude::SessionContext::new();
     let execute = async {
-        let batches = context
-            .execute_logical_plan(analyzed.plan)
-            .await?
-            .collect()
-            .await?;
+        let batches = context.execute_logical_plan(analyzed.plan).await?.collect().await?;
         let batch = batches.iter().find(|batch| batch.num_rows() > 0).expect("a row");
         Ok(arrow::util::display::array_value_to_string(batch.column(0), 0)?)
     };
@@ -513,14 +388,8 @@ async fn values() {
         ("SELECT DECIMAL '1.50'", "1.50"),
         ("SELECT DATE '2020-01-31' + INTERVAL '1' MONTH", "2020-02-29"),
         ("SELECT count(*) FROM (VALUES 1, 2, 3)", "3"),
-        (
-            "SELECT x FROM (VALUES 1, 2, 3) t(x) ORDER BY x DESC OFFSET 1 LIMIT 1",
-            "2",
-        ),
-        (
-            "SELECT x FROM (VALUES 1, 2, NULL) t(x) ORDER BY x DESC FETCH FIRST ROW ONLY",
-            "2",
-        ),
+        ("SELECT x FROM (VALUES 1, 2, 3) t(x) ORDER BY x DESC OFFSET 1 LIMIT 1", "2"),
+        ("SELECT x FROM (VALUES 1, 2, NULL) t(x) ORDER BY x DESC FETCH FIRST ROW ONLY", "2"),
         ("SELECT if(1 > 2, 'a', 'b')", "b"),
         ("SELECT CAST('abcdef' AS varchar(3))", "abc"),
         ("SELECT sum(x) FROM UNNEST(sequence(1, 3)) AS v(x)", "6"),
@@ -531,21 +400,14 @@ async fn values() {
         ("SELECT localtimestamp", "1970-01-01T00:00:00"),
         ("SELECT a.x FROM (SELECT 5, 6) a(x, y)", "5"),
     ] {
-        let found = value(text)
-            .await
-            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        let found = value(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(found, expected, "{text}");
     }
 }
 
 #[tokio::test]
 async fn division_by_zero_is_an_error_of_the_user() {
-    for text in [
-        "SELECT 1 / 0",
-        "SELECT 1.0 / 0",
-        "SELECT 1 % 0",
-        "SELECT 1 / x FROM (VALUES 0) t(x)",
-    ] {
+    for text in ["SELECT 1 / 0", "SELECT 1.0 / 0", "SELECT 1 % 0", "SELECT 1 / x FROM (VALUES 0) t(x)"] {
         let error = value(text).await.expect_err(text);
         assert_eq!(error.code(), ErrorCode::DIVISION_BY_ZERO, "{text}");
         assert_eq!(error.message(), "Division by zero", "{text}");
@@ -559,10 +421,7 @@ async fn long_chains_of_operators_do_not_end_the_process() {
         (chain("SELECT 1", " UNION ALL ", 400), true),
         (chain("SELECT 1", " UNION ALL ", 20_000), false),
         (format!("SELECT 1 WHERE {}", chain("1 = 1", " OR ", 1500)), true),
-        (
-            format!("SELECT 1 WHERE {}", chain("1 = 1", " OR ", 20_000)),
-            false,
-        ),
+        (format!("SELECT 1 WHERE {}", chain("1 = 1", " OR ", 20_000)), false),
         (format!("SELECT {}", chain("1", " + ", 20_000)), false),
         (format!("VALUES {}", chain("1", ", ", 20_000)), true),
     ] {

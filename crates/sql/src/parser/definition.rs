@@ -9,15 +9,7 @@ use crate::lexer::TokenKind;
 use crate::statement::{ColumnDefinition, Property};
 
 /// What else can be created and dropped in Trino.
-const OTHER_OBJECTS: [&str; 7] = [
-    "VIEW",
-    "MATERIALIZED",
-    "ROLE",
-    "FUNCTION",
-    "CATALOG",
-    "BRANCH",
-    "OR",
-];
+const OTHER_OBJECTS: [&str; 7] = ["VIEW", "MATERIALIZED", "ROLE", "FUNCTION", "CATALOG", "BRANCH", "OR"];
 
 impl StatementParser<'_> {
     pub(super) fn create(&mut self, location: ErrorLocation) -> Result<Statement> {
@@ -31,12 +23,7 @@ impl StatementParser<'_> {
                     return Err(not_supported("CREATE SCHEMA AUTHORIZATION", location));
                 }
                 let properties = self.properties()?;
-                Ok(Statement::CreateSchema {
-                    schema,
-                    if_not_exists,
-                    properties,
-                    location,
-                })
+                Ok(Statement::CreateSchema { schema, if_not_exists, properties, location })
             }
             None => self.other_object("CREATE", location),
         }
@@ -47,22 +34,13 @@ impl StatementParser<'_> {
         match self.cursor.accept_any(&["TABLE", "SCHEMA"]) {
             Some("TABLE") => {
                 let if_exists = self.if_exists()?;
-                Ok(Statement::DropTable {
-                    table: self.cursor.qualified_name()?,
-                    if_exists,
-                    location,
-                })
+                Ok(Statement::DropTable { table: self.cursor.qualified_name()?, if_exists, location })
             }
             Some(_) => {
                 let if_exists = self.if_exists()?;
                 let schema = self.cursor.qualified_name()?;
                 let cascade = self.cursor.accept_any(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
-                Ok(Statement::DropSchema {
-                    schema,
-                    if_exists,
-                    cascade,
-                    location,
-                })
+                Ok(Statement::DropSchema { schema, if_exists, cascade, location })
             }
             None => self.other_object("DROP", location),
         }
@@ -124,14 +102,7 @@ impl StatementParser<'_> {
         if self.cursor.accept("AS") {
             return Err(not_supported("CREATE TABLE AS", location));
         }
-        Ok(Statement::CreateTable {
-            table,
-            if_not_exists,
-            columns,
-            comment,
-            properties,
-            location,
-        })
+        Ok(Statement::CreateTable { table, if_not_exists, columns, comment, properties, location })
     }
 
     fn column(&mut self, location: ErrorLocation) -> Result<ColumnDefinition> {
@@ -149,13 +120,7 @@ impl StatementParser<'_> {
         if self.cursor.accept("WITH") {
             return Err(not_supported("WITH of a column", location));
         }
-        Ok(ColumnDefinition {
-            name,
-            column_type,
-            nullable,
-            comment,
-            location,
-        })
+        Ok(ColumnDefinition { name, column_type, nullable, comment, location })
     }
 
     /// A type: words and brackets up to what may follow it in a column definition.
@@ -174,9 +139,7 @@ impl StatementParser<'_> {
                 TokenKind::Symbol("," | ")") if depth == 0 => true,
                 TokenKind::Word if depth == 0 => {
                     let is_zone = token.is_word("WITH") && self.cursor.ahead(1).is_word("TIME");
-                    ["NOT", "COMMENT", "DEFAULT"]
-                        .iter()
-                        .any(|word| token.is_word(word))
+                    ["NOT", "COMMENT", "DEFAULT"].iter().any(|word| token.is_word(word))
                         || (token.is_word("WITH") && !is_zone)
                 }
                 _ => false,
@@ -203,11 +166,7 @@ impl StatementParser<'_> {
     }
 
     fn comment(&mut self) -> Result<Option<String>> {
-        if self.cursor.accept("COMMENT") {
-            Ok(Some(self.cursor.string()?))
-        } else {
-            Ok(None)
-        }
+        if self.cursor.accept("COMMENT") { Ok(Some(self.cursor.string()?)) } else { Ok(None) }
     }
 
     fn properties(&mut self) -> Result<Vec<Property>> {
@@ -220,20 +179,12 @@ impl StatementParser<'_> {
             let location = self.cursor.location();
             let name = self.cursor.identifier()?;
             self.cursor.expect_symbol("=")?;
-            let value = if self.cursor.accept("DEFAULT") {
-                None
-            } else {
-                Some(self.expression()?)
-            };
+            let value = if self.cursor.accept("DEFAULT") { None } else { Some(self.expression()?) };
             if properties.iter().any(|other| other.name == name) {
                 let text = format!("Duplicate property: {name}");
                 return Err(Error::new(ErrorCode::DUPLICATE_PROPERTY, text).at(location));
             }
-            properties.push(Property {
-                name,
-                value,
-                location,
-            });
+            properties.push(Property { name, value, location });
             if !self.cursor.accept_symbol(",") {
                 break;
             }

@@ -16,20 +16,11 @@ fn summary(statement: &Statement) -> String {
     };
     let name =
         |name: &Option<QualifiedName>| name.as_ref().map_or(String::from("-"), QualifiedName::to_string);
-    let values = |parameters: &[Expression]| {
-        parameters
-            .iter()
-            .map(Expression::text)
-            .collect::<Vec<_>>()
-            .join(" | ")
-    };
+    let values =
+        |parameters: &[Expression]| parameters.iter().map(Expression::text).collect::<Vec<_>>().join(" | ");
     let properties = |properties: &[Property]| {
         let texts = properties.iter().map(|property| {
-            format!(
-                " {}={}",
-                property.name,
-                property.value.as_ref().map_or("DEFAULT", Expression::text)
-            )
+            format!(" {}={}", property.name, property.value.as_ref().map_or("DEFAULT", Expression::text))
         });
         texts.collect::<String>()
     };
@@ -47,26 +38,17 @@ fn summary(statement: &Statement) -> String {
             format!("use {} {schema}", catalog.as_deref().unwrap_or("-"))
         }
         Statement::ShowCatalogs { like: pattern } => format!("catalogs{}", like(pattern)),
-        Statement::ShowSchemas {
-            catalog,
-            like: pattern,
-            ..
-        } => {
+        Statement::ShowSchemas { catalog, like: pattern, .. } => {
             format!("schemas {}{}", catalog.as_deref().unwrap_or("-"), like(pattern))
         }
-        Statement::ShowTables {
-            schema,
-            like: pattern,
-            ..
-        } => format!("tables {}{}", name(schema), like(pattern)),
-        Statement::ShowColumns {
-            table, like: pattern, ..
-        } => format!("columns {table}{}", like(pattern)),
+        Statement::ShowTables { schema, like: pattern, .. } => {
+            format!("tables {}{}", name(schema), like(pattern))
+        }
+        Statement::ShowColumns { table, like: pattern, .. } => format!("columns {table}{}", like(pattern)),
         Statement::ShowSession { like: pattern } => format!("session{}", like(pattern)),
-        Statement::ShowFunctions {
-            schema,
-            like: pattern,
-        } => format!("functions {}{}", name(schema), like(pattern)),
+        Statement::ShowFunctions { schema, like: pattern } => {
+            format!("functions {}{}", name(schema), like(pattern))
+        }
         Statement::ShowCreateTable { table, .. } => format!("create table of {table}"),
         Statement::ShowCreateSchema { schema, .. } => format!("create schema of {schema}"),
         Statement::SetSession { name, value } => format!("set {name} = {}", value.text()),
@@ -77,30 +59,13 @@ fn summary(statement: &Statement) -> String {
         Statement::Deallocate { name, .. } => format!("deallocate {name}"),
         Statement::DescribeInput { name, .. } => format!("input {name}"),
         Statement::DescribeOutput { name, .. } => format!("output {name}"),
-        Statement::CreateSchema {
-            schema,
-            if_not_exists,
-            properties: with,
-            ..
-        } => {
+        Statement::CreateSchema { schema, if_not_exists, properties: with, .. } => {
             format!("create schema {schema} {if_not_exists}{}", properties(with))
         }
-        Statement::DropSchema {
-            schema,
-            if_exists,
-            cascade,
-            ..
-        } => {
+        Statement::DropSchema { schema, if_exists, cascade, .. } => {
             format!("drop schema {schema} {if_exists} {cascade}")
         }
-        Statement::CreateTable {
-            table,
-            if_not_exists,
-            columns,
-            comment,
-            properties: with,
-            ..
-        } => {
+        Statement::CreateTable { table, if_not_exists, columns, comment, properties: with, .. } => {
             let columns: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
             let comment = comment.as_deref().unwrap_or("-");
             format!(
@@ -110,10 +75,7 @@ fn summary(statement: &Statement) -> String {
             )
         }
         Statement::DropTable { table, if_exists, .. } => format!("drop table {table} {if_exists}"),
-        Statement::StartTransaction {
-            isolation_level,
-            read_only,
-        } => {
+        Statement::StartTransaction { isolation_level, read_only } => {
             format!("start {isolation_level:?} {read_only}")
         }
         Statement::Commit => String::from("commit"),
@@ -162,17 +124,11 @@ fn statements() {
         ),
         ("EXECUTE immediate", "execute immediate: "),
         ("EXECUTE IMMEDIATE 'USE ' ", "immediate error"),
-        (
-            "EXECUTE IMMEDIATE 'SET SESSION a = ?' USING 'it''s'",
-            "immediate (set a = 'it''s')",
-        ),
+        ("EXECUTE IMMEDIATE 'SET SESSION a = ?' USING 'it''s'", "immediate (set a = 'it''s')"),
         ("DEALLOCATE PREPARE p", "deallocate p"),
         ("DESCRIBE INPUT p", "input p"),
         ("DESCRIBE OUTPUT p", "output p"),
-        (
-            "EXPLAIN SHOW TABLES",
-            "explain Distributed Text analyze=false verbose=false (tables -)",
-        ),
+        ("EXPLAIN SHOW TABLES", "explain Distributed Text analyze=false verbose=false (tables -)"),
         (
             "EXPLAIN (TYPE LOGICAL, FORMAT JSON) SHOW TABLES",
             "explain Logical Json analyze=false verbose=false (tables -)",
@@ -214,10 +170,7 @@ fn statements() {
             "START TRANSACTION ISOLATION LEVEL READ UNCOMMITTED, READ WRITE",
             "start Some(ReadUncommitted) false",
         ),
-        (
-            "START TRANSACTION READ ONLY, ISOLATION LEVEL SERIALIZABLE",
-            "start Some(Serializable) true",
-        ),
+        ("START TRANSACTION READ ONLY, ISOLATION LEVEL SERIALIZABLE", "start Some(Serializable) true"),
         ("COMMIT", "commit"),
         ("COMMIT WORK", "commit"),
         ("ROLLBACK WORK", "rollback"),
@@ -238,60 +191,21 @@ fn queries_are_rewritten() {
     for (text, expected) in [
         ("SELECT A, \"B\" FROM T", "SELECT a, \"b\" FROM t"),
         ("TABLE s.t", "SELECT * FROM s.t"),
-        (
-            "(TABLE t) UNION ALL TABLE u",
-            "(SELECT * FROM t) UNION ALL SELECT * FROM u",
-        ),
-        (
-            "WITH x AS (TABLE t) SELECT * FROM x",
-            "WITH x AS (SELECT * FROM t) SELECT * FROM x",
-        ),
+        ("(TABLE t) UNION ALL TABLE u", "(SELECT * FROM t) UNION ALL SELECT * FROM u"),
+        ("WITH x AS (TABLE t) SELECT * FROM x", "WITH x AS (SELECT * FROM t) SELECT * FROM x"),
         ("VALUES 'a', 'b'", "VALUES ('a'), ('b')"),
-        (
-            "VALUES ('a', 2e0), ROW('b', null)",
-            "VALUES ('a', CAST('2e0' AS DOUBLE)), ('b', NULL)",
-        ),
-        (
-            "VALUES ('a') || 'b', (SELECT 'c')",
-            "VALUES (('a') || 'b'), ((SELECT 'c'))",
-        ),
-        (
-            "SELECT * FROM (VALUES 1.5, 2.5) t(a)",
-            "SELECT * FROM (VALUES (1.5), (2.5)) t (a)",
-        ),
-        (
-            "VALUES 'a' UNION VALUES 'b' ORDER BY 1",
-            "VALUES ('a') UNION VALUES ('b') ORDER BY 1",
-        ),
-        (
-            "SELECT a FROM t OFFSET 2 ROWS LIMIT 3",
-            "SELECT a FROM t LIMIT 3 OFFSET 2 ROWS",
-        ),
-        (
-            "SELECT a FROM t FETCH FIRST 3 ROWS ONLY",
-            "SELECT a FROM t LIMIT 3",
-        ),
-        (
-            "SELECT a FROM t OFFSET 1 FETCH NEXT ROW ONLY",
-            "SELECT a FROM t LIMIT 1 OFFSET 1",
-        ),
-        (
-            "SELECT 1, -1, 3000000000",
-            "SELECT CAST(1 AS INT), CAST(-1 AS INT), 3000000000",
-        ),
-        (
-            "SELECT 1_000, 0x10, 0b11 + 0",
-            "SELECT CAST(1000 AS INT), CAST(16 AS INT), 3 + 0",
-        ),
+        ("VALUES ('a', 2e0), ROW('b', null)", "VALUES ('a', CAST('2e0' AS DOUBLE)), ('b', NULL)"),
+        ("VALUES ('a') || 'b', (SELECT 'c')", "VALUES (('a') || 'b'), ((SELECT 'c'))"),
+        ("SELECT * FROM (VALUES 1.5, 2.5) t(a)", "SELECT * FROM (VALUES (1.5), (2.5)) t (a)"),
+        ("VALUES 'a' UNION VALUES 'b' ORDER BY 1", "VALUES ('a') UNION VALUES ('b') ORDER BY 1"),
+        ("SELECT a FROM t OFFSET 2 ROWS LIMIT 3", "SELECT a FROM t LIMIT 3 OFFSET 2 ROWS"),
+        ("SELECT a FROM t FETCH FIRST 3 ROWS ONLY", "SELECT a FROM t LIMIT 3"),
+        ("SELECT a FROM t OFFSET 1 FETCH NEXT ROW ONLY", "SELECT a FROM t LIMIT 1 OFFSET 1"),
+        ("SELECT 1, -1, 3000000000", "SELECT CAST(1 AS INT), CAST(-1 AS INT), 3000000000"),
+        ("SELECT 1_000, 0x10, 0b11 + 0", "SELECT CAST(1000 AS INT), CAST(16 AS INT), 3 + 0"),
         ("SELECT DECIMAL '-01.50'", "SELECT CAST('-01.50' AS DECIMAL(3,2))"),
-        (
-            "SELECT TIMESTAMP '2020-01-01 00:00:00.1234'",
-            "SELECT TIMESTAMP(6) '2020-01-01 00:00:00.1234'",
-        ),
-        (
-            "SELECT if(a, 'x', 'y') FROM t",
-            "SELECT CASE WHEN a THEN 'x' ELSE 'y' END FROM t",
-        ),
+        ("SELECT TIMESTAMP '2020-01-01 00:00:00.1234'", "SELECT TIMESTAMP(6) '2020-01-01 00:00:00.1234'"),
+        ("SELECT if(a, 'x', 'y') FROM t", "SELECT CASE WHEN a THEN 'x' ELSE 'y' END FROM t"),
         ("SELECT X'6 1'", "SELECT X'61'"),
     ] {
         let Statement::Query(query) = parse(text).unwrap_or_else(|error| panic!("{text}: {error}")) else {
@@ -344,13 +258,7 @@ fn columns_have_types() {
         panic!("no table");
     };
     let types: Vec<&Type> = columns.iter().map(|column| &column.column_type).collect();
-    assert_eq!(
-        types[0],
-        &Type::Decimal {
-            precision: 10,
-            scale: 2
-        }
-    );
+    assert_eq!(types[0], &Type::Decimal { precision: 10, scale: 2 });
     assert_eq!(types[1], &Type::TimestampWithTimeZone { precision: 3 });
     assert!(matches!(types[2], Type::Array(_)));
     let expected = ColumnDefinition {
@@ -367,206 +275,74 @@ fn columns_have_types() {
 fn errors_say_what_and_where() {
     for (text, expected) in [
         ("", "line 1:1: mismatched input '<EOF>'. Expecting: *"),
-        (
-            "foo",
-            "line 1:1: mismatched input 'foo'. Expecting: 'ALTER', 'ANALYZE', 'CALL', *",
-        ),
+        ("foo", "line 1:1: mismatched input 'foo'. Expecting: 'ALTER', 'ANALYZE', 'CALL', *"),
         ("$", "line 1:1: mismatched input '$'. Expecting: *"),
         ("SELECT 1;", "line 1:9: mismatched input ';'. Expecting: <EOF>"),
         ("SHOW TABLES;", "line 1:12: mismatched input ';'. Expecting: *"),
         ("SELECT", "line 1:7: mismatched input '<EOF>'. Expecting: *"),
-        (
-            "SELECT *\nFROM FROM",
-            "line 2:6: mismatched input 'FROM'. Expecting: *",
-        ),
-        (
-            "SELECT DATE '2020-02-30'",
-            "line 1:13: '2020-02-30' is not a valid DATE literal",
-        ),
-        (
-            "SELECT FROM t",
-            "line 1:8: mismatched input 'FROM'. Expecting: <expression>",
-        ),
-        (
-            "SELECT a\nFROM",
-            "line 2:5: mismatched input '<EOF>'. Expecting: <identifier>",
-        ),
-        (
-            "SELECT 1 FROM t WHERE",
-            "line 1:22: mismatched input '<EOF>'. Expecting: <expression>",
-        ),
+        ("SELECT *\nFROM FROM", "line 2:6: mismatched input 'FROM'. Expecting: *"),
+        ("SELECT DATE '2020-02-30'", "line 1:13: '2020-02-30' is not a valid DATE literal"),
+        ("SELECT FROM t", "line 1:8: mismatched input 'FROM'. Expecting: <expression>"),
+        ("SELECT a\nFROM", "line 2:5: mismatched input '<EOF>'. Expecting: <identifier>"),
+        ("SELECT 1 FROM t WHERE", "line 1:22: mismatched input '<EOF>'. Expecting: <expression>"),
         ("SELECT 1 1", "line 1:10: mismatched input '1'. Expecting: <EOF>"),
         ("SELECT (1", "line 1:10: mismatched input '<EOF>'. Expecting: ')'"),
-        (
-            "SELECT 'open",
-            "line 1:8: mismatched input '''. Expecting: <expression>",
-        ),
-        (
-            "SELECT a::int FROM t",
-            "line 1:9: mismatched input '::'. Expecting: <expression>",
-        ),
-        (
-            "SELECT a == b",
-            "line 1:10: mismatched input '=='. Expecting: <expression>",
-        ),
-        (
-            "SELECT a <=> b",
-            "line 1:12: mismatched input '>'. Expecting: <expression>",
-        ),
-        (
-            "SELECT a ~ 'b'",
-            "line 1:10: mismatched input '~'. Expecting: <expression>",
-        ),
-        (
-            "SELECT @x",
-            "line 1:8: mismatched input '@'. Expecting: <expression>",
-        ),
-        (
-            "SELECT $1",
-            "line 1:8: mismatched input '$'. Expecting: <expression>",
-        ),
-        (
-            "SELECT {a: 1}",
-            "line 1:8: mismatched input '{'. Expecting: <expression>",
-        ),
-        (
-            "SELECT a ILIKE 'b'",
-            "line 1:10: mismatched input 'ILIKE'. Expecting: <EOF>",
-        ),
-        (
-            "SELECT `a`",
-            "line 1:8: backquoted identifiers are not supported; *",
-        ),
-        (
-            "SELECT 1x",
-            "line 1:8: identifiers must not start with a digit; *",
-        ),
-        (
-            "SELECT a FROM t LIMIT 1 OFFSET 2",
-            "line 1:25: mismatched input 'OFFSET'. Expecting: <EOF>",
-        ),
-        (
-            "SELECT a FROM t LIMIT 1, 2",
-            "line 1:24: mismatched input ','. Expecting: <EOF>",
-        ),
-        (
-            "SELECT interval 1 day",
-            "line 1:17: mismatched input '1'. Expecting: '+', '-', <string>",
-        ),
+        ("SELECT 'open", "line 1:8: mismatched input '''. Expecting: <expression>"),
+        ("SELECT a::int FROM t", "line 1:9: mismatched input '::'. Expecting: <expression>"),
+        ("SELECT a == b", "line 1:10: mismatched input '=='. Expecting: <expression>"),
+        ("SELECT a <=> b", "line 1:12: mismatched input '>'. Expecting: <expression>"),
+        ("SELECT a ~ 'b'", "line 1:10: mismatched input '~'. Expecting: <expression>"),
+        ("SELECT @x", "line 1:8: mismatched input '@'. Expecting: <expression>"),
+        ("SELECT $1", "line 1:8: mismatched input '$'. Expecting: <expression>"),
+        ("SELECT {a: 1}", "line 1:8: mismatched input '{'. Expecting: <expression>"),
+        ("SELECT a ILIKE 'b'", "line 1:10: mismatched input 'ILIKE'. Expecting: <EOF>"),
+        ("SELECT `a`", "line 1:8: backquoted identifiers are not supported; *"),
+        ("SELECT 1x", "line 1:8: identifiers must not start with a digit; *"),
+        ("SELECT a FROM t LIMIT 1 OFFSET 2", "line 1:25: mismatched input 'OFFSET'. Expecting: <EOF>"),
+        ("SELECT a FROM t LIMIT 1, 2", "line 1:24: mismatched input ','. Expecting: <EOF>"),
+        ("SELECT interval 1 day", "line 1:17: mismatched input '1'. Expecting: '+', '-', <string>"),
         (
             "SHOW",
             "line 1:5: mismatched input '<EOF>'. Expecting: 'BRANCHES', 'CATALOGS', 'COLUMNS', 'CREATE', *",
         ),
-        (
-            "SHOW TABLES LIKE",
-            "line 1:17: mismatched input '<EOF>'. Expecting: <string>",
-        ),
-        (
-            "SHOW SCHEMAS LIKE '%$_%' ESCAPE",
-            "line 1:32: mismatched input '<EOF>'. Expecting: <string>",
-        ),
-        (
-            "SHOW SCHEMAS FROM a.b",
-            "line 1:20: mismatched input '.'. Expecting: 'LIKE', <EOF>",
-        ),
-        (
-            "USE",
-            "line 1:4: mismatched input '<EOF>'. Expecting: <identifier>",
-        ),
+        ("SHOW TABLES LIKE", "line 1:17: mismatched input '<EOF>'. Expecting: <string>"),
+        ("SHOW SCHEMAS LIKE '%$_%' ESCAPE", "line 1:32: mismatched input '<EOF>'. Expecting: <string>"),
+        ("SHOW SCHEMAS FROM a.b", "line 1:20: mismatched input '.'. Expecting: 'LIKE', <EOF>"),
+        ("USE", "line 1:4: mismatched input '<EOF>'. Expecting: <identifier>"),
         ("USE a.b.c", "line 1:8: mismatched input '.'. Expecting: <EOF>"),
-        (
-            "USE select",
-            "line 1:5: mismatched input 'select'. Expecting: <identifier>",
-        ),
-        (
-            "SET SESSION a",
-            "line 1:14: mismatched input '<EOF>'. Expecting: '.', '='",
-        ),
-        (
-            "SET SESSION a =",
-            "line 1:16: mismatched input '<EOF>'. Expecting: <expression>",
-        ),
-        (
-            "SET SESSION a = b",
-            "line 1:17: Constant expression cannot contain column references",
-        ),
-        (
-            "EXECUTE p USING (SELECT 1)",
-            "line 1:17: Constant expression cannot contain column references",
-        ),
-        (
-            "PREPARE p SELECT 1",
-            "line 1:11: mismatched input 'SELECT'. Expecting: 'FROM'",
-        ),
-        (
-            "DEALLOCATE p",
-            "line 1:12: mismatched input 'p'. Expecting: 'PREPARE'",
-        ),
+        ("USE select", "line 1:5: mismatched input 'select'. Expecting: <identifier>"),
+        ("SET SESSION a", "line 1:14: mismatched input '<EOF>'. Expecting: '.', '='"),
+        ("SET SESSION a =", "line 1:16: mismatched input '<EOF>'. Expecting: <expression>"),
+        ("SET SESSION a = b", "line 1:17: Constant expression cannot contain column references"),
+        ("EXECUTE p USING (SELECT 1)", "line 1:17: Constant expression cannot contain column references"),
+        ("PREPARE p SELECT 1", "line 1:11: mismatched input 'SELECT'. Expecting: 'FROM'"),
+        ("DEALLOCATE p", "line 1:12: mismatched input 'p'. Expecting: 'PREPARE'"),
         ("EXPLAIN", "line 1:8: mismatched input '<EOF>'. Expecting: *"),
         (
             "EXPLAIN (TYPE FOO) SELECT 1",
             "line 1:15: mismatched input 'FOO'. Expecting: 'DISTRIBUTED', 'IO', *",
         ),
-        (
-            "CREATE TABLE t (a foo)",
-            "line 1:19: Unknown type 'foo' for column 'a'",
-        ),
-        (
-            "CREATE TABLE t (a bigint, a date)",
-            "line 1:27: Column name 'a' specified more than once",
-        ),
-        (
-            "CREATE TABLE t ()",
-            "line 1:17: mismatched input ')'. Expecting: 'LIKE', <identifier>",
-        ),
-        (
-            "CREATE TABLE t (a)",
-            "line 1:18: mismatched input ')'. Expecting: <type>",
-        ),
-        (
-            "CREATE TABLE t AS SELECT 1",
-            "line 1:1: CREATE TABLE AS is not supported",
-        ),
+        ("CREATE TABLE t (a foo)", "line 1:19: Unknown type 'foo' for column 'a'"),
+        ("CREATE TABLE t (a bigint, a date)", "line 1:27: Column name 'a' specified more than once"),
+        ("CREATE TABLE t ()", "line 1:17: mismatched input ')'. Expecting: 'LIKE', <identifier>"),
+        ("CREATE TABLE t (a)", "line 1:18: mismatched input ')'. Expecting: <type>"),
+        ("CREATE TABLE t AS SELECT 1", "line 1:1: CREATE TABLE AS is not supported"),
         ("INSERT INTO t SELECT 1", "line 1:1: INSERT is not supported"),
-        (
-            "CREATE VIEW v AS SELECT 1",
-            "line 1:1: CREATE VIEW is not supported",
-        ),
+        ("CREATE VIEW v AS SELECT 1", "line 1:1: CREATE VIEW is not supported"),
         ("SHOW STATS FOR t", "line 1:1: SHOW STATS is not supported"),
-        (
-            "SELECT ?",
-            "line 1:1: Incorrect number of parameters: expected 1 but found 0",
-        ),
-        (
-            "EXECUTE IMMEDIATE 'SELECT ?'",
-            "line 1:20: Incorrect number of parameters: expected 1 but found 0",
-        ),
+        ("SELECT ?", "line 1:1: Incorrect number of parameters: expected 1 but found 0"),
+        ("EXECUTE IMMEDIATE 'SELECT ?'", "line 1:20: Incorrect number of parameters: expected 1 but found 0"),
         (
             "EXECUTE IMMEDIATE 'SELECT 1' USING 1, 2",
             "line 1:20: Incorrect number of parameters: expected 0 but found 2",
         ),
-        (
-            "EXECUTE IMMEDIATE 'SELECT ''foo'",
-            "line 1:27: mismatched input '''. Expecting: <expression>",
-        ),
-        (
-            "EXECUTE IMMEDIATE\n'SELECT ''foo'",
-            "line 2:9: mismatched input '''. Expecting: <expression>",
-        ),
-        (
-            "SELECT 9223372036854775809",
-            "line 1:8: Invalid numeric literal: 9223372036854775809",
-        ),
+        ("EXECUTE IMMEDIATE 'SELECT ''foo'", "line 1:27: mismatched input '''. Expecting: <expression>"),
+        ("EXECUTE IMMEDIATE\n'SELECT ''foo'", "line 2:9: mismatched input '''. Expecting: <expression>"),
+        ("SELECT 9223372036854775809", "line 1:8: Invalid numeric literal: 9223372036854775809"),
         ("SELECT cast(a AS string) FROM t", "Unknown type: string"),
-        (
-            "SELECT DECIMAL '1.x'",
-            "line 1:16: '1.x' is not a valid DECIMAL literal",
-        ),
+        ("SELECT DECIMAL '1.x'", "line 1:16: '1.x' is not a valid DECIMAL literal"),
     ] {
-        let error = parse(text)
-            .map(|statement| summary(&statement))
-            .expect_err(text)
-            .to_string();
+        let error = parse(text).map(|statement| summary(&statement)).expect_err(text).to_string();
         match expected.strip_suffix('*') {
             Some(start) => assert!(error.starts_with(start), "{text}: {error}"),
             None => assert_eq!(error, expected, "{text}"),
@@ -584,14 +360,8 @@ fn errors_have_codes() {
         ("SET SESSION a = b", ErrorCode::EXPRESSION_NOT_CONSTANT),
         ("SELECT 99999999999999999999", ErrorCode::INVALID_LITERAL),
         ("CREATE TABLE t (a foo)", ErrorCode::TYPE_NOT_FOUND),
-        (
-            "CREATE TABLE t (a date, a date)",
-            ErrorCode::DUPLICATE_COLUMN_NAME,
-        ),
-        (
-            "CREATE SCHEMA t WITH (a = 1, a = 2)",
-            ErrorCode::DUPLICATE_PROPERTY,
-        ),
+        ("CREATE TABLE t (a date, a date)", ErrorCode::DUPLICATE_COLUMN_NAME),
+        ("CREATE SCHEMA t WITH (a = 1, a = 2)", ErrorCode::DUPLICATE_PROPERTY),
         ("SELECT a QUALIFY b", ErrorCode::SYNTAX_ERROR),
     ] {
         assert_eq!(parse(text).expect_err(text).code(), code, "{text}");
@@ -607,15 +377,9 @@ fn parameters_stand_where_expressions_stand() {
     let Statement::Query(query) = parse_with_parameters(text, &parameters).unwrap() else {
         panic!("no query");
     };
-    assert_eq!(
-        query.ast.to_string(),
-        "SELECT 'x', a FROM t WHERE b = (1 + 1) LIMIT 3 OFFSET 2"
-    );
+    assert_eq!(query.ast.to_string(), "SELECT 'x', a FROM t WHERE b = (1 + 1) LIMIT 3 OFFSET 2");
     let error = parse_with_parameters(text, &parameters[..1]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "line 1:1: Incorrect number of parameters: expected 4 but found 1"
-    );
+    assert_eq!(error.to_string(), "line 1:1: Incorrect number of parameters: expected 4 but found 1");
 }
 
 #[test]

@@ -29,10 +29,7 @@ impl StatementParser<'_> {
                 }
             }
         }
-        Ok(Statement::StartTransaction {
-            isolation_level,
-            read_only,
-        })
+        Ok(Statement::StartTransaction { isolation_level, read_only })
     }
 
     fn isolation_level(&mut self) -> Result<IsolationLevel> {

@@ -24,13 +24,7 @@ pub(super) fn reject_foreign_tokens(tokens: &[Token]) -> Result<()> {
                 return Err(mismatched(token, ["<EOF>"]));
             }
             TokenKind::Word if token.is_word("INTERVAL") => {
-                if let Some(
-                    found @ Token {
-                        kind: TokenKind::Integer(_),
-                        ..
-                    },
-                ) = next
-                {
+                if let Some(found @ Token { kind: TokenKind::Integer(_), .. }) = next {
                     return Err(mismatched(found, ["'+'", "'-'", "<string>"]));
                 }
             }
@@ -91,10 +85,9 @@ fn wants_operand(tokens: &[Token], index: usize) -> bool {
         return false;
     };
     match &before.kind {
-        TokenKind::Symbol(symbol) => [
-            ",", "+", "-", "/", "%", "||", "=", "<>", "!=", "<", ">", "<=", ">=",
-        ]
-        .contains(symbol),
+        TokenKind::Symbol(symbol) => {
+            [",", "+", "-", "/", "%", "||", "=", "<>", "!=", "<", ">", "<=", ">="].contains(symbol)
+        }
         // `IS DISTINCT FROM` is one operator.
         TokenKind::Word if before.is_word("DISTINCT") => !tokens[index].is_word("FROM"),
         TokenKind::Word => is_any(before, &BEFORE_OPERAND),

@@ -3,26 +3,10 @@
 use crate::lexer::{Token, TokenKind};
 
 /// The words after which a query may stand.
-const BEFORE_QUERY: [&str; 7] = [
-    "UNION",
-    "INTERSECT",
-    "EXCEPT",
-    "ALL",
-    "DISTINCT",
-    "AS",
-    "CORRESPONDING",
-];
+const BEFORE_QUERY: [&str; 7] = ["UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT", "AS", "CORRESPONDING"];
 
 /// The words that end a list of rows.
-const AFTER_ROWS: [&str; 7] = [
-    "ORDER",
-    "OFFSET",
-    "LIMIT",
-    "FETCH",
-    "UNION",
-    "INTERSECT",
-    "EXCEPT",
-];
+const AFTER_ROWS: [&str; 7] = ["ORDER", "OFFSET", "LIMIT", "FETCH", "UNION", "INTERSECT", "EXCEPT"];
 
 /// Gives every row of `VALUES` parentheses, and writes `TABLE t` as `SELECT * FROM t`.
 pub(super) fn rewrite(tokens: &[Token]) -> Vec<Token> {
@@ -35,16 +19,10 @@ pub(super) fn rewrite(tokens: &[Token]) -> Vec<Token> {
             continue;
         }
         if token.is_word("TABLE") && tokens.get(index + 1).is_some_and(is_name) {
-            for (kind, text) in [
-                (TokenKind::Word, "SELECT"),
-                (TokenKind::Symbol("*"), "*"),
-                (TokenKind::Word, "FROM"),
-            ] {
-                rewritten.push(Token {
-                    kind,
-                    text: text.to_owned(),
-                    ..token.clone()
-                });
+            for (kind, text) in
+                [(TokenKind::Word, "SELECT"), (TokenKind::Symbol("*"), "*"), (TokenKind::Word, "FROM")]
+            {
+                rewritten.push(Token { kind, text: text.to_owned(), ..token.clone() });
             }
             index += 1;
         } else if token.is_word("VALUES") {
@@ -117,10 +95,7 @@ fn is_row(tokens: &[Token]) -> bool {
     if !tokens.first().is_some_and(|token| token.is_symbol("(")) {
         return false;
     }
-    if tokens
-        .get(1)
-        .is_some_and(|token| token.is_word("SELECT") || token.is_word("WITH"))
-    {
+    if tokens.get(1).is_some_and(|token| token.is_word("SELECT") || token.is_word("WITH")) {
         return false;
     }
     let mut depth = 0_usize;

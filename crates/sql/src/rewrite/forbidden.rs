@@ -4,10 +4,7 @@ use super::*;
 use sqlparser::ast::{BinaryOperator, Distinct, Select, SelectFlavor, WildcardAdditionalOptions};
 
 fn refuse(what: &str) -> Result<()> {
-    Err(Error::new(
-        ErrorCode::SYNTAX_ERROR,
-        format!("mismatched input '{what}'. Expecting: <EOF>"),
-    ))
+    Err(Error::new(ErrorCode::SYNTAX_ERROR, format!("mismatched input '{what}'. Expecting: <EOF>")))
 }
 
 pub(super) fn check_query(query: &ast::Query) -> Result<()> {
@@ -131,10 +128,7 @@ fn check_type(data_type: &DataType) -> Result<()> {
     );
     if is_foreign {
         let name = data_type.to_string().to_ascii_lowercase();
-        return Err(Error::new(
-            ErrorCode::TYPE_MISMATCH,
-            format!("Unknown type: {name}"),
-        ));
+        return Err(Error::new(ErrorCode::TYPE_MISMATCH, format!("Unknown type: {name}")));
     }
     Ok(())
 }

@@ -27,37 +27,22 @@ pub(super) fn double(text: &str) -> Expr {
 }
 
 pub(super) fn cast(expression: Expr, data_type: DataType) -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(expression),
-        data_type,
-        array: false,
-        format: None,
-    }
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expression), data_type, array: false, format: None }
 }
 
 /// The arguments of a row of these values: before each the name that says that its field has none.
 pub(super) fn anonymous_fields(values: &[&Expr]) -> Vec<FunctionArg> {
-    let field = RowField {
-        name: None,
-        field_type: Type::Unknown,
-    };
+    let field = RowField { name: None, field_type: Type::Unknown };
     let arrow::datatypes::DataType::Struct(fields) = Type::Row(vec![field; values.len()]).to_arrow() else {
         return Vec::new();
     };
     let argument = |value: Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(value));
     let pairs = fields.iter().zip(values);
-    pairs
-        .flat_map(|(field, value)| [argument(string(field.name())), argument((*value).clone())])
-        .collect()
+    pairs.flat_map(|(field, value)| [argument(string(field.name())), argument((*value).clone())]).collect()
 }
 
 pub(super) fn concatenation(left: Expr, right: Expr) -> Expr {
-    Expr::BinaryOp {
-        left: Box::new(left),
-        op: BinaryOperator::StringConcat,
-        right: Box::new(right),
-    }
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::StringConcat, right: Box::new(right) }
 }
 
 pub(super) fn case(condition: &Expr, then: &Expr, otherwise: Option<&Expr>) -> Expr {
@@ -65,10 +50,7 @@ pub(super) fn case(condition: &Expr, then: &Expr, otherwise: Option<&Expr>) -> E
         case_token: AttachedToken::empty(),
         end_token: AttachedToken::empty(),
         operand: None,
-        conditions: vec![CaseWhen {
-            condition: condition.clone(),
-            result: then.clone(),
-        }],
+        conditions: vec![CaseWhen { condition: condition.clone(), result: then.clone() }],
         else_result: otherwise.map(|expression| Box::new(expression.clone())),
     }
 }
@@ -83,15 +65,8 @@ pub(super) fn untyped(value: &ValueWithSpan) -> Result<Option<Expr>> {
     }
     let is_whole = digits.bytes().all(|digit| digit.is_ascii_digit());
     // The least bigint is the negative of a number that is none.
-    if is_whole
-        && digits
-            .parse::<i128>()
-            .map_or(true, |number| number > i128::from(i64::MAX) + 1)
-    {
-        let error = Error::new(
-            ErrorCode::INVALID_LITERAL,
-            format!("Invalid numeric literal: {digits}"),
-        );
+    if is_whole && digits.parse::<i128>().map_or(true, |number| number > i128::from(i64::MAX) + 1) {
+        let error = Error::new(ErrorCode::INVALID_LITERAL, format!("Invalid numeric literal: {digits}"));
         return Err(match location(value.span) {
             Some(place) => error.at(place),
             None => error,
@@ -111,18 +86,9 @@ pub(super) fn type_literal(expression: &mut Expr) {
         return;
     }
     let digits = match &*expression {
-        Expr::Value(ValueWithSpan {
-            value: Value::Number(digits, _),
-            ..
-        }) => digits.clone(),
-        Expr::UnaryOp {
-            op: UnaryOperator::Minus,
-            expr,
-        } => match expr.as_ref() {
-            Expr::Value(ValueWithSpan {
-                value: Value::Number(digits, _),
-                ..
-            }) => format!("-{digits}"),
+        Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => digits.clone(),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => format!("-{digits}"),
             _ => return,
         },
         _ => return,
@@ -139,10 +105,7 @@ fn interval_of_months(expression: &Expr) -> Option<Expr> {
     let Expr::Interval(interval) = expression else {
         return None;
     };
-    let Expr::Value(ValueWithSpan {
-        value: Value::SingleQuotedString(text),
-        ..
-    }) = interval.value.as_ref()
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref()
     else {
         return None;
     };
@@ -151,9 +114,7 @@ fn interval_of_months(expression: &Expr) -> Option<Expr> {
         (Some(DateTimeField::Year), None) => count(text)?.checked_mul(MONTHS_PER_YEAR)?,
         (Some(DateTimeField::Month), None) => count(text)?,
         (Some(DateTimeField::Year), Some(DateTimeField::Month)) => {
-            let (sign, text) = text
-                .strip_prefix('-')
-                .map_or((1, text.as_str()), |text| (-1, text));
+            let (sign, text) = text.strip_prefix('-').map_or((1, text.as_str()), |text| (-1, text));
             let (years, months) = text.split_once('-')?;
             let years = count(years)?.checked_mul(MONTHS_PER_YEAR)?;
             years.checked_add(count(months)?)?.checked_mul(sign)?

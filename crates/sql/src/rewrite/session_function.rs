@@ -35,18 +35,12 @@ impl SessionRewriter<'_> {
             "current_timezone" => text(&session.time_zone),
             "version" => text(&session.version),
             "current_date" => parsed(&format!("DATE '{}'", session.start_time().format("%Y-%m-%d")))?,
-            "localtimestamp" => parsed(&format!(
-                "TIMESTAMP '{}'",
-                session.start_time().format("%Y-%m-%d %H:%M:%S%.3f")
-            ))?,
+            "localtimestamp" => {
+                parsed(&format!("TIMESTAMP '{}'", session.start_time().format("%Y-%m-%d %H:%M:%S%.3f")))?
+            }
             "now" | "current_timestamp" => {
-                let instant = session
-                    .start_time()
-                    .with_timezone(&Utc)
-                    .format("%Y-%m-%dT%H:%M:%S%.3fZ");
-                parsed(&format!(
-                    "arrow_cast('{instant}', 'Timestamp(Millisecond, Some(\"UTC\"))')"
-                ))?
+                let instant = session.start_time().with_timezone(&Utc).format("%Y-%m-%dT%H:%M:%S%.3fZ");
+                parsed(&format!("arrow_cast('{instant}', 'Timestamp(Millisecond, Some(\"UTC\"))')"))?
             }
             _ => return Ok(None),
         }))
@@ -64,10 +58,7 @@ fn text(value: &str) -> Expr {
 fn optional_text(value: Option<&str>) -> Expr {
     match value {
         Some(value) => text(value),
-        None => cast(
-            Expr::Value(Value::Null.with_empty_span()),
-            DataType::Varchar(None),
-        ),
+        None => cast(Expr::Value(Value::Null.with_empty_span()), DataType::Varchar(None)),
     }
 }
 

@@ -21,13 +21,7 @@ pub struct Printer {
 impl Printer {
     /// A printer of a result with these columns.
     pub fn new(format: OutputFormat, columns: Vec<Column>) -> Self {
-        Printer {
-            format,
-            columns,
-            held: Vec::new(),
-            header_printed: false,
-            row_count: 0,
-        }
+        Printer { format, columns, held: Vec::new(), header_printed: false, row_count: 0 }
     }
 
     /// Prints rows, or holds them until the end.
@@ -39,37 +33,22 @@ impl Printer {
                 OutputFormat::Null => {}
                 OutputFormat::Aligned => {
                     let numeric = self.columns.iter().map(is_numeric);
-                    self.held.push(
-                        row.iter()
-                            .zip(numeric)
-                            .map(|(value, _)| text(value, "NULL"))
-                            .collect(),
-                    );
+                    self.held.push(row.iter().zip(numeric).map(|(value, _)| text(value, "NULL")).collect());
                 }
                 OutputFormat::Vertical => self.vertical(row, out)?,
                 OutputFormat::Markdown => {
-                    let cells: Vec<String> = row
-                        .iter()
-                        .map(|value| text(value, "NULL").replace('|', "&#124;"))
-                        .collect();
+                    let cells: Vec<String> =
+                        row.iter().map(|value| text(value, "NULL").replace('|', "&#124;")).collect();
                     writeln!(out, "| {} |", cells.join(" | "))?;
                 }
                 OutputFormat::Csv | OutputFormat::CsvHeader => {
-                    writeln!(
-                        out,
-                        "{}",
-                        join(row.iter().map(|value| quoted(&text(value, ""))), ',')
-                    )?;
+                    writeln!(out, "{}", join(row.iter().map(|value| quoted(&text(value, ""))), ','))?;
                 }
                 OutputFormat::CsvUnquoted | OutputFormat::CsvHeaderUnquoted => {
                     writeln!(out, "{}", join(row.iter().map(|value| text(value, "")), ','))?;
                 }
                 OutputFormat::Tsv | OutputFormat::TsvHeader => {
-                    writeln!(
-                        out,
-                        "{}",
-                        join(row.iter().map(|value| escaped(&text(value, ""))), '\t')
-                    )?;
+                    writeln!(out, "{}", join(row.iter().map(|value| escaped(&text(value, ""))), '\t'))?;
                 }
                 OutputFormat::Json => self.json(row, out)?,
             }
@@ -97,10 +76,7 @@ impl Printer {
             OutputFormat::TsvHeader => writeln!(out, "{}", join(names.map(|name| escaped(&name)), '\t')),
             OutputFormat::Markdown => {
                 writeln!(out, "| {} |", names.collect::<Vec<_>>().join(" | "))?;
-                let rules = self
-                    .columns
-                    .iter()
-                    .map(|column| if is_numeric(column) { "---:" } else { "---" });
+                let rules = self.columns.iter().map(|column| if is_numeric(column) { "---:" } else { "---" });
                 writeln!(out, "| {} |", rules.collect::<Vec<_>>().join(" | "))
             }
             _ => Ok(()),
@@ -118,43 +94,22 @@ impl Printer {
             })
             .collect();
         let line = |cells: Vec<String>| format!(" {} ", cells.join(" | ")).trim_end().to_string();
-        let names = self
-            .columns
-            .iter()
-            .zip(&widths)
-            .map(|(column, width)| format!("{:^width$}", column.name));
+        let names =
+            self.columns.iter().zip(&widths).map(|(column, width)| format!("{:^width$}", column.name));
         writeln!(out, "{}", line(names.collect()))?;
         let rules: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
         writeln!(out, "{}", rules.join("+"))?;
         for row in &self.held {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .zip(&self.columns)
-                .map(|((cell, width), column)| {
-                    if is_numeric(column) {
-                        format!("{cell:>width$}")
-                    } else {
-                        format!("{cell:<width$}")
-                    }
-                });
+            let cells = row.iter().zip(&widths).zip(&self.columns).map(|((cell, width), column)| {
+                if is_numeric(column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            });
             writeln!(out, "{}", line(cells.collect()))?;
         }
-        writeln!(
-            out,
-            "({} row{})",
-            self.row_count,
-            if self.row_count == 1 { "" } else { "s" }
-        )
+        writeln!(out, "({} row{})", self.row_count, if self.row_count == 1 { "" } else { "s" })
     }
 
     fn vertical(&self, row: &[Value], out: &mut impl Write) -> io::Result<()> {
-        let width = self
-            .columns
-            .iter()
-            .map(|column| column.name.chars().count())
-            .max()
-            .unwrap_or(0);
+        let width = self.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
         writeln!(out, "-[ RECORD {} ]{}", self.row_count, "-".repeat(width))?;
         for (column, value) in self.columns.iter().zip(row) {
             writeln!(out, "{:<width$} | {}", column.name, text(value, "NULL"))?;
@@ -196,10 +151,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('\t', "\\t")
-        .replace('\n', "\\n")
-        .replace('\r', "\\r")
+    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 #[cfg(test)]
@@ -224,21 +176,12 @@ mod tests {
     #[test]
     fn every_format_prints_the_rows_as_trino_does() {
         for (format, expected) in [
-            (
-                OutputFormat::Aligned,
-                " id | name\n----+------\n  1 | a\"b\n 20 | NULL\n(2 rows)\n",
-            ),
+            (OutputFormat::Aligned, " id | name\n----+------\n  1 | a\"b\n 20 | NULL\n(2 rows)\n"),
             (OutputFormat::Csv, "\"1\",\"a\"\"b\"\n\"20\",\"\"\n"),
             (OutputFormat::CsvHeaderUnquoted, "id,name\n1,a\"b\n20,\n"),
             (OutputFormat::TsvHeader, "id\tname\n1\ta\"b\n20\t\n"),
-            (
-                OutputFormat::Json,
-                "{\"id\":1,\"name\":\"a\\\"b\"}\n{\"id\":20,\"name\":null}\n",
-            ),
-            (
-                OutputFormat::Markdown,
-                "| id | name |\n| ---: | --- |\n| 1 | a\"b |\n| 20 | NULL |\n",
-            ),
+            (OutputFormat::Json, "{\"id\":1,\"name\":\"a\\\"b\"}\n{\"id\":20,\"name\":null}\n"),
+            (OutputFormat::Markdown, "| id | name |\n| ---: | --- |\n| 1 | a\"b |\n| 20 | NULL |\n"),
             (
                 OutputFormat::Vertical,
                 "-[ RECORD 1 ]----\nid   | 1\nname | a\"b\n-[ RECORD 2 ]----\nid   | 20\nname | NULL\n",

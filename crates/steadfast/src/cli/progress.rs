@@ -26,16 +26,9 @@ impl Progress {
             false => ProgressDrawTarget::hidden(),
         });
         let style = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {wide_msg}");
-        bar.set_style(
-            style
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("=> "),
-        );
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
         bar.enable_steady_tick(DRAW_INTERVAL);
-        Progress {
-            bar,
-            started: Instant::now(),
-        }
+        Progress { bar, started: Instant::now() }
     }
 
     /// Shows how far the query is.
@@ -79,9 +72,7 @@ fn count(stage: &StageStats) -> (u64, u64, u64) {
         .sub_stages
         .iter()
         .map(count)
-        .fold(own, |(stages, done, retries), below| {
-            (stages + below.0, done + below.1, retries + below.2)
-        })
+        .fold(own, |(stages, done, retries), below| (stages + below.0, done + below.1, retries + below.2))
 }
 
 /// One line about a query that has ended.
@@ -105,22 +96,12 @@ mod tests {
 
     #[test]
     fn stages_and_retries_of_the_whole_tree_are_counted() {
-        let leaf = StageStats {
-            done: true,
-            failed_tasks: 2,
-            ..StageStats::default()
-        };
-        let root = StageStats {
-            sub_stages: vec![leaf.clone(), leaf],
-            failed_tasks: 1,
-            ..StageStats::default()
-        };
+        let leaf = StageStats { done: true, failed_tasks: 2, ..StageStats::default() };
+        let root =
+            StageStats { sub_stages: vec![leaf.clone(), leaf], failed_tasks: 1, ..StageStats::default() };
         assert_eq!(count(&root), (3, 2, 5));
-        let stats = StatementStats {
-            state: "RUNNING".into(),
-            root_stage: Some(root),
-            ..StatementStats::default()
-        };
+        let stats =
+            StatementStats { state: "RUNNING".into(), root_stage: Some(root), ..StatementStats::default() };
         assert!(describe(&stats, Duration::from_secs(1)).ends_with("retries 5"));
     }
 }

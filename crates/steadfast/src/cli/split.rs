@@ -39,10 +39,7 @@ pub fn split(text: &str) -> Statements {
             (state, ..) => state,
         };
     }
-    Statements {
-        complete,
-        rest: current.trim().to_string(),
-    }
+    Statements { complete, rest: current.trim().to_string() }
 }
 
 fn push(complete: &mut Vec<String>, current: &mut String) {

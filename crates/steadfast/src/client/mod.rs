@@ -98,30 +98,19 @@ impl Client {
     /// A client of the server at that address.
     pub fn new(server: impl Into<String>, session: ClientContext) -> Self {
         let server = server.into().trim_end_matches('/').to_string();
-        Client {
-            http: reqwest::Client::new(),
-            server,
-            session,
-        }
+        Client { http: reqwest::Client::new(), server, session }
     }
 
     /// Sends a statement.
     pub async fn start(&mut self, text: &str) -> Result<Statement<'_>, ClientError> {
-        let request = self
-            .http
-            .post(format!("{}/v1/statement", self.server))
-            .body(text.to_string());
+        let request = self.http.post(format!("{}/v1/statement", self.server)).body(text.to_string());
         let request = self
             .session
             .to_headers()
             .into_iter()
             .fold(request, |request, (name, value)| request.header(name, value));
         let first = self.page(request).await?;
-        Ok(Statement {
-            next_uri: first.next_uri.clone(),
-            first: Some(first),
-            client: self,
-        })
+        Ok(Statement { next_uri: first.next_uri.clone(), first: Some(first), client: self })
     }
 
     /// Sends a statement and fetches all of its result.
@@ -146,8 +135,7 @@ impl Client {
 
     async fn page(&mut self, request: RequestBuilder) -> Result<QueryResults, ClientError> {
         let response = self.send(request).await?;
-        self.session
-            .apply(&session_update(&self.session, response.headers()));
+        self.session.apply(&session_update(&self.session, response.headers()));
         let body = self.body(response).await?;
         Ok(serde_json::from_slice(&body)?)
     }
@@ -191,18 +179,11 @@ impl Client {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
-        Err(ClientError::Refused {
-            server: self.server.clone(),
-            status,
-            text,
-        })
+        Err(ClientError::Refused { server: self.server.clone(), status, text })
     }
 
     fn broken(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Connection {
-            server: self.server.clone(),
-            source,
-        }
+        ClientError::Connection { server: self.server.clone(), source }
     }
 }
 
@@ -218,9 +199,7 @@ pub fn session(user: &str, source: &str) -> ClientContext {
 }
 
 fn session_update(session: &ClientContext, headers: &HeaderMap) -> SessionUpdate {
-    let headers = headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let headers = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     SessionUpdate::from_headers(headers, &session.prefix)
 }
 
@@ -240,15 +219,9 @@ impl Statement<'_> {
         };
         self.next_uri = results.next_uri;
         if let Some(error) = results.error {
-            return Err(ClientError::Query {
-                id: results.id,
-                error: Box::new(error),
-            });
+            return Err(ClientError::Query { id: results.id, error: Box::new(error) });
         }
-        let rows = results
-            .data
-            .map(|data| serde_json::from_str(data.get()))
-            .transpose()?;
+        let rows = results.data.map(|data| serde_json::from_str(data.get())).transpose()?;
         Ok(Some(Page {
             id: results.id,
             columns: results.columns,

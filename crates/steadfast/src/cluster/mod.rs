@@ -46,11 +46,7 @@ pub struct CatalogOptions {
 impl CatalogOptions {
     /// A catalog with that connector.
     pub fn new(name: &str, connector: &str) -> Self {
-        CatalogOptions {
-            name: name.to_string(),
-            properties: Vec::new(),
-        }
-        .with("connector.name", connector)
+        CatalogOptions { name: name.to_string(), properties: Vec::new() }.with("connector.name", connector)
     }
 
     /// A property of the catalog.
@@ -128,11 +124,7 @@ impl LocalCluster {
         std::fs::create_dir_all(options.exchange_directory())?;
         std::fs::create_dir_all(options.directory.join("hive"))?;
         let coordinator = options.start_node(COORDINATOR, None).await?;
-        let mut cluster = LocalCluster {
-            options,
-            coordinator,
-            workers: Vec::new(),
-        };
+        let mut cluster = LocalCluster { options, coordinator, workers: Vec::new() };
         for worker in 0..cluster.options.workers {
             let started = cluster.start_worker(worker).await?;
             cluster.workers.push(started);
@@ -183,9 +175,7 @@ impl LocalCluster {
     }
 
     async fn start_worker(&self, worker: usize) -> Result<NodeProcess, Failure> {
-        self.options
-            .start_node(&worker_name(worker), Some(self.address()))
-            .await
+        self.options.start_node(&worker_name(worker), Some(self.address())).await
     }
 
     /// Waits until so many workers are connected.
@@ -234,16 +224,8 @@ impl ClusterOptions {
 
     fn node(&self, id: &str, coordinator: Option<&str>) -> LocalNode {
         let mut extra = vec![
-            (
-                Source::Config,
-                "memory.heap-headroom-per-node".to_string(),
-                "0B".to_string(),
-            ),
-            (
-                Source::Config,
-                "shutdown.grace-period".to_string(),
-                "0s".to_string(),
-            ),
+            (Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string()),
+            (Source::Config, "shutdown.grace-period".to_string(), "0s".to_string()),
         ];
         for catalog in &self.catalogs {
             let source = Source::Catalog(catalog.name.clone());
@@ -251,9 +233,7 @@ impl ClusterOptions {
             extra.extend(properties.map(|(name, value)| (source.clone(), name.clone(), value.clone())));
         }
         extra.extend(
-            self.properties
-                .iter()
-                .map(|(name, value)| (Source::Config, name.clone(), value.clone())),
+            self.properties.iter().map(|(name, value)| (Source::Config, name.clone(), value.clone())),
         );
         // The workers share this machine's processors.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -47,22 +47,13 @@ impl NodeProcess {
         let mut lines = BufReader::new(stdout).lines();
         let first = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await;
         match first {
-            Ok(Ok(Some(address))) => Ok(NodeProcess {
-                child,
-                stdin,
-                address,
-                log,
-            }),
+            Ok(Ok(Some(address))) => Ok(NodeProcess { child, stdin, address, log }),
             _ => {
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
                 let end: Vec<&str> = text.lines().rev().take(20).collect();
                 let end: Vec<&str> = end.into_iter().rev().collect();
-                Err(format!(
-                    "a node did not start; its log {} ends with\n{}",
-                    log.display(),
-                    end.join("\n")
-                )
-                .into())
+                Err(format!("a node did not start; its log {} ends with\n{}", log.display(), end.join("\n"))
+                    .into())
             }
         }
     }

@@ -38,10 +38,7 @@ pub async fn drill(arguments: DrillArguments) -> Result<ExitCode, Failure> {
     let tpch = CatalogOptions::new("tpch", "tpch").with("tpch.double-type-mapping", "DECIMAL");
     let options = cluster_options(&arguments.cluster, &place).with_catalog(tpch);
     let workers = options.workers;
-    say(&format!(
-        "Starting a coordinator and {workers} workers under {} …",
-        place.path().display()
-    ));
+    say(&format!("Starting a coordinator and {workers} workers under {} …", place.path().display()));
     let mut cluster = LocalCluster::start(options).await?;
     let text = arguments.query.as_deref().unwrap_or(DEFAULT_QUERY);
     let client = client(&cluster, arguments.scale);
@@ -55,11 +52,7 @@ pub async fn drill(arguments: DrillArguments) -> Result<ExitCode, Failure> {
         "{} rows in {:.2} s. Running it again, with SIGKILL for {} …",
         undisturbed.rows.len(),
         undisturbed_wall.as_secs_f64(),
-        if arguments.kills == 1 {
-            "one worker".to_string()
-        } else {
-            format!("{} workers", arguments.kills)
-        }
+        if arguments.kills == 1 { "one worker".to_string() } else { format!("{} workers", arguments.kills) }
     ));
     let started = Instant::now();
     let (disturbed, kills) = run_and_kill(&mut cluster, &client, text, arguments.kills).await?;
@@ -81,11 +74,7 @@ pub async fn drill(arguments: DrillArguments) -> Result<ExitCode, Failure> {
     if !landed {
         eprintln!("steadfast: the query ended before all kills landed; try a larger --scale");
     }
-    Ok(if report.is_good() && landed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.is_good() && landed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn client(cluster: &LocalCluster, scale: f64) -> Client {
@@ -128,10 +117,7 @@ async fn run_and_kill(
             tokio::time::sleep(LOOK_INTERVAL).await;
             continue;
         };
-        kills.push(Kill {
-            node: cluster.worker_node_id(worker),
-            at_unix_millis: unix_millis(),
-        });
+        kills.push(Kill { node: cluster.worker_node_id(worker), at_unix_millis: unix_millis() });
         cluster.kill_worker(worker).await?;
         cluster.restart_worker(worker).await?;
     }
@@ -148,13 +134,7 @@ fn victim(cluster: &LocalCluster, document: &Value, percent_min: f64) -> Option<
     (0..cluster.options().workers)
         .map(|worker| {
             let node = cluster.worker_node_id(worker);
-            (
-                attempts
-                    .iter()
-                    .filter(|attempt| attempt.is_running_on(&node))
-                    .count(),
-                worker,
-            )
+            (attempts.iter().filter(|attempt| attempt.is_running_on(&node)).count(), worker)
         })
         .filter(|(running, _)| *running > 0)
         .max()
@@ -167,8 +147,6 @@ fn attempts(document: &Value) -> Vec<Attempt> {
 }
 
 fn unix_millis() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -74,15 +74,11 @@ impl DrillReport {
         wall: Duration,
         undisturbed_wall: Duration,
     ) -> Self {
-        let lost: Vec<&Attempt> = attempts
-            .iter()
-            .filter(|attempt| attempt.state == "LOST")
-            .collect();
+        let lost: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.state == "LOST").collect();
         let lost_tasks: BTreeSet<(u64, u64)> = lost.iter().map(|attempt| attempt.task).collect();
         let again: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.number > 0).collect();
-        let (rerun, unexplained): (Vec<&Attempt>, Vec<&Attempt>) = again
-            .into_iter()
-            .partition(|attempt| lost_tasks.contains(&attempt.task));
+        let (rerun, unexplained): (Vec<&Attempt>, Vec<&Attempt>) =
+            again.into_iter().partition(|attempt| lost_tasks.contains(&attempt.task));
         // For each kill, the first replacement of an attempt that was lost with it.
         let recovery_millis = kills
             .iter()
@@ -91,9 +87,7 @@ impl DrillReport {
                     .iter()
                     .filter(|attempt| {
                         attempt.started_unix_millis >= kill.at_unix_millis
-                            && lost
-                                .iter()
-                                .any(|lost| lost.task == attempt.task && lost.node == kill.node)
+                            && lost.iter().any(|lost| lost.task == attempt.task && lost.node == kill.node)
                     })
                     .map(|attempt| attempt.started_unix_millis - kill.at_unix_millis)
                     .min()
@@ -103,11 +97,7 @@ impl DrillReport {
         DrillReport {
             rows_equal,
             kills: kills.to_vec(),
-            tasks: attempts
-                .iter()
-                .map(|attempt| attempt.task)
-                .collect::<BTreeSet<_>>()
-                .len(),
+            tasks: attempts.iter().map(|attempt| attempt.task).collect::<BTreeSet<_>>().len(),
             attempts_lost: lost.len(),
             attempts_rerun: rerun.len(),
             attempts_unexplained: unexplained.len(),
@@ -146,11 +136,7 @@ impl DrillReport {
         };
         format!(
             "\nKilled by SIGKILL:    {}\nLost:                 {} of {} tasks' attempts\nRun again:            {} attempts\nFirst replacement:    {recovery}\nTime:                 {:.2} s, undisturbed {:.2} s\nRows:                 {}\n",
-            if killed.is_empty() {
-                "none".to_string()
-            } else {
-                killed.join(", ")
-            },
+            if killed.is_empty() { "none".to_string() } else { killed.join(", ") },
             self.attempts_lost,
             self.tasks,
             self.attempts_rerun,
@@ -181,17 +167,8 @@ mod tests {
     }
 
     fn report(rows_equal: bool, attempts: &[Attempt]) -> DrillReport {
-        let kills = [Kill {
-            node: "worker-0".into(),
-            at_unix_millis: 1000,
-        }];
-        DrillReport::new(
-            rows_equal,
-            &kills,
-            attempts,
-            Duration::from_secs(2),
-            Duration::from_secs(1),
-        )
+        let kills = [Kill { node: "worker-0".into(), at_unix_millis: 1000 }];
+        DrillReport::new(rows_equal, &kills, attempts, Duration::from_secs(2), Duration::from_secs(1))
     }
 
     #[test]
@@ -208,9 +185,6 @@ mod tests {
         assert!(!report(false, &attempts).is_good());
         attempts.push(attempt(1, 1, "worker-1", "FINISHED", 1100));
         assert!(!report(true, &attempts).is_good());
-        assert!(
-            !report(true, &attempts[2..3]).is_good(),
-            "a kill that cost nothing proves nothing"
-        );
+        assert!(!report(true, &attempts[2..3]).is_good(), "a kill that cost nothing proves nothing");
     }
 }

@@ -17,21 +17,13 @@ pub async fn local(arguments: LocalArguments) -> Result<ExitCode, Failure> {
     let place = Place::of(&arguments.cluster)?;
     let mut options = cluster_options(&arguments.cluster, &place);
     // Statements given on the command line need no port that others know.
-    options.port = if arguments.execute.is_some() {
-        0
-    } else {
-        arguments.port
-    };
+    options.port = if arguments.execute.is_some() { 0 } else { arguments.port };
     let cluster = LocalCluster::start(options).await?;
     let mut client = cluster.client();
     let code = match arguments.execute {
         Some(text) => {
             let progress = stderr().is_terminal();
-            let options = RunOptions {
-                format: arguments.output_format,
-                progress,
-                summary: false,
-            };
+            let options = RunOptions { format: arguments.output_format, progress, summary: false };
             execute(&mut client, &text, options).await?
         }
         None => {
@@ -43,11 +35,7 @@ pub async fn local(arguments: LocalArguments) -> Result<ExitCode, Failure> {
             println!("Logs and data are under {}.", place.path().display());
             if stdin().is_terminal() {
                 println!("Try: SELECT count(*) FROM tpch.tiny.lineitem;");
-                let options = RunOptions {
-                    format: arguments.output_format,
-                    progress: true,
-                    summary: true,
-                };
+                let options = RunOptions { format: arguments.output_format, progress: true, summary: true };
                 prompt(&mut client, options).await?;
             } else {
                 stop_requested(true).await;
@@ -75,9 +63,7 @@ impl Place {
                 std::fs::create_dir_all(directory)?;
                 Ok(Place::Kept(std::fs::canonicalize(directory)?))
             }
-            None => Ok(Place::Temporary(
-                tempfile::Builder::new().prefix("steadfast-").tempdir()?,
-            )),
+            None => Ok(Place::Temporary(tempfile::Builder::new().prefix("steadfast-").tempdir()?)),
         }
     }
 

@@ -30,11 +30,7 @@ pub async fn server(arguments: ServerArguments) -> Result<ExitCode, Failure> {
     let config = ServerConfig::load(&arguments.etc_dir)?;
     let filter =
         EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(config.log.directives()))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

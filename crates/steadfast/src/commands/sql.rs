@@ -23,28 +23,11 @@ pub async fn sql(arguments: SqlArguments) -> Result<ExitCode, Failure> {
     };
     let Some(text) = text else {
         let format = arguments.output_format.unwrap_or(OutputFormat::Aligned);
-        prompt(
-            &mut client,
-            RunOptions {
-                format,
-                progress,
-                summary: true,
-            },
-        )
-        .await?;
+        prompt(&mut client, RunOptions { format, progress, summary: true }).await?;
         return Ok(ExitCode::SUCCESS);
     };
     let format = arguments.output_format.unwrap_or(OutputFormat::Csv);
-    execute(
-        &mut client,
-        &text,
-        RunOptions {
-            format,
-            progress,
-            summary: false,
-        },
-    )
-    .await
+    execute(&mut client, &text, RunOptions { format, progress, summary: false }).await
 }
 
 /// Runs the statements of a text, up to the first that fails.

@@ -12,11 +12,8 @@ pub fn catalogs(config: &ServerConfig) -> Result<(Catalogs, Vec<(String, String)
     let mut catalogs = Catalogs::default();
     let mut connector_names = Vec::new();
     for catalog in &config.catalogs {
-        let properties: BTreeMap<String, String> = catalog
-            .properties
-            .iter()
-            .map(|setting| (setting.name.clone(), setting.value.clone()))
-            .collect();
+        let properties: BTreeMap<String, String> =
+            catalog.properties.iter().map(|setting| (setting.name.clone(), setting.value.clone())).collect();
         let connector = match catalog.connector_name.as_str() {
             "tpch" => connector_tpch::create(&catalog.name, &properties)?,
             "hive" => connector_hive::create(&catalog.name, &properties)?,

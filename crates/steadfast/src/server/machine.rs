@@ -7,10 +7,8 @@ use crate::Failure;
 /// How much of it a node takes when nothing says how much.
 const SHARE: f64 = 0.8;
 /// Limits of control groups, version 2 and version 1.
-const CGROUP_LIMIT_FILES: [&str; 2] = [
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-];
+const CGROUP_LIMIT_FILES: [&str; 2] =
+    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 const MEMORY_FILE: &str = "/proc/meminfo";
 
 /// The memory that a node takes when neither memory.limit-per-node nor jvm.config says how much.
@@ -39,10 +37,7 @@ mod tests {
 
     #[test]
     fn total_memory_is_read_in_kilobytes() {
-        assert_eq!(
-            machine_memory("MemTotal:       24690000 kB\nMemFree: 1 kB\n"),
-            Some(24_690_000 * 1024)
-        );
+        assert_eq!(machine_memory("MemTotal:       24690000 kB\nMemFree: 1 kB\n"), Some(24_690_000 * 1024));
         assert_eq!(machine_memory("MemFree: 1 kB\n"), None);
     }
 }

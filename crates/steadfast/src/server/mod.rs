@@ -40,18 +40,10 @@ impl Node {
         let listener = listen(bind_ip, config.node.http_port)?;
         let build = build::build_id()?;
         if !config.node.coordinator {
-            let uri = config
-                .node
-                .discovery_uri
-                .clone()
-                .ok_or("discovery.uri is not set")?;
+            let uri = config.node.discovery_uri.clone().ok_or("discovery.uri is not set")?;
             let worker = start_worker(&config, catalogs, exchange, listener, uri, build).await?;
             let address = format!("http://{}", reachable(&config, worker.http_address()));
-            return Ok(Node {
-                address,
-                coordinator: None,
-                worker: Some(worker),
-            });
+            return Ok(Node { address, coordinator: None, worker: Some(worker) });
         }
         let coordinator = Coordinator::start(CoordinatorOptions {
             config: Arc::clone(&config),
@@ -72,11 +64,7 @@ impl Node {
             }
             false => None,
         };
-        Ok(Node {
-            address,
-            coordinator: Some(coordinator),
-            worker,
-        })
+        Ok(Node { address, coordinator: Some(coordinator), worker })
     }
 
     /// Where it serves.
@@ -151,10 +139,7 @@ fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
         CompressionCodec::Lz4 => ExchangeCompression::Lz4,
         CompressionCodec::Zstd => ExchangeCompression::Zstd,
     };
-    let defaults = ExchangeOptions {
-        compression,
-        ..ExchangeOptions::default()
-    };
+    let defaults = ExchangeOptions { compression, ..ExchangeOptions::default() };
     let options = match &config.exchange_manager {
         Some(manager) => ExchangeOptions {
             base_directories: manager.base_directories.clone(),
@@ -171,10 +156,7 @@ fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
                 "no exchange manager is configured: stages leave their output in a directory of this node, \
                  which other machines cannot read"
             );
-            ExchangeOptions {
-                base_directories: vec![directory],
-                ..defaults
-            }
+            ExchangeOptions { base_directories: vec![directory], ..defaults }
         }
     };
     Ok(ExchangeManager::new(options)?)
@@ -193,20 +175,12 @@ async fn start_worker(
     coordinator_uri: String,
     build: String,
 ) -> Result<WorkerHandle, Failure> {
-    catalogs.insert(
-        "system",
-        Arc::new(connector::snapshot::SnapshotConnector::reader()),
-    );
+    catalogs.insert("system", Arc::new(connector::snapshot::SnapshotConnector::reader()));
     let limit = match config.memory.limit_per_node {
         Some(limit) => limit,
         None => machine::memory_limit()?,
     };
-    let spill_directory = config
-        .task
-        .spill_paths
-        .first()
-        .cloned()
-        .ok_or("spiller-spill-path is empty")?;
+    let spill_directory = config.task.spill_paths.first().cloned().ok_or("spiller-spill-path is empty")?;
     let http_uri = format!("http://{}", reachable(config, http_listener.local_addr()?));
     let options = WorkerOptions {
         node_id: NodeId::new(config.node.id.as_str()),
@@ -227,17 +201,8 @@ async fn start_worker(
         spill_bytes_max: DataSize(u64::MAX),
         no_progress_timeout: config.task.no_progress_timeout.as_std(),
         shutdown_grace_period: config.node.shutdown_grace_period.as_std(),
-        shared_secret: config
-            .node
-            .shared_secret
-            .as_ref()
-            .map(|secret| SharedSecret::new(secret.expose())),
-        failure_injections: config
-            .task
-            .failure_injections
-            .iter()
-            .flat_map(injections)
-            .collect(),
+        shared_secret: config.node.shared_secret.as_ref().map(|secret| SharedSecret::new(secret.expose())),
+        failure_injections: config.task.failure_injections.iter().flat_map(injections).collect(),
     };
     Ok(Worker::start(options).await?)
 }
@@ -262,9 +227,5 @@ fn injections(configured: &config::FailureInjection) -> Vec<FailureInjection> {
     if *configured.attempts.end() == u32::MAX && *configured.attempts.start() == 0 {
         return vec![of(None)];
     }
-    configured
-        .attempts
-        .clone()
-        .map(|number| of(Some(number)))
-        .collect()
+    configured.attempts.clone().map(|number| of(Some(number))).collect()
 }

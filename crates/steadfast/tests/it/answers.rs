@@ -24,10 +24,7 @@ impl Answer {
                 cells.split('|').map(|cell| cell.trim_end().to_string()).collect()
             })
             .collect();
-        Answer {
-            rows,
-            ordered: description.contains("ignoreOrder: false"),
-        }
+        Answer { rows, ordered: description.contains("ignoreOrder: false") }
     }
 
     /// What is wrong with a result, if anything.
@@ -36,13 +33,7 @@ impl Answer {
         if found.len() != self.rows.len() {
             return Some(format!("{} rows instead of {}", found.len(), self.rows.len()));
         }
-        if self.ordered
-            && self
-                .rows
-                .iter()
-                .zip(&found)
-                .all(|(expected, found)| same_row(expected, found))
-        {
+        if self.ordered && self.rows.iter().zip(&found).all(|(expected, found)| same_row(expected, found)) {
             return None;
         }
         // Rows that tie under ORDER BY may come in any order.
@@ -53,10 +44,7 @@ impl Answer {
                     left.swap_remove(at);
                 }
                 None => {
-                    return Some(format!(
-                        "the row {expected:?} is missing; there is {:?}",
-                        left.first()
-                    ));
+                    return Some(format!("the row {expected:?} is missing; there is {:?}", left.first()));
                 }
             }
         }
@@ -74,10 +62,7 @@ fn text(value: &Value) -> String {
 
 fn same_row(expected: &[String], found: &[String]) -> bool {
     expected.len() == found.len()
-        && expected
-            .iter()
-            .zip(found)
-            .all(|(expected, found)| same_cell(expected, found))
+        && expected.iter().zip(found).all(|(expected, found)| same_cell(expected, found))
 }
 
 /// Numbers are compared at the precision of the file.
@@ -89,11 +74,7 @@ fn same_cell(expected: &str, found: &str) -> bool {
         return false;
     };
     let digits = expected.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let rounding = if digits == 0 {
-        0.0
-    } else {
-        0.51 * 10f64.powi(-(digits as i32))
-    };
+    let rounding = if digits == 0 { 0.0 } else { 0.51 * 10f64.powi(-(digits as i32)) };
     (expected_number - found_number).abs() <= rounding.max(1e-9 * expected_number.abs())
 }
 

@@ -11,9 +11,7 @@ const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantit
 
 /// Waits until a worker runs an attempt of a query, and says which.
 async fn busy_worker(test: &TestCluster, running: &RunningQuery) -> usize {
-    test.busy_worker(running)
-        .await
-        .expect("the query ended before it could be disturbed")
+    test.busy_worker(running).await.expect("the query ended before it could be disturbed")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,17 +28,11 @@ async fn a_stopped_worker_that_goes_on_changes_no_result() {
     let result = running.result().await.unwrap();
     assert_eq!(sorted(&result), sorted(&expected));
     let listed = attempts(&test.describe(&id).await);
-    assert!(
-        listed.iter().any(|attempt| attempt.state == "LOST"),
-        "nothing was lost: the stop did not land"
-    );
+    assert!(listed.iter().any(|attempt| attempt.state == "LOST"), "nothing was lost: the stop did not land");
     test.cluster.worker(worker).signal(Signal::SIGCONT).unwrap();
     // What the worker still holds of the query is let go, and nothing of it stays behind.
     test.cluster.wait_for_workers(2).await.unwrap();
-    assert_eq!(
-        sorted(&client.clone().query(QUERY).await.unwrap()),
-        sorted(&expected)
-    );
+    assert_eq!(sorted(&client.clone().query(QUERY).await.unwrap()), sorted(&expected));
     test.is_clean().await;
 }
 
@@ -56,14 +48,8 @@ async fn a_query_outlives_the_death_of_all_workers() {
     }
     let id = running.id.clone();
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while attempts(&test.describe(&id).await)
-        .iter()
-        .any(|attempt| attempt.state == "RUNNING")
-    {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the deaths were not noticed"
-        );
+    while attempts(&test.describe(&id).await).iter().any(|attempt| attempt.state == "RUNNING") {
+        assert!(tokio::time::Instant::now() < deadline, "the deaths were not noticed");
     }
     assert!(!running.is_finished());
     for worker in 0..2 {
@@ -86,10 +72,7 @@ async fn a_query_without_workers_fails_within_its_grace() {
         test.cluster.kill_worker(worker).await.unwrap();
     }
     let (name, text) = failure(running.result().await);
-    assert_eq!(
-        (name.as_str(), text.as_str()),
-        ("NO_NODES_AVAILABLE", "No nodes available to run query")
-    );
+    assert_eq!((name.as_str(), text.as_str()), ("NO_NODES_AVAILABLE", "No nodes available to run query"));
     test.is_clean().await;
 }
 
@@ -101,14 +84,8 @@ async fn a_cancelled_query_leaves_nothing_behind() {
     let mut statement = canceling.start(QUERY).await.unwrap();
     let id = statement.next().await.unwrap().unwrap().id;
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !attempts(&test.describe(&id).await)
-        .iter()
-        .any(|attempt| attempt.state == "RUNNING")
-    {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "no worker took the query up"
-        );
+    while !attempts(&test.describe(&id).await).iter().any(|attempt| attempt.state == "RUNNING") {
+        assert!(tokio::time::Instant::now() < deadline, "no worker took the query up");
         statement.next().await.unwrap();
     }
     statement.cancel().await.unwrap();
@@ -136,10 +113,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     };
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while test.describe(&id).await["errorCode"]["name"] != json!("ABANDONED_QUERY") {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the client's absence was not noticed"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "the client's absence was not noticed");
     }
     test.is_clean().await;
 }
@@ -154,19 +128,11 @@ async fn a_worker_that_shuts_down_ends_its_tasks_first() {
     let id = running.id.clone();
     running.result().await.unwrap();
     let listed = attempts(&test.describe(&id).await);
-    assert!(
-        listed.iter().all(|attempt| attempt.state == "FINISHED"),
-        "{listed:?}"
-    );
+    assert!(listed.iter().all(|attempt| attempt.state == "FINISHED"), "{listed:?}");
     let log = test.cluster.worker(worker).log().to_path_buf();
-    until(PATIENCE, || {
-        match std::fs::read_to_string(&log)
-            .unwrap()
-            .contains("the node has stopped")
-        {
-            true => Ok(()),
-            false => Err("the worker did not stop".into()),
-        }
+    until(PATIENCE, || match std::fs::read_to_string(&log).unwrap().contains("the node has stopped") {
+        true => Ok(()),
+        false => Err("the worker did not stop".into()),
     })
     .await;
 }

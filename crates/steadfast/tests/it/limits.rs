@@ -9,20 +9,14 @@ const QUERY: &str = "SELECT l_shipmode, count(*) FROM lineitem GROUP BY 1";
 #[tokio::test(flavor = "multi_thread")]
 async fn user_errors_fail_at_once() {
     let test = TestCluster::start_with(|options| {
-        options.with(
-            "failure-injection.tasks",
-            "stage=1,partition=0,attempts=0-100,class=USER_ERROR",
-        )
+        options.with("failure-injection.tasks", "stage=1,partition=0,attempts=0-100,class=USER_ERROR")
     })
     .await;
     let running = RunningQuery::start(&test.client("tpch", "tiny"), QUERY).await;
     let id = running.id.clone();
     assert_eq!(failure(running.result().await).0, "GENERIC_USER_ERROR");
     let listed = attempts(&test.describe(&id).await);
-    assert!(
-        listed.iter().all(|attempt| attempt.number == 0),
-        "something was tried again: {listed:?}"
-    );
+    assert!(listed.iter().all(|attempt| attempt.number == 0), "something was tried again: {listed:?}");
     test.is_clean().await;
 }
 
@@ -30,10 +24,7 @@ async fn user_errors_fail_at_once() {
 async fn a_task_that_fails_a_few_times_is_tried_again() {
     let test = TestCluster::start_with(|options| {
         options
-            .with(
-                "failure-injection.tasks",
-                "stage=1,partition=0,attempts=0-1,class=INTERNAL_ERROR",
-            )
+            .with("failure-injection.tasks", "stage=1,partition=0,attempts=0-1,class=INTERNAL_ERROR")
             .with("retry-initial-delay", "10ms")
     })
     .await;
@@ -49,10 +40,7 @@ async fn a_task_that_fails_a_few_times_is_tried_again() {
 async fn a_task_that_fails_every_time_ends_the_query_with_its_last_cause() {
     let test = TestCluster::start_with(|options| {
         options
-            .with(
-                "failure-injection.tasks",
-                "stage=1,partition=0,attempts=0-100,class=EXTERNAL",
-            )
+            .with("failure-injection.tasks", "stage=1,partition=0,attempts=0-100,class=EXTERNAL")
             .with("task-retry-attempts-per-task", 2)
             .with("retry-initial-delay", "10ms")
     })
@@ -70,10 +58,7 @@ async fn a_task_that_fails_every_time_ends_the_query_with_its_last_cause() {
 async fn a_query_has_a_budget_of_failed_tasks() {
     let test = TestCluster::start_with(|options| {
         options
-            .with(
-                "failure-injection.tasks",
-                "stage=1,attempts=0-100,class=INTERNAL_ERROR",
-            )
+            .with("failure-injection.tasks", "stage=1,attempts=0-100,class=INTERNAL_ERROR")
             .with("task-retry-attempts-per-task", 100)
             .with("retry-initial-delay", "10ms")
             .with("max-failed-tasks", 3)
@@ -105,10 +90,7 @@ async fn a_task_that_needs_more_memory_gets_it() {
     let result = running.result().await.unwrap();
     assert_eq!(result.rows[0][0], serde_json::json!(1_500_000));
     let listed = attempts(&test.describe(&id).await);
-    assert!(
-        listed.iter().any(|attempt| attempt.state == "FAILED"),
-        "no lease was too small: {listed:?}"
-    );
+    assert!(listed.iter().any(|attempt| attempt.state == "FAILED"), "no lease was too small: {listed:?}");
     test.is_clean().await;
 }
 
@@ -125,10 +107,7 @@ async fn a_task_that_can_never_fit_says_so() {
         "SELECT max(a.o_comment || b.o_comment) FROM orders a JOIN orders b ON a.o_orderkey = b.o_orderkey";
     let (name, text) = failure(test.client("tpch", "sf1").query(query).await);
     assert_eq!(name, "EXCEEDED_LOCAL_MEMORY_LIMIT", "{text}");
-    assert!(
-        text.starts_with("Cannot allocate enough memory for task "),
-        "{text}"
-    );
+    assert!(text.starts_with("Cannot allocate enough memory for task "), "{text}");
     test.is_clean().await;
 }
 
@@ -136,15 +115,9 @@ async fn a_task_that_can_never_fit_says_so() {
 async fn a_query_may_not_run_longer_than_its_session_allows() {
     let test = TestCluster::start().await;
     let mut client = test.client("tpch", "sf1");
-    client
-        .query("SET SESSION query_max_execution_time = '100ms'")
-        .await
-        .unwrap();
+    client.query("SET SESSION query_max_execution_time = '100ms'").await.unwrap();
     let (name, text) = failure(client.query(HUNGRY_QUERY).await);
     assert_eq!(name, "EXCEEDED_TIME_LIMIT", "{text}");
-    assert_eq!(
-        text,
-        "Query exceeded the maximum execution time limit of 100.00ms"
-    );
+    assert_eq!(text, "Query exceeded the maximum execution time limit of 100.00ms");
     test.is_clean().await;
 }

@@ -1,9 +1,6 @@
 //! Tests of whole clusters: real processes, real sockets, real signals.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that finds what it did not expect ends there"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that finds what it did not expect ends there")]
 
 mod answers;
 mod dependencies;

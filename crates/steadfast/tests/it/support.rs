@@ -29,20 +29,14 @@ impl TestCluster {
 
     /// The same, changed.
     pub async fn start_with(change: impl FnOnce(ClusterOptions) -> ClusterOptions) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("steadfast-it-")
-            .tempdir()
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("steadfast-it-").tempdir().unwrap();
         let tpch = CatalogOptions::new("tpch", "tpch")
             .with("tpch.column-naming", "STANDARD")
             .with("tpch.double-type-mapping", "DECIMAL");
         let mut options = ClusterOptions::new(directory.path()).with_catalog(tpch);
         options.program = Some(PathBuf::from(env!("CARGO_BIN_EXE_steadfast")));
         let cluster = LocalCluster::start(change(options)).await.unwrap();
-        TestCluster {
-            cluster,
-            _directory: directory,
-        }
+        TestCluster { cluster, _directory: directory }
     }
 
     /// A client with a catalog and a schema.
@@ -55,11 +49,7 @@ impl TestCluster {
 
     /// What the coordinator tells of a query.
     pub async fn describe(&self, id: &str) -> Value {
-        self.cluster
-            .client()
-            .document(&format!("/v1/query/{id}"))
-            .await
-            .unwrap()
+        self.cluster.client().document(&format!("/v1/query/{id}")).await.unwrap()
     }
 
     /// Waits until a worker runs an attempt of a query, and says which. None if the query has ended.
@@ -70,9 +60,7 @@ impl TestCluster {
             let listed = attempts(&self.describe(&running.id).await);
             let busy = (0..self.cluster.options().workers).find(|worker| {
                 let node = self.cluster.worker_node_id(*worker);
-                listed
-                    .iter()
-                    .any(|attempt| attempt.node == node && attempt.state == "RUNNING")
+                listed.iter().any(|attempt| attempt.node == node && attempt.state == "RUNNING")
             });
             if busy.is_some() {
                 return busy;
@@ -90,11 +78,7 @@ impl TestCluster {
         let started = Instant::now();
         until(PATIENCE, || {
             let left: Vec<PathBuf> = places.iter().flat_map(|place| files_under(place)).collect();
-            if left.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("left behind: {left:?}"))
-            }
+            if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}")) }
         })
         .await;
         eprintln!("clean after {:?}", started.elapsed());
@@ -127,10 +111,7 @@ impl RunningQuery {
             }
             Ok(result)
         });
-        RunningQuery {
-            id: id.await.unwrap(),
-            result,
-        }
+        RunningQuery { id: id.await.unwrap(), result }
     }
 
     /// Whether it has ended.
@@ -140,10 +121,7 @@ impl RunningQuery {
 
     /// Its result.
     pub async fn result(self) -> Result<QueryResult, ClientError> {
-        tokio::time::timeout(PATIENCE, self.result)
-            .await
-            .expect("the query ends")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, self.result).await.expect("the query ends").unwrap()
     }
 }
 
@@ -160,19 +138,13 @@ pub struct Attempt {
 /// The attempts of a query.
 pub fn attempts(description: &Value) -> Vec<Attempt> {
     let attempt = |value: &Value| Attempt {
-        task: (
-            value["stage"].as_u64().unwrap(),
-            value["partition"].as_u64().unwrap(),
-        ),
+        task: (value["stage"].as_u64().unwrap(), value["partition"].as_u64().unwrap()),
         number: value["number"].as_u64().unwrap(),
         node: value["nodeId"].as_str().unwrap().to_string(),
         state: value["state"].as_str().unwrap().to_string(),
         started_unix_millis: value["startedUnixMillis"].as_u64().unwrap(),
     };
-    description["attempts"]
-        .as_array()
-        .map(|all| all.iter().map(attempt).collect())
-        .unwrap_or_default()
+    description["attempts"].as_array().map(|all| all.iter().map(attempt).collect()).unwrap_or_default()
 }
 
 /// Waits until something holds; fails with what it says when it does not in time.
@@ -225,11 +197,7 @@ fn files_under(directory: &Path) -> Vec<PathBuf> {
 
 /// The rows of a result as they would be compared without order.
 pub fn sorted(result: &QueryResult) -> Vec<String> {
-    let mut rows: Vec<String> = result
-        .rows
-        .iter()
-        .map(|row| serde_json::to_string(row).unwrap())
-        .collect();
+    let mut rows: Vec<String> = result.rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
     rows.sort();
     rows
 }

@@ -47,12 +47,7 @@ async fn check_undisturbed(client: &Client, queries: &[TpchQuery]) {
         };
         wrong.extend(problem.map(|problem| format!("q{:02}: {problem}", query.number)));
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {QUERY_COUNT} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {QUERY_COUNT} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,12 +89,7 @@ async fn a_worker_killed_in_the_middle_of_each_query_changes_no_answer() {
             Err(problem) => wrong.push(format!("q{:02}: {problem}", query.number)),
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {QUERY_COUNT} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {QUERY_COUNT} wrong:\n{}", wrong.len(), wrong.join("\n"));
     recoveries.sort();
     eprintln!(
         "first replacements after kills: median {:?}, at most {:?}",
@@ -153,12 +143,7 @@ async fn judge_attempts(
         let started = attempt.started_unix_millis;
         first_replacement = Some(first_replacement.map_or(started, |first: u64| first.min(started)));
     }
-    let killed_at = killed_at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as u64;
+    let killed_at = killed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
     let first = first_replacement.ok_or("nothing replaced the lost attempts")?;
-    Ok(Landing::Hit(Duration::from_millis(
-        first.saturating_sub(killed_at),
-    )))
+    Ok(Landing::Hit(Duration::from_millis(first.saturating_sub(killed_at))))
 }

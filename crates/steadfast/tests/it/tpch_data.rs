@@ -18,9 +18,8 @@ use tpchgen_arrow::{
     SupplierArrow,
 };
 
-const TABLES: [&str; 8] = [
-    "customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier",
-];
+const TABLES: [&str; 8] =
+    ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 const ROW_GROUP_ROWS: usize = 250_000;
 
 /// The directory with the Parquet files at scale factor 1, written once for all tests of a process.
@@ -58,9 +57,7 @@ fn write(table: &str, directory: &Path) {
     std::fs::create_dir_all(directory).unwrap();
     let unfinished = directory.join(".data.parquet.unfinished");
     let batches = batches(table);
-    let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).build();
     let file = File::create(&unfinished).unwrap();
     let mut writer = ArrowWriter::try_new(file, batches.schema(), Some(properties)).unwrap();
     for batch in batches {
@@ -98,9 +95,6 @@ fn columns(schema: &SchemaRef) -> String {
         };
         format!("{name} {type_name}")
     };
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| (field.name().as_str(), field.data_type()));
+    let fields = schema.fields().iter().map(|field| (field.name().as_str(), field.data_type()));
     fields.map(column).collect::<Vec<_>>().join(", ")
 }

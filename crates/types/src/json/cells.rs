@@ -46,40 +46,18 @@ enum Values {
     Bigint(ScalarBuffer<i64>),
     Real(ScalarBuffer<f32>),
     Double(ScalarBuffer<f64>),
-    Decimal {
-        unscaled: ScalarBuffer<i128>,
-        scale: u8,
-    },
+    Decimal { unscaled: ScalarBuffer<i128>, scale: u8 },
     Varchar(Strings),
-    Char {
-        strings: Strings,
-        length: usize,
-    },
+    Char { strings: Strings, length: usize },
     Varbinary(BinaryArray),
     Uuid(FixedSizeBinaryArray),
     Date(ScalarBuffer<i32>),
-    Time {
-        values: ScalarBuffer<i64>,
-        unit: TimeUnit,
-        fraction: Fraction,
-    },
-    Timestamp {
-        values: ScalarBuffer<i64>,
-        unit: TimeUnit,
-        fraction: Fraction,
-        zone: Option<Zone>,
-    },
+    Time { values: ScalarBuffer<i64>, unit: TimeUnit, fraction: Fraction },
+    Timestamp { values: ScalarBuffer<i64>, unit: TimeUnit, fraction: Fraction, zone: Option<Zone> },
     DayToSecond(ScalarBuffer<i64>),
     YearToMonth(ScalarBuffer<i32>),
-    Array {
-        offsets: OffsetBuffer<i32>,
-        elements: Box<Cells>,
-    },
-    Map {
-        offsets: OffsetBuffer<i32>,
-        keys: Box<Cells>,
-        values: Box<Cells>,
-    },
+    Array { offsets: OffsetBuffer<i32>, elements: Box<Cells> },
+    Map { offsets: OffsetBuffer<i32>, keys: Box<Cells>, values: Box<Cells> },
     Row(Vec<Cells>),
 }
 
@@ -150,21 +128,16 @@ impl Cells {
                 if u8::try_from(*stored) == Ok(*scale) =>
             {
                 let unscaled = array.as_primitive::<Decimal128Type>().values().clone();
-                Values::Decimal {
-                    unscaled,
-                    scale: *scale,
-                }
+                Values::Decimal { unscaled, scale: *scale }
             }
             (Type::Uuid, DataType::FixedSizeBinary(16)) => Values::Uuid(array.as_fixed_size_binary().clone()),
             (Type::Varbinary, DataType::Binary) => Values::Varbinary(array.as_binary::<i32>().clone()),
             (Type::Date, DataType::Date32) => {
                 Values::Date(array.as_primitive::<Date32Type>().values().clone())
             }
-            (Type::Time { precision }, DataType::Time32(unit) | DataType::Time64(unit)) => Values::Time {
-                values: time_ticks(array, *unit),
-                unit: *unit,
-                fraction: fraction(precision),
-            },
+            (Type::Time { precision }, DataType::Time32(unit) | DataType::Time64(unit)) => {
+                Values::Time { values: time_ticks(array, *unit), unit: *unit, fraction: fraction(precision) }
+            }
             (Type::Timestamp { precision }, DataType::Timestamp(unit, None)) => Values::Timestamp {
                 values: timestamp_ticks(array, *unit),
                 unit: *unit,
@@ -187,10 +160,7 @@ impl Cells {
             }
             (Type::Array(element), DataType::List(_)) => {
                 let list = array.as_list::<i32>();
-                Values::Array {
-                    offsets: list.offsets().clone(),
-                    elements: nested(element, list.values())?,
-                }
+                Values::Array { offsets: list.offsets().clone(), elements: nested(element, list.values())? }
             }
             (
                 Type::Array(_),
@@ -219,10 +189,7 @@ impl Cells {
             (Type::Varchar { .. } | Type::Json | Type::Char { .. }, stored) => {
                 let strings = Strings::new(array).ok_or_else(|| not_carried(column_type, stored))?;
                 match column_type {
-                    Type::Char { length } => Values::Char {
-                        strings,
-                        length: *length as usize,
-                    },
+                    Type::Char { length } => Values::Char { strings, length: *length as usize },
                     _ => Values::Varchar(strings),
                 }
             }
@@ -231,10 +198,7 @@ impl Cells {
             }
             (_, stored) => return Err(not_carried(column_type, stored)),
         };
-        Ok(Cells {
-            nulls: array.logical_nulls(),
-            values,
-        })
+        Ok(Cells { nulls: array.logical_nulls(), values })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -262,17 +226,8 @@ impl Cells {
             Values::Varbinary(values) => write_base64(values.value(row), out),
             Values::Uuid(values) => write_uuid(values.value(row), out),
             Values::Date(values) => write_date(i64::from(values[row]), out),
-            Values::Time {
-                values,
-                unit,
-                fraction,
-            } => write_time(values[row], *unit, *fraction, out),
-            Values::Timestamp {
-                values,
-                unit,
-                fraction,
-                zone,
-            } => {
+            Values::Time { values, unit, fraction } => write_time(values[row], *unit, *fraction, out),
+            Values::Timestamp { values, unit, fraction, zone } => {
                 write_timestamp(values[row], *unit, *fraction, zone.as_ref(), out);
             }
             Values::DayToSecond(values) => write_day_to_second(values[row], out),
@@ -287,11 +242,7 @@ impl Cells {
                 }
                 out.push(']');
             }
-            Values::Map {
-                offsets,
-                keys,
-                values,
-            } => {
+            Values::Map { offsets, keys, values } => {
                 out.push('{');
                 for (at, entry) in range(offsets, row).enumerate() {
                     if at > 0 {
@@ -342,10 +293,7 @@ fn may_be_cast(column_type: &Type, stored: &DataType) -> bool {
         Type::Real | Type::Double => stored.is_floating(),
         Type::Decimal { .. } => stored.is_decimal(),
         Type::Varbinary => {
-            matches!(
-                stored,
-                DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
-            )
+            matches!(stored, DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
         }
         Type::Date => *stored == DataType::Date64,
         _ => false,
@@ -353,10 +301,7 @@ fn may_be_cast(column_type: &Type, stored: &DataType) -> bool {
 }
 
 fn cast(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
+    let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(array, target, &options).map_err(|error| {
         let message = format!("Cannot return a value of {} as {target}", array.data_type());
         Error::new(ErrorCode::NUMERIC_VALUE_OUT_OF_RANGE, message).caused_by(error)
@@ -364,9 +309,7 @@ fn cast(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
 }
 
 fn not_carried(column_type: &Type, stored: &DataType) -> Error {
-    Error::internal(format!(
-        "a column of type {column_type} cannot be carried by Arrow's {stored}"
-    ))
+    Error::internal(format!("a column of type {column_type} cannot be carried by Arrow's {stored}"))
 }
 
 fn time_ticks(array: &ArrayRef, unit: TimeUnit) -> ScalarBuffer<i64> {
@@ -393,10 +336,7 @@ fn interval_millis(array: &ArrayRef) -> Result<ScalarBuffer<i64>> {
     Ok(match array.data_type() {
         DataType::Duration(TimeUnit::Second) => {
             let values = array.as_primitive::<DurationSecondType>().values();
-            values
-                .iter()
-                .map(|seconds| seconds.saturating_mul(1000))
-                .collect()
+            values.iter().map(|seconds| seconds.saturating_mul(1000)).collect()
         }
         DataType::Duration(TimeUnit::Millisecond) => {
             array.as_primitive::<DurationMillisecondType>().values().clone()
@@ -414,10 +354,7 @@ fn interval_millis(array: &ArrayRef) -> Result<ScalarBuffer<i64>> {
         DataType::Interval(IntervalUnit::DayTime) => {
             let values = array.as_primitive::<IntervalDayTimeType>().values();
             let millis = |days: i32, millis: i32| i64::from(days) * MILLIS_PER_DAY + i64::from(millis);
-            values
-                .iter()
-                .map(|value| millis(value.days, value.milliseconds))
-                .collect()
+            values.iter().map(|value| millis(value.days, value.milliseconds)).collect()
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let array = array.as_primitive::<IntervalMonthDayNanoType>();
@@ -427,11 +364,7 @@ fn interval_millis(array: &ArrayRef) -> Result<ScalarBuffer<i64>> {
                 ));
             }
             let millis = |days: i32, nanos: i64| i64::from(days) * MILLIS_PER_DAY + nanos / NANOS_PER_MILLI;
-            array
-                .values()
-                .iter()
-                .map(|value| millis(value.days, value.nanoseconds))
-                .collect()
+            array.values().iter().map(|value| millis(value.days, value.nanoseconds)).collect()
         }
         stored => return Err(not_carried(&Type::IntervalDayToSecond, stored)),
     })

@@ -28,10 +28,7 @@ pub struct RowEncoder {
 impl RowEncoder {
     /// An encoder of rows with these columns.
     pub fn new(columns: Vec<Type>, capabilities: ClientCapabilities) -> Self {
-        RowEncoder {
-            columns,
-            capabilities,
-        }
+        RowEncoder { columns, capabilities }
     }
 
     /// Makes the rows of a batch ready to be written.
@@ -43,16 +40,11 @@ impl RowEncoder {
     pub fn rows(&self, batch: &RecordBatch) -> Result<BatchRows> {
         if batch.num_columns() != self.columns.len() {
             let (found, wanted) = (batch.num_columns(), self.columns.len());
-            return Err(Error::internal(format!(
-                "the batch has {found} columns, the result has {wanted}"
-            )));
+            return Err(Error::internal(format!("the batch has {found} columns, the result has {wanted}")));
         }
         let columns = self.columns.iter().zip(batch.columns());
         let columns = columns.map(|(column_type, array)| Cells::new(column_type, array, self.capabilities));
-        Ok(BatchRows {
-            columns: columns.collect::<Result<_>>()?,
-            count: batch.num_rows(),
-        })
+        Ok(BatchRows { columns: columns.collect::<Result<_>>()?, count: batch.num_rows() })
     }
 }
 

@@ -26,14 +26,8 @@ impl Fraction {
     /// For a type of that precision.
     pub(super) fn new(precision: u8, parametric_datetime: bool) -> Self {
         match parametric_datetime {
-            true => Fraction {
-                digits: precision,
-                rounded: false,
-            },
-            false => Fraction {
-                digits: LEGACY_DIGITS,
-                rounded: true,
-            },
+            true => Fraction { digits: precision, rounded: false },
+            false => Fraction { digits: LEGACY_DIGITS, rounded: true },
         }
     }
 }
@@ -58,10 +52,7 @@ impl Instant {
         let step = 10u64.pow(u32::from(PICO_DIGITS - fraction.digits));
         let picos = (picos + step / 2) / step * step;
         let carry = i64::from(picos >= PICOS_PER_SECOND);
-        Instant {
-            seconds: seconds.saturating_add(carry),
-            picos: picos % PICOS_PER_SECOND,
-        }
+        Instant { seconds: seconds.saturating_add(carry), picos: picos % PICOS_PER_SECOND }
     }
 }
 
@@ -82,14 +73,9 @@ impl Zone {
         }
         if let Some(seconds) = fixed_offset(name) {
             let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60);
-            return Ok(Zone::Fixed(
-                seconds,
-                format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60),
-            ));
+            return Ok(Zone::Fixed(seconds, format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)));
         }
-        name.parse()
-            .map(Zone::Named)
-            .map_err(|_| Error::internal(format!("unknown time zone: {name}")))
+        name.parse().map(Zone::Named).map_err(|_| Error::internal(format!("unknown time zone: {name}")))
     }
 
     /// Seconds east of UTC at a point of time.
@@ -100,11 +86,7 @@ impl Zone {
             Zone::Named(zone) => {
                 // Beyond the calendar of the zone's rules, its last rule would hold; nobody can tell.
                 let instant = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default();
-                i64::from(
-                    zone.offset_from_utc_datetime(&instant.naive_utc())
-                        .fix()
-                        .local_minus_utc(),
-                )
+                i64::from(zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc())
             }
         }
     }
@@ -163,9 +145,7 @@ pub(super) fn write_timestamp(
 ) {
     let mut instant = Instant::new(value, unit, fraction);
     if let Some(zone) = zone {
-        instant.seconds = instant
-            .seconds
-            .saturating_add(zone.offset_seconds(instant.seconds));
+        instant.seconds = instant.seconds.saturating_add(zone.offset_seconds(instant.seconds));
     }
     out.push('"');
     write_calendar_date(instant.seconds.div_euclid(SECONDS_PER_DAY), out);
@@ -247,11 +227,7 @@ fn civil_from_days(days: i64) -> (i64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month.unsigned_abs(), day.unsigned_abs())
 }
@@ -266,11 +242,7 @@ mod tests {
         let epoch = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
         for days in (-2_000_000..2_000_000).step_by(37) {
             let date = epoch + chrono::Duration::days(days);
-            let expected = (
-                i64::from(date.year()),
-                u64::from(date.month()),
-                u64::from(date.day()),
-            );
+            let expected = (i64::from(date.year()), u64::from(date.month()), u64::from(date.day()));
             assert_eq!(civil_from_days(days), expected);
         }
     }

@@ -76,8 +76,7 @@ impl AttemptCounters {
     }
 
     pub(crate) fn add_cpu_time(&self, time: Duration) {
-        self.cpu_nanos
-            .add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.cpu_nanos.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 }
 
@@ -88,10 +87,7 @@ fn batch_bytes(batch: &RecordBatch) -> u64 {
         .iter()
         .map(|column| {
             let whole = column.get_buffer_memory_size();
-            column
-                .to_data()
-                .get_slice_memory_size()
-                .map_or(whole, |slice| slice.min(whole))
+            column.to_data().get_slice_memory_size().map_or(whole, |slice| slice.min(whole))
         })
         .sum();
     sum as u64
@@ -112,10 +108,7 @@ mod tests {
     fn a_slice_counts_its_own_rows_only() {
         let counter = RowCounter::default();
         counter.add(&batch(1000).slice(10, 5));
-        assert_eq!(
-            (counter.batches.get(), counter.rows.get(), counter.bytes.get()),
-            (1, 5, 40)
-        );
+        assert_eq!((counter.batches.get(), counter.rows.get(), counter.bytes.get()), (1, 5, 40));
     }
 
     #[test]

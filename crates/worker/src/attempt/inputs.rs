@@ -45,19 +45,14 @@ pub(crate) struct ScanInput {
 
 impl From<Vec<Split>> for ScanInput {
     fn from(splits: Vec<Split>) -> Self {
-        ScanInput {
-            splits,
-            completed: AtomicUsize::new(0),
-        }
+        ScanInput { splits, completed: AtomicUsize::new(0) }
     }
 }
 
 impl AttemptInputs {
     fn handles(&self, input: u32) -> Result<Vec<SourceHandle>> {
         self.sources.get(input as usize).cloned().ok_or_else(|| {
-            into_datafusion(Error::internal(format!(
-                "The task was not told what input {input} reads"
-            )))
+            into_datafusion(Error::internal(format!("The task was not told what input {input} reads")))
         })
     }
 
@@ -75,10 +70,7 @@ impl AttemptInputs {
 
 impl TaskInputs for AttemptInputs {
     fn splits(&self, scan: u32) -> Vec<Split> {
-        self.scans
-            .get(scan as usize)
-            .map(|scan| scan.splits.clone())
-            .unwrap_or_default()
+        self.scans.get(scan as usize).map(|scan| scan.splits.clone()).unwrap_or_default()
     }
 
     fn connector(&self, catalog: &str) -> Result<Arc<dyn Connector>> {
@@ -90,9 +82,7 @@ impl TaskInputs for AttemptInputs {
     }
 
     fn exchange(&self, input: u32, schema: SchemaRef) -> Result<SendableRecordBatchStream> {
-        let stream = self
-            .exchange
-            .open(self.handles(input)?, Arc::clone(&schema), &self.read_options);
+        let stream = self.exchange.open(self.handles(input)?, Arc::clone(&schema), &self.read_options);
         Ok(self.metered(schema, stream))
     }
 
@@ -101,9 +91,7 @@ impl TaskInputs for AttemptInputs {
         Ok(handles
             .into_iter()
             .map(|handle| {
-                let stream = self
-                    .exchange
-                    .open_one(handle, Arc::clone(&schema), &self.read_options);
+                let stream = self.exchange.open_one(handle, Arc::clone(&schema), &self.read_options);
                 self.metered(Arc::clone(&schema), stream)
             })
             .collect())
@@ -173,11 +161,7 @@ fn metered(
     counters: &Arc<AttemptCounters>,
     counter: fn(&AttemptCounters) -> &RowCounter,
 ) -> SendableRecordBatchStream {
-    make_cooperative(Box::pin(MeteredStream {
-        inner,
-        counters: Arc::clone(counters),
-        counter,
-    }))
+    make_cooperative(Box::pin(MeteredStream { inner, counters: Arc::clone(counters), counter }))
 }
 
 struct MeteredStream {

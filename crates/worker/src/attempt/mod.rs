@@ -88,11 +88,7 @@ pub(crate) async fn run(
     progress: Arc<AttemptProgress>,
     cancelled: CancellationToken,
 ) -> Result<Committed> {
-    let attempt = Attempt {
-        environment: &environment,
-        descriptor: &descriptor,
-        progress: &progress,
-    };
+    let attempt = Attempt { environment: &environment, descriptor: &descriptor, progress: &progress };
     let outcome = without_panic(attempt.run(&cancelled)).await;
     progress.ended();
     outcome
@@ -111,16 +107,10 @@ impl Attempt<'_> {
         let mut sink = self.open_sink(&fragment)?;
         match self.execute(fragment, context, &mut sink, cancelled).await {
             Ok(()) => {
-                self.progress
-                    .counters
-                    .sink_spilled_bytes
-                    .add(sink.metrics().spilled_bytes);
+                self.progress.counters.sink_spilled_bytes.add(sink.metrics().spilled_bytes);
                 let committed = sink.finish().await?;
                 if committed.winner == self.descriptor.attempt {
-                    self.progress
-                        .counters
-                        .output_stored_bytes
-                        .add(committed.record.stored_bytes());
+                    self.progress.counters.output_stored_bytes.add(committed.record.stored_bytes());
                 }
                 Ok(committed)
             }
@@ -176,20 +166,12 @@ impl Attempt<'_> {
 
     fn inputs(&self) -> Result<AttemptInputs> {
         let decode = |handles: &Vec<Bytes>| -> Result<Vec<SourceHandle>> {
-            handles
-                .iter()
-                .map(|handle| SourceHandle::decode(handle))
-                .collect()
+            handles.iter().map(|handle| SourceHandle::decode(handle)).collect()
         };
         Ok(AttemptInputs {
             catalogs: self.environment.catalogs.clone(),
             scans: self.descriptor.scans.iter().cloned().map(Into::into).collect(),
-            sources: self
-                .descriptor
-                .sources
-                .iter()
-                .map(decode)
-                .collect::<Result<_>>()?,
+            sources: self.descriptor.sources.iter().map(decode).collect::<Result<_>>()?,
             exchange: Arc::clone(&self.environment.exchange),
             read_options: self.environment.read_options,
             counters: Arc::clone(&self.progress.counters),
@@ -204,19 +186,12 @@ impl Attempt<'_> {
         options.spill_directory = self.environment.sink_spill_directory(self.descriptor.attempt);
         options.memory = Some(Arc::new(sink::PoolCharge::new(&pool)));
         let partitions = fragment.sink.partitions();
-        self.environment.exchange.sink(
-            self.descriptor.attempt,
-            fragment.plan.schema(),
-            partitions,
-            options,
-        )
+        self.environment.exchange.sink(self.descriptor.attempt, fragment.plan.schema(), partitions, options)
     }
 
     fn injected(&self) -> impl Iterator<Item = InjectedAction> {
         let injections = self.environment.failure_injections.iter();
-        injections
-            .filter(|each| each.matches(&self.descriptor.attempt))
-            .map(|each| each.action)
+        injections.filter(|each| each.matches(&self.descriptor.attempt)).map(|each| each.action)
     }
 
     fn fail_if_injected(&self) -> Result<()> {
@@ -247,10 +222,7 @@ fn cancelled_error() -> Error {
 
 /// The same future, but a panic in it is an error.
 async fn without_panic<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(future)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
+    AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
 }
 
 /// What a panic said, as an internal error.

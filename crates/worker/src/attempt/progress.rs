@@ -26,10 +26,7 @@ enum Plan {
     /// In the plan that runs.
     Running(Arc<dyn ExecutionPlan>),
     /// The attempt has ended, and its plan is gone.
-    Ended {
-        wall: Duration,
-        operators: Vec<wire::OperatorStats>,
-    },
+    Ended { wall: Duration, operators: Vec<wire::OperatorStats> },
 }
 
 impl AttemptProgress {
@@ -53,20 +50,14 @@ impl AttemptProgress {
     pub(crate) fn ended(&self) {
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let operators = plan.operators();
-        *plan = Plan::Ended {
-            wall: self.started.elapsed(),
-            operators,
-        };
+        *plan = Plan::Ended { wall: self.started.elapsed(), operators };
         drop(plan);
         self.spill.close();
     }
 
     /// A number that changes as long as the attempt does something.
     pub(crate) fn progress(&self) -> u64 {
-        self.counters
-            .progress()
-            .wrapping_add(self.pool.changes())
-            .wrapping_add(self.spill.written_bytes())
+        self.counters.progress().wrapping_add(self.pool.changes()).wrapping_add(self.spill.written_bytes())
     }
 
     /// What a report tells of the attempt.
@@ -79,9 +70,7 @@ impl AttemptProgress {
         };
         drop(plan);
         let counters = &self.counters;
-        let in_operators = operators
-            .iter()
-            .fold(0, |sum: u64, each| sum.saturating_add(each.cpu_nanos));
+        let in_operators = operators.iter().fold(0, |sum: u64, each| sum.saturating_add(each.cpu_nanos));
         wire::AttemptStats {
             input_rows: counters.scanned.rows.get() + counters.exchanged.rows.get(),
             input_bytes: counters.scanned.bytes.get() + counters.exchanged.bytes.get(),

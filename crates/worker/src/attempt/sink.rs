@@ -67,9 +67,7 @@ impl Router {
                     routed.push((partition, rows));
                     Ok(())
                 };
-                partitioner
-                    .partition(batch, each)
-                    .map_err(|error| from_datafusion(&error))?;
+                partitioner.partition(batch, each).map_err(|error| from_datafusion(&error))?;
                 Ok(routed)
             }
         }

@@ -49,10 +49,7 @@ impl Behaviour {
             Behaviour::Panic => (4, 0),
         };
         let payload: Vec<u8> = [i64::to_be_bytes(kind), i64::to_be_bytes(rows)].concat();
-        Split {
-            payload: Bytes::from(payload),
-            size_bytes: 8 * rows as u64,
-        }
+        Split { payload: Bytes::from(payload), size_bytes: 8 * rows as u64 }
     }
 
     fn of(split: &Split) -> Self {
@@ -111,11 +108,7 @@ impl TestConnector {
 }
 
 async fn permits(semaphore: &Semaphore, count: u32) {
-    timeout(PATIENCE, semaphore.acquire_many(count))
-        .await
-        .expect("it must happen")
-        .unwrap()
-        .forget();
+    timeout(PATIENCE, semaphore.acquire_many(count)).await.expect("it must happen").unwrap().forget();
 }
 
 #[async_trait]
@@ -161,12 +154,7 @@ impl Connector for TestConnector {
 
 /// The scan of the connector's table.
 pub fn scan() -> Scan {
-    Scan {
-        table: TableHandle(Bytes::new()),
-        schema: schema(),
-        predicate: None,
-        limit: None,
-    }
+    Scan { table: TableHandle(Bytes::new()), schema: schema(), predicate: None, limit: None }
 }
 
 struct Reading {

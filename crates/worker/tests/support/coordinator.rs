@@ -26,17 +26,8 @@ pub const EPOCH: u32 = 1;
 /// An attempt of the tests' only query.
 pub fn attempt(stage: u32, partition: u32, number: u32) -> AttemptId {
     let query = "20261120_061411_00001_abcde".parse().unwrap();
-    let task = TaskId {
-        query,
-        stage: StageId(stage),
-        partition,
-    };
-    AttemptId {
-        task,
-        generation: 0,
-        epoch: Epoch(EPOCH),
-        number,
-    }
+    let task = TaskId { query, stage: StageId(stage), partition };
+    AttemptId { task, generation: 0, epoch: Epoch(EPOCH), number }
 }
 
 /// What one attempt is to do.
@@ -53,27 +44,17 @@ impl Task {
     /// An attempt that reads these splits with plenty of memory.
     pub fn new(attempt: AttemptId, fragment: &Fragment, splits: Vec<Split>) -> Self {
         let fragment = operators::encode_fragment(fragment).unwrap();
-        Task {
-            attempt,
-            memory_bytes: 100 << 20,
-            fragment: fragment.into(),
-            splits,
-            sources: Vec::new(),
-        }
+        Task { attempt, memory_bytes: 100 << 20, fragment: fragment.into(), splits, sources: Vec::new() }
     }
 
     fn assignment(&self) -> wire::Assignment {
-        let split = |split: &Split| wire::Split {
-            payload: split.payload.clone(),
-            size_bytes: split.size_bytes,
-        };
+        let split =
+            |split: &Split| wire::Split { payload: split.payload.clone(), size_bytes: split.size_bytes };
         let source_handles = self.sources.iter().map(|handle| handle.clone().into()).collect();
         wire::Assignment {
             attempt: Some(self.attempt.into()),
             memory_bytes: self.memory_bytes,
-            scans: vec![wire::ScanSplits {
-                splits: self.splits.iter().map(split).collect(),
-            }],
+            scans: vec![wire::ScanSplits { splits: self.splits.iter().map(split).collect() }],
             inputs: vec![wire::ExchangeInput { source_handles }],
         }
     }
@@ -97,12 +78,7 @@ pub struct Attached {
 
 impl Attached {
     async fn say(&self, message: wire::coordinator_message::Message) {
-        self.outbox
-            .send(Ok(wire::CoordinatorMessage {
-                message: Some(message),
-            }))
-            .await
-            .unwrap();
+        self.outbox.send(Ok(wire::CoordinatorMessage { message: Some(message) })).await.unwrap();
     }
 
     /// Tells the worker that a newer life of its node is there.
@@ -124,20 +100,14 @@ impl Attached {
             assignments: tasks.iter().map(Task::assignment).collect(),
             fragments: tasks.iter().map(Task::fragment).collect(),
         };
-        self.say(wire::coordinator_message::Message::Desired(desired))
-            .await;
+        self.say(wire::coordinator_message::Message::Desired(desired)).await;
     }
 
     /// The first report for which that is true.
     pub async fn report(&mut self, is_wanted: impl Fn(&wire::WorkerReport) -> bool) -> wire::WorkerReport {
         let wanted = async {
             loop {
-                let message = self
-                    .incoming
-                    .message()
-                    .await
-                    .unwrap()
-                    .expect("the stream must not end");
+                let message = self.incoming.message().await.unwrap().expect("the stream must not end");
                 let Some(wire::worker_message::Message::Report(report)) = message.message else {
                     panic!("{message:?} is no report")
                 };
@@ -152,24 +122,17 @@ impl Attached {
     /// Waits until all these attempts have ended, and tells how, in their order.
     pub async fn ends(&mut self, attempts: &[AttemptId]) -> Vec<wire::AttemptReport> {
         let ended = |report: &wire::WorkerReport, attempt: &AttemptId| {
-            of_attempt(report, attempt)
-                .filter(|each| !is_running(each))
-                .cloned()
+            of_attempt(report, attempt).filter(|each| !is_running(each)).cloned()
         };
-        let report = self
-            .report(|report| attempts.iter().all(|attempt| ended(report, attempt).is_some()))
-            .await;
-        attempts
-            .iter()
-            .filter_map(|attempt| ended(&report, attempt))
-            .collect()
+        let report =
+            self.report(|report| attempts.iter().all(|attempt| ended(report, attempt).is_some())).await;
+        attempts.iter().filter_map(|attempt| ended(&report, attempt)).collect()
     }
 
     /// Waits until nothing is held, having desired nothing.
     pub async fn empties(&mut self) {
         let sequence = self.sequence;
-        self.report(|report| report.desired_sequence == sequence && report.attempts.is_empty())
-            .await;
+        self.report(|report| report.desired_sequence == sequence && report.attempts.is_empty()).await;
     }
 }
 
@@ -179,10 +142,7 @@ pub fn of_attempt<'a>(
     attempt: &AttemptId,
 ) -> Option<&'a wire::AttemptReport> {
     let attempt = wire::AttemptId::from(*attempt);
-    report
-        .attempts
-        .iter()
-        .find(|each| each.attempt.as_ref() == Some(&attempt))
+    report.attempts.iter().find(|each| each.attempt.as_ref() == Some(&attempt))
 }
 
 pub fn is_running(report: &wire::AttemptReport) -> bool {
@@ -200,12 +160,9 @@ pub fn committed(report: &wire::AttemptReport) -> &wire::Committed {
 /// The error that an attempt reports.
 pub fn failed(report: &wire::AttemptReport) -> base::Error {
     match &report.status {
-        Some(wire::attempt_report::Status::Failed(failed)) => failed
-            .error
-            .clone()
-            .expect("a failure has an error")
-            .try_into()
-            .unwrap(),
+        Some(wire::attempt_report::Status::Failed(failed)) => {
+            failed.error.clone().expect("a failure has an error").try_into().unwrap()
+        }
         other => panic!("{other:?} is no failure"),
     }
 }
@@ -224,25 +181,15 @@ impl FakeCoordinator {
         let uri = format!("http://{}", listener.local_addr().unwrap());
         let (sender, attached) = mpsc::channel(16);
         let rejection = tokio::sync::watch::Sender::new(None);
-        let service = Service {
-            attached: sender,
-            rejection: rejection.subscribe(),
-        };
+        let service = Service { attached: sender, rejection: rejection.subscribe() };
         let server = Server::builder().add_service(CoordinatorServer::new(service));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        FakeCoordinator {
-            uri,
-            attached,
-            rejection,
-        }
+        FakeCoordinator { uri, attached, rejection }
     }
 
     /// The next worker that attaches.
     pub async fn attached(&mut self) -> Attached {
-        timeout(PATIENCE, self.attached.recv())
-            .await
-            .expect("a worker must attach")
-            .unwrap()
+        timeout(PATIENCE, self.attached.recv()).await.expect("a worker must attach").unwrap()
     }
 }
 
@@ -265,18 +212,12 @@ impl Coordinator for Service {
             return Err(Status::invalid_argument("no announcement"));
         };
         let (outbox, outgoing) = mpsc::channel(16);
-        let attached = Attached {
-            announcement,
-            sequence: 0,
-            incoming,
-            outbox,
-        };
+        let attached = Attached { announcement, sequence: 0, incoming, outbox };
         let rejection = self.rejection.borrow().clone();
         let greeting = match rejection {
-            Some(reason) => wire::coordinator_message::Message::Rejection(wire::Rejection {
-                reason,
-                superseded: false,
-            }),
+            Some(reason) => {
+                wire::coordinator_message::Message::Rejection(wire::Rejection { reason, superseded: false })
+            }
             None => wire::coordinator_message::Message::Welcome(wire::Welcome {
                 coordinator_id: "abcde".to_owned(),
                 epoch: EPOCH,
@@ -284,10 +225,7 @@ impl Coordinator for Service {
             }),
         };
         attached.say(greeting).await;
-        self.attached
-            .send(attached)
-            .await
-            .map_err(|_| Status::unavailable("the test is over"))?;
+        self.attached.send(attached).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 }

@@ -38,9 +38,7 @@ pub struct Directories {
 
 impl Directories {
     pub fn new() -> Self {
-        Directories {
-            root: tempfile::tempdir().unwrap(),
-        }
+        Directories { root: tempfile::tempdir().unwrap() }
     }
 
     pub fn spill(&self) -> PathBuf {
@@ -79,10 +77,7 @@ pub fn options(
 ) -> WorkerOptions {
     let mut catalogs = Catalogs::default();
     catalogs.insert("test", Arc::clone(connector) as _);
-    catalogs.insert(
-        "tpch",
-        connector_tpch::create("tpch", &Default::default()).unwrap(),
-    );
+    catalogs.insert("tpch", connector_tpch::create("tpch", &Default::default()).unwrap());
     let exchange_options = ExchangeOptions {
         base_directories: vec![directories.exchange().to_str().unwrap().to_owned()],
         ..ExchangeOptions::default()
@@ -96,10 +91,7 @@ pub fn options(
         coordinator_uri,
         http_listener: TcpListener::bind("127.0.0.1:0").unwrap(),
         http_uri: None,
-        capacity: Capacity {
-            memory_bytes: 1 << 30,
-            slots: 2,
-        },
+        capacity: Capacity { memory_bytes: 1 << 30, slots: 2 },
         catalogs,
         exchange: Arc::new(ExchangeManager::new(exchange_options).unwrap()),
         sink_options,
@@ -128,14 +120,7 @@ impl Fixture {
         let exchange = Arc::clone(&options.exchange);
         let worker = Worker::start(options).await.unwrap();
         let attached = coordinator.attached().await;
-        Fixture {
-            coordinator,
-            attached,
-            worker,
-            connector,
-            exchange,
-            directories,
-        }
+        Fixture { coordinator, attached, worker, connector, exchange, directories }
     }
 
     pub fn url(&self, path: &str) -> String {

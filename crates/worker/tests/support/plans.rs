@@ -23,11 +23,7 @@ use super::connector::scan;
 
 /// A fragment of that plan.
 pub fn fragment(plan: Arc<dyn ExecutionPlan>, sink: Sink) -> Fragment {
-    Fragment {
-        plan,
-        sink,
-        options: Vec::new(),
-    }
+    Fragment { plan, sink, options: Vec::new() }
 }
 
 /// The scan of the test connector's table.
@@ -51,10 +47,7 @@ pub fn sort() -> Fragment {
     let key: Arc<dyn PhysicalExpr> = Arc::new(Column::new("n", 0));
     let mut key = PhysicalSortExpr::new_default(key);
     key.options.descending = true;
-    fragment(
-        Arc::new(SortExec::new(LexOrdering::new([key]).unwrap(), test_scan())),
-        Sink::Single,
-    )
+    fragment(Arc::new(SortExec::new(LexOrdering::new([key]).unwrap(), test_scan())), Sink::Single)
 }
 
 /// A fragment that keeps all it scans in memory, in an operator that cannot spill.
@@ -79,14 +72,8 @@ pub fn count_by(
         .build()
         .unwrap();
     let group_by = PhysicalGroupBy::new_single(vec![(column, key.to_owned())]);
-    let plan = AggregateExec::try_new(
-        mode,
-        group_by,
-        vec![Arc::new(count)],
-        vec![None],
-        input,
-        Arc::clone(rows),
-    );
+    let plan =
+        AggregateExec::try_new(mode, group_by, vec![Arc::new(count)], vec![None], input, Arc::clone(rows));
     Arc::new(plan.unwrap())
 }
 
@@ -109,11 +96,7 @@ pub async fn rows(exchange: &ExchangeManager, record: &CommitRecord, schema: Sch
 /// A column of numbers.
 pub fn numbers(batches: &[RecordBatch], column: usize) -> Vec<i64> {
     let values = |batch: &RecordBatch| {
-        let array = batch
-            .column(column)
-            .as_any()
-            .downcast_ref::<Int64Array>()
-            .unwrap();
+        let array = batch.column(column).as_any().downcast_ref::<Int64Array>().unwrap();
         array.values().to_vec()
     };
     batches.iter().flat_map(values).collect()

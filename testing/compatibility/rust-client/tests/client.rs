@@ -23,10 +23,7 @@ fn client() -> Client {
 }
 
 async fn rows(client: &Client, sql: &str) -> Vec<Vec<serde_json::Value>> {
-    let all = client
-        .get_all::<Row>(sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let all = client.get_all::<Row>(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     all.into_vec().into_iter().map(Row::into_json).collect()
 }
 
@@ -71,10 +68,7 @@ async fn values_without_a_type_are_json() {
     for (sql, expected) in [
         ("SELECT DECIMAL '123.40'", r#"[["123.40"]]"#),
         ("SELECT DATE '2020-01-31'", r#"[["2020-01-31"]]"#),
-        (
-            "SELECT TIMESTAMP '2020-01-31 01:02:03.123'",
-            r#"[["2020-01-31 01:02:03.123"]]"#,
-        ),
+        ("SELECT TIMESTAMP '2020-01-31 01:02:03.123'", r#"[["2020-01-31 01:02:03.123"]]"#),
         ("SELECT 1e0 / 0e0, -1e0 / 0e0", r#"[["Infinity","-Infinity"]]"#),
         ("SELECT INTERVAL '2' DAY", r#"[["2 00:00:00.000"]]"#),
         ("SELECT ROW(1, 'a')", r#"[[[1,"a"]]]"#),
@@ -95,10 +89,7 @@ struct Nation {
 async fn tables_are_read_as_structs() {
     let sql = "SELECT nationkey, name FROM nation ORDER BY nationkey LIMIT 3";
     let nations = client().get_all::<Nation>(sql).await.unwrap().into_vec();
-    let found: Vec<_> = nations
-        .iter()
-        .map(|nation| (nation.nationkey, nation.name.as_str()))
-        .collect();
+    let found: Vec<_> = nations.iter().map(|nation| (nation.nationkey, nation.name.as_str())).collect();
     assert_eq!(found, [(0, "ALGERIA"), (1, "ARGENTINA"), (2, "BRAZIL")]);
 }
 
@@ -134,26 +125,14 @@ async fn errors_have_name_code_type_and_place() {
             Some((1, 15)),
             "line 1:15: Schema 'nope' does not exist",
         ),
-        (
-            "SELECT 1 / 0",
-            "DIVISION_BY_ZERO",
-            TrinoErrorKind::Other,
-            None,
-            "Division by zero",
-        ),
+        ("SELECT 1 / 0", "DIVISION_BY_ZERO", TrinoErrorKind::Other, None, "Division by zero"),
     ] {
         let error = failure(&client, sql).await;
-        assert_eq!(
-            (error.error_name.as_str(), error.kind()),
-            (name, kind),
-            "{sql}: {error}"
-        );
+        assert_eq!((error.error_name.as_str(), error.kind()), (name, kind), "{sql}: {error}");
         assert_eq!(error.error_type, "USER_ERROR", "{sql}");
         assert!(error.message.starts_with(message), "{sql}: {}", error.message);
         if place.is_some() {
-            let found = error
-                .error_location
-                .map(|place| (place.line_number, place.column_number));
+            let found = error.error_location.map(|place| (place.line_number, place.column_number));
             assert_eq!(found, place, "{sql}");
         }
     }
@@ -162,10 +141,7 @@ async fn errors_have_name_code_type_and_place() {
 #[tokio::test]
 async fn a_large_result_comes_as_a_stream() {
     let client = client();
-    let mut stream = client
-        .stream::<Row>("SELECT orderkey, comment FROM lineitem")
-        .await
-        .unwrap();
+    let mut stream = client.stream::<Row>("SELECT orderkey, comment FROM lineitem").await.unwrap();
     assert_eq!(stream.columns().len(), 2);
     let mut count = 0;
     while let Some(row) = stream.next().await {
@@ -178,51 +154,33 @@ async fn a_large_result_comes_as_a_stream() {
 #[tokio::test]
 async fn a_cancelled_query_fails_with_user_canceled() {
     let client = client();
-    let first = client
-        .get::<Row>("SELECT count(*) FROM tpch.sf100.lineitem")
-        .await
-        .unwrap();
+    let first = client.get::<Row>("SELECT count(*) FROM tpch.sf100.lineitem").await.unwrap();
     let running = client.get_next::<Row>(&first.next_uri.unwrap()).await.unwrap();
     client.cancel(&running.id).await.unwrap();
     let mut next = running.next_uri;
     let deadline = Instant::now() + Duration::from_secs(10);
     let error = loop {
-        let page = client
-            .get_next::<Row>(&next.expect("a cancelled query tells its error"))
-            .await
-            .unwrap();
+        let page = client.get_next::<Row>(&next.expect("a cancelled query tells its error")).await.unwrap();
         if let Some(error) = page.error {
             break error;
         }
         assert!(Instant::now() < deadline, "the query goes on");
         next = page.next_uri;
     };
-    assert_eq!(
-        (error.error_name.as_str(), error.error_code),
-        ("USER_CANCELED", 3)
-    );
+    assert_eq!((error.error_name.as_str(), error.error_code), ("USER_CANCELED", 3));
 }
 
 #[tokio::test]
 async fn prepared_statements_travel_in_headers() {
     let long = format!("SELECT length('{}') + ?", "abcd".repeat(1000));
     let client = builder()
-        .prepared_statement(
-            "nations",
-            "SELECT name FROM nation WHERE nationkey = ? OR name = ? ORDER BY 1",
-        )
+        .prepared_statement("nations", "SELECT name FROM nation WHERE nationkey = ? OR name = ? ORDER BY 1")
         .prepared_statement("long", &long)
         .build()
         .unwrap();
-    assert_eq!(
-        text(&client, "EXECUTE nations USING 0, 'BRAZIL'").await,
-        r#"[["ALGERIA"],["BRAZIL"]]"#
-    );
+    assert_eq!(text(&client, "EXECUTE nations USING 0, 'BRAZIL'").await, r#"[["ALGERIA"],["BRAZIL"]]"#);
     assert_eq!(text(&client, "EXECUTE long USING 5").await, "[[4005]]");
-    assert_eq!(
-        text(&client, "EXECUTE IMMEDIATE 'SELECT ? + 1' USING 41").await,
-        "[[42]]"
-    );
+    assert_eq!(text(&client, "EXECUTE IMMEDIATE 'SELECT ? + 1' USING 41").await, "[[42]]");
     assert_eq!(failure(&client, "EXECUTE nobody").await.error_name, "NOT_FOUND");
 }
 
@@ -231,10 +189,7 @@ async fn session_properties_travel_in_headers() {
     let shown = "SHOW SESSION LIKE 'query\\_max\\_run\\_time' ESCAPE '\\'";
     let client = builder().property("query_max_run_time", "17m").build().unwrap();
     assert_eq!(rows(&client, shown).await[0][1], "17m");
-    let mistaken = builder()
-        .properties(HashMap::from([("no_such".into(), "1".into())]))
-        .build()
-        .unwrap();
+    let mistaken = builder().properties(HashMap::from([("no_such".into(), "1".into())])).build().unwrap();
     let error = failure(&mistaken, "SELECT 1").await;
     assert_eq!(error.error_name, "INVALID_SESSION_PROPERTY");
     assert_eq!(error.message, "Session property 'no_such' does not exist");
@@ -256,10 +211,7 @@ async fn transactions_begin_and_end() {
 #[tokio::test]
 async fn statements_without_rows_tell_their_kind() {
     let client = client();
-    let created = client
-        .execute("CREATE SCHEMA IF NOT EXISTS hive.from_rust")
-        .await
-        .unwrap();
+    let created = client.execute("CREATE SCHEMA IF NOT EXISTS hive.from_rust").await.unwrap();
     assert_eq!(created.update_type.as_deref(), Some("CREATE SCHEMA"));
     let dropped = client.execute("DROP SCHEMA hive.from_rust").await.unwrap();
     assert_eq!(dropped.update_type.as_deref(), Some("DROP SCHEMA"));

@@ -36,17 +36,11 @@ pub struct Node {
 impl Cluster {
     /// A cluster whose nodes have these properties in `config.properties`, besides the usual ones.
     pub fn start(properties: &[(&str, &str)]) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("steadfast-compatibility-")
-            .tempdir();
+        let directory = tempfile::Builder::new().prefix("steadfast-compatibility-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
         let coordinator = start_node(directory.path(), "coordinator", None, properties);
         let worker = start_node(directory.path(), "worker", Some(&coordinator.address), properties);
-        let cluster = Cluster {
-            _worker: worker,
-            coordinator,
-            directory,
-        };
+        let cluster = Cluster { _worker: worker, coordinator, directory };
         cluster.wait_for_worker();
         cluster
     }
@@ -67,10 +61,7 @@ impl Cluster {
 
     /// Where nothing may be left of a query that has ended: the exchange, and where workers spill.
     fn places_to_be_clean(&self) -> [PathBuf; 2] {
-        [
-            self.directory.path().join("exchange"),
-            self.directory.path().join("worker/spill"),
-        ]
+        [self.directory.path().join("exchange"), self.directory.path().join("worker/spill")]
     }
 
     fn wait_for_worker(&self) {
@@ -111,19 +102,13 @@ impl Node {
         let stdin = child.stdin.take();
         let mut address = String::new();
         let mut stdout = BufReader::new(child.stdout.take().ok_or("the node has no standard output")?);
-        stdout
-            .read_line(&mut address)
-            .map_err(|error| error.to_string())?;
+        stdout.read_line(&mut address).map_err(|error| error.to_string())?;
         if address.is_empty() {
             // It has closed its standard output: it is ending.
             let _ = child.wait();
             return Err(log_end(log));
         }
-        Ok(Node {
-            child,
-            stdin,
-            address: address.trim().to_owned(),
-        })
+        Ok(Node { child, stdin, address: address.trim().to_owned() })
     }
 
     /// `host:port`
@@ -149,11 +134,7 @@ impl Drop for Node {
 /// `steadfast server` with an `etc` directory.
 pub fn command(etc: &Path) -> Command {
     let mut command = Command::new(steadfast());
-    command
-        .arg("server")
-        .arg("--etc-dir")
-        .arg(etc)
-        .env_remove("RUST_LOG");
+    command.arg("server").arg("--etc-dir").arg(etc).env_remove("RUST_LOG");
     command
 }
 

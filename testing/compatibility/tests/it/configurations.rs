@@ -26,10 +26,7 @@ fn write_good(root: &Path) {
     let data = root.join("data");
     write_file(
         &etc.join(NODE),
-        &format!(
-            "node.environment=test\nnode.bind-ip=127.0.0.1\nnode.data-dir={}\n",
-            data.display()
-        ),
+        &format!("node.environment=test\nnode.bind-ip=127.0.0.1\nnode.data-dir={}\n", data.display()),
     );
     write_file(&etc.join(TPCH), "connector.name=tpch\n");
     write_file(
@@ -61,9 +58,7 @@ fn complaint(etc: &Path) -> Result<String, String> {
     let _ = child.kill();
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    ended
-        .map(|()| text.clone())
-        .map_err(|problem| format!("{problem}: {text}"))
+    ended.map(|()| text.clone()).map_err(|problem| format!("{problem}: {text}"))
 }
 
 fn ended_badly(child: &mut Child) -> Result<(), String> {
@@ -98,9 +93,7 @@ fn problem((file, text, line, said): &(&str, &str, u32, &str)) -> Option<String>
     if is_named && is_brief && complaint.contains(said) {
         return None;
     }
-    Some(format!(
-        "{file}: {text:?}: expected {place:?} and {said:?}:\n{complaint}"
-    ))
+    Some(format!("{file}: {text:?}: expected {place:?} and {said:?}:\n{complaint}"))
 }
 
 #[test]
@@ -122,13 +115,7 @@ fn bad_configurations_stop_the_start_and_are_explained() {
     });
     let problems = problems.into_inner().expect("no thread panicked");
     println!("{} bad configurations", BAD.len());
-    assert!(
-        problems.is_empty(),
-        "{} of {} wrong:\n{}",
-        problems.len(),
-        BAD.len(),
-        problems.join("\n")
-    );
+    assert!(problems.is_empty(), "{} of {} wrong:\n{}", problems.len(), BAD.len(), problems.join("\n"));
 }
 
 #[test]
@@ -136,22 +123,11 @@ fn all_that_is_wrong_is_told_at_once() {
     let root = temporary();
     write_good(root.path());
     let etc = root.path().join("etc");
-    write_file(
-        &etc.join(CONFIG),
-        "coordinatr=true\nquery.max-history=-1\nretry-policy=x\n",
-    );
+    write_file(&etc.join(CONFIG), "coordinatr=true\nquery.max-history=-1\nretry-policy=x\n");
     write_file(&etc.join(TPCH), "connector.name=tpch\ntpch.colour=red\n");
     let complaint = complaint(&etc).expect("it does not start");
-    assert!(
-        complaint.contains("The configuration has 4 errors"),
-        "{complaint}"
-    );
-    for place in [
-        "config.properties:1",
-        "config.properties:2",
-        "config.properties:3",
-        "tpch.properties:2",
-    ] {
+    assert!(complaint.contains("The configuration has 4 errors"), "{complaint}");
+    for place in ["config.properties:1", "config.properties:2", "config.properties:3", "tpch.properties:2"] {
         assert!(complaint.contains(place), "{place}: {complaint}");
     }
 }
@@ -161,10 +137,7 @@ fn what_the_machine_does_not_have_stops_the_start() {
     let root = temporary();
     let etc = root.path().join("etc");
     let nowhere = complaint(&root.path().join("nowhere")).expect("it does not start without etc");
-    assert!(
-        nowhere.contains("nowhere/config.properties: Cannot read file"),
-        "{nowhere}"
-    );
+    assert!(nowhere.contains("nowhere/config.properties: Cannot read file"), "{nowhere}");
 
     write_good(root.path());
     write_file(&root.path().join("a-file"), "");
@@ -179,10 +152,7 @@ fn what_the_machine_does_not_have_stops_the_start() {
     write_good(root.path());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let port = taken.local_addr().expect("it has an address").port();
-    write_file(
-        &etc.join(CONFIG),
-        &format!("coordinator=true\nhttp-server.http.port={port}\n"),
-    );
+    write_file(&etc.join(CONFIG), &format!("coordinator=true\nhttp-server.http.port={port}\n"));
     let occupied = complaint(&etc).expect("it does not start on a port that is taken");
     assert!(occupied.contains(&format!("127.0.0.1:{port}")), "{occupied}");
     assert!(occupied.contains("http-server.http.port"), "{occupied}");

@@ -54,9 +54,7 @@ impl Request {
 
     /// A statement, by a user.
     pub fn statement(sql: impl AsRef<[u8]>) -> Self {
-        Request::new("POST", "/v1/statement")
-            .body(sql)
-            .protocol("User", "compatibility")
+        Request::new("POST", "/v1/statement").body(sql).protocol("User", "compatibility")
     }
 
     /// With a body.
@@ -87,11 +85,8 @@ impl Request {
 
     /// The bytes that go over the wire.
     pub fn to_bytes(&self, authority: &str) -> Vec<u8> {
-        let mut bytes = format!(
-            "{} {} HTTP/1.1\r\nConnection: close\r\n",
-            self.method, self.target
-        )
-        .into_bytes();
+        let mut bytes =
+            format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.target).into_bytes();
         let mut add = |name: &str, value: &[u8]| {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");
@@ -123,8 +118,7 @@ impl Request {
 
     /// The same, for requests that nothing is wrong with.
     pub fn send(&self, authority: &str) -> Response {
-        self.try_send(authority)
-            .unwrap_or_else(|problem| panic!("{problem}"))
+        self.try_send(authority).unwrap_or_else(|problem| panic!("{problem}"))
     }
 }
 
@@ -141,10 +135,7 @@ impl Response {
 
     /// The values of a header.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let matching = self
-            .headers
-            .iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        let matching = self.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
         matching.map(|(_, value)| value.as_str())
     }
 }
@@ -175,10 +166,7 @@ pub fn exchange(authority: &str, bytes: &[u8], half_close: bool, is_head: bool) 
             Ok(count) => answer.extend_from_slice(&part[..count]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => {
-                return Err(format!(
-                    "no answer within {} s: {error}",
-                    ANSWER_TIMEOUT.as_secs()
-                ));
+                return Err(format!("no answer within {} s: {error}", ANSWER_TIMEOUT.as_secs()));
             }
         }
     }
@@ -194,26 +182,16 @@ fn parse(bytes: &[u8], is_head: bool, at_end: bool) -> Result<Option<Response>, 
     let mut lines = head.split("\r\n");
     let first = lines.next().unwrap_or_default();
     let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    let status = status
-        .and_then(|status| status.parse().ok())
-        .ok_or_else(|| format!("not HTTP: {first}"))?;
+    let status = status.and_then(|status| status.parse().ok()).ok_or_else(|| format!("not HTTP: {first}"))?;
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut response = Response {
-        status,
-        headers,
-        body: Vec::new(),
-    };
+    let mut response = Response { status, headers, body: Vec::new() };
     let body = &bytes[end + 4..];
-    let length = response
-        .values("content-length")
-        .next()
-        .and_then(|length| length.parse::<usize>().ok());
-    let is_chunked = response
-        .values("transfer-encoding")
-        .any(|encoding| encoding.eq_ignore_ascii_case("chunked"));
+    let length = response.values("content-length").next().and_then(|length| length.parse::<usize>().ok());
+    let is_chunked =
+        response.values("transfer-encoding").any(|encoding| encoding.eq_ignore_ascii_case("chunked"));
     response.body = match length {
         _ if is_head || status == 204 || status == 304 => Vec::new(),
         Some(length) if body.len() >= length => body[..length].to_vec(),

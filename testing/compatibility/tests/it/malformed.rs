@@ -33,23 +33,16 @@ pub enum Expected {
 
 impl Case {
     fn new(name: impl Into<String>, request: Request, expected: Expected) -> Self {
-        Case {
-            name: name.into(),
-            request,
-            expected,
-        }
+        Case { name: name.into(), request, expected }
     }
 
     /// What is wrong with the server's answer.
     fn problem(&self, authority: &str) -> Option<String> {
-        let judged = self
-            .request
-            .try_send(authority)
-            .and_then(|response| match self.expected {
-                Expected::Refused(statuses, text) => refused(&response, statuses, text),
-                Expected::Failed(error, text) => failed(&follow(authority, &response)?, error, text),
-                Expected::Served => served(&follow(authority, &response)?),
-            });
+        let judged = self.request.try_send(authority).and_then(|response| match self.expected {
+            Expected::Refused(statuses, text) => refused(&response, statuses, text),
+            Expected::Failed(error, text) => failed(&follow(authority, &response)?, error, text),
+            Expected::Served => served(&follow(authority, &response)?),
+        });
         judged.err().map(|problem| format!("{}: {problem}", self.name))
     }
 }
@@ -57,10 +50,7 @@ impl Case {
 fn refused(response: &Response, statuses: &[u16], text: &str) -> Result<(), String> {
     let found = response.text();
     if !statuses.contains(&response.status) {
-        return Err(format!(
-            "status {} instead of {statuses:?}: {found}",
-            response.status
-        ));
+        return Err(format!("status {} instead of {statuses:?}: {found}", response.status));
     }
     // An answer without a body explains itself by its status alone: that of 405, or of the HTTP library.
     if found.contains(text) {
@@ -110,9 +100,7 @@ pub struct Addresses {
 
 impl Addresses {
     fn new(authority: &str) -> Self {
-        let first = Request::statement("SELECT orderkey FROM tpch.tiny.lineitem")
-            .send(authority)
-            .json();
+        let first = Request::statement("SELECT orderkey FROM tpch.tiny.lineitem").send(authority).json();
         let queued = next_path(&first).expect("an accepted query goes on");
         let second = Request::get(&queued).send(authority).json();
         let mut executing = next_path(&second).expect("a query without an error goes on");
@@ -123,12 +111,7 @@ impl Addresses {
         let finished = Request::statement("SELECT 1").send(authority);
         let id = |page: &serde_json::Value| page["id"].as_str().expect("a query has an id").to_owned();
         follow(authority, &finished).expect("SELECT 1 is served");
-        Addresses {
-            queued,
-            executing,
-            running: id(&first),
-            finished: id(&finished.json()),
-        }
+        Addresses { queued, executing, running: id(&first), finished: id(&finished.json()) }
     }
 }
 
@@ -139,11 +122,7 @@ fn check(authority: &str, cases: &[Case]) -> Vec<String> {
     for batch in cases.chunks(BATCH) {
         problems.extend(batch.iter().filter_map(|case| case.problem(authority)));
         let names: Vec<&str> = batch.iter().map(|case| case.name.as_str()).collect();
-        problems.extend(
-            serves(authority)
-                .err()
-                .map(|problem| format!("after {names:?}: {problem}")),
-        );
+        problems.extend(serves(authority).err().map(|problem| format!("after {names:?}: {problem}")));
     }
     problems
 }
@@ -151,11 +130,7 @@ fn check(authority: &str, cases: &[Case]) -> Vec<String> {
 /// Whether the server serves.
 fn serves(authority: &str) -> Result<(), String> {
     let outcome = run(authority, "SELECT 1")?;
-    if outcome.rows == [serde_json::json!([1])] {
-        Ok(())
-    } else {
-        Err(format!("SELECT 1 gave {outcome:?}"))
-    }
+    if outcome.rows == [serde_json::json!([1])] { Ok(()) } else { Err(format!("SELECT 1 gave {outcome:?}")) }
 }
 
 #[test]
@@ -169,19 +144,10 @@ fn malformed_requests_get_clear_errors_and_the_server_goes_on() {
     cases.extend(statements::cases());
     let mut problems = check(authority, &cases);
     let connections = connections::cases();
-    problems.extend(
-        connections
-            .iter()
-            .filter_map(|connection| connection.problem(authority)),
-    );
+    problems.extend(connections.iter().filter_map(|connection| connection.problem(authority)));
     problems.extend(serves(authority).err());
     let count = cases.len() + connections.len();
     println!("{count} malformed requests");
     assert!(count >= 100, "only {count} malformed requests");
-    assert!(
-        problems.is_empty(),
-        "{} of {count} wrong:\n{}",
-        problems.len(),
-        problems.join("\n")
-    );
+    assert!(problems.is_empty(), "{} of {count} wrong:\n{}", problems.len(), problems.join("\n"));
 }

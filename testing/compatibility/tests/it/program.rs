@@ -36,23 +36,9 @@ pub fn target_directory() -> &'static Path {
 
 fn build() -> PathBuf {
     let mut command = cargo();
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "steadfast",
-        "--bin",
-        "steadfast",
-        "--target-dir",
-    ]);
-    command
-        .arg(target_directory())
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    let profile = if cfg!(debug_assertions) {
-        "debug"
-    } else {
-        "release"
-    };
+    command.args(["build", "--quiet", "--package", "steadfast", "--bin", "steadfast", "--target-dir"]);
+    command.arg(target_directory()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     if profile == "release" {
         command.arg("--release");
     }

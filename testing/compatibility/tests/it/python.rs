@@ -25,19 +25,8 @@ fn the_python_client_is_served() {
     let impatient = Cluster::start(&[("query.client.timeout", "2s")]);
     let clusters = json!({ "usual": cluster.description(), "impatient": impatient.description() });
     let status = Command::new(python)
-        .args([
-            "-m",
-            "unittest",
-            "discover",
-            "--start-directory",
-            DIRECTORY,
-            "--verbose",
-        ])
-        .args(
-            std::env::var("STEADFAST_PYTHON_ARGUMENTS")
-                .iter()
-                .flat_map(|arguments| arguments.split(' ')),
-        )
+        .args(["-m", "unittest", "discover", "--start-directory", DIRECTORY, "--verbose"])
+        .args(std::env::var("STEADFAST_PYTHON_ARGUMENTS").iter().flat_map(|arguments| arguments.split(' ')))
         .env("STEADFAST_CLUSTERS", clusters.to_string())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .status()
@@ -56,21 +45,13 @@ fn install() -> Result<PathBuf, String> {
     if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(&environment))?;
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--requirement"])
-        .arg(&requirements))?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements))?;
     std::fs::write(installed, wanted).map_err(|error| error.to_string())?;
     Ok(python)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }

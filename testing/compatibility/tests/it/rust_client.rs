@@ -7,10 +7,7 @@ use super::program::{cargo, target_directory};
 #[test]
 fn the_rust_client_is_served() {
     let cluster = Cluster::start(&[]);
-    let (host, port) = cluster
-        .authority()
-        .split_once(':')
-        .expect("an address has a port");
+    let (host, port) = cluster.authority().split_once(':').expect("an address has a port");
     let status = cargo()
         .args(["test", "--quiet", "--locked", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/rust-client/Cargo.toml"))

@@ -48,11 +48,7 @@ pub fn follow(authority: &str, first: &Response) -> Result<Outcome, String> {
     let mut response = first.clone();
     loop {
         if response.status != 200 {
-            return Err(format!(
-                "a page has status {}: {}",
-                response.status,
-                response.text()
-            ));
+            return Err(format!("a page has status {}: {}", response.status, response.text()));
         }
         let page = response.json();
         strict_decoder::check(&page)?;

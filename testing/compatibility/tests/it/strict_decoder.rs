@@ -10,9 +10,7 @@ use serde_json::Value;
 /// What the Java client would not take.
 pub fn check(page: &Value) -> Result<(), String> {
     for member in ["id", "infoUri"] {
-        page[member]
-            .as_str()
-            .ok_or_else(|| format!("{member} is not a text: {}", page[member]))?;
+        page[member].as_str().ok_or_else(|| format!("{member} is not a text: {}", page[member]))?;
     }
     check_stats(&page["stats"])?;
     page["warnings"].as_array().ok_or("warnings are not an array")?;
@@ -41,11 +39,7 @@ pub fn check(page: &Value) -> Result<(), String> {
     for row in rows {
         let row = row.as_array().ok_or("a row is not an array")?;
         if row.len() != columns.len() {
-            return Err(format!(
-                "a row has {} values for {} columns",
-                row.len(),
-                columns.len()
-            ));
+            return Err(format!("a row has {} values for {} columns", row.len(), columns.len()));
         }
         for (value, column) in row.iter().zip(columns) {
             check_value(value, &column["typeSignature"])?;
@@ -59,9 +53,7 @@ fn check_stats(stats: &Value) -> Result<(), String> {
     let members = stats.as_object().ok_or("stats are not an object")?;
     stats["state"].as_str().ok_or("stats without a state")?;
     for name in ["queued", "scheduled"] {
-        stats[name]
-            .as_bool()
-            .ok_or_else(|| format!("stats.{name} is not a boolean"))?;
+        stats[name].as_bool().ok_or_else(|| format!("stats.{name} is not a boolean"))?;
     }
     for name in [
         "nodes",
@@ -79,9 +71,7 @@ fn check_stats(stats: &Value) -> Result<(), String> {
         "peakMemoryBytes",
         "spilledBytes",
     ] {
-        stats[name]
-            .as_u64()
-            .ok_or_else(|| format!("stats.{name} is not an integer: {}", stats[name]))?;
+        stats[name].as_u64().ok_or_else(|| format!("stats.{name} is not an integer: {}", stats[name]))?;
     }
     let is_wrong = |(name, value): &(&String, &Value)| {
         value.is_null() || (value.is_number() && !value.is_u64() && !name.ends_with("Percentage"))
@@ -94,13 +84,9 @@ fn check_stats(stats: &Value) -> Result<(), String> {
 
 fn check_error(error: &Value) -> Result<(), String> {
     for name in ["message", "errorName", "errorType"] {
-        error[name]
-            .as_str()
-            .ok_or_else(|| format!("error.{name} is not a text"))?;
+        error[name].as_str().ok_or_else(|| format!("error.{name} is not a text"))?;
     }
-    error["errorCode"]
-        .as_u64()
-        .ok_or("error.errorCode is not an integer")?;
+    error["errorCode"].as_u64().ok_or("error.errorCode is not an integer")?;
     if let Some(location) = error.get("errorLocation") {
         for name in ["lineNumber", "columnNumber"] {
             let place = location[name].as_u64().filter(|place| *place >= 1);
@@ -110,9 +96,7 @@ fn check_error(error: &Value) -> Result<(), String> {
     let mut failure = error.get("failureInfo");
     while let Some(info) = failure {
         info["type"].as_str().ok_or("failureInfo without a type")?;
-        info["suppressed"]
-            .as_array()
-            .ok_or("failureInfo without suppressed")?;
+        info["suppressed"].as_array().ok_or("failureInfo without suppressed")?;
         info["stack"].as_array().ok_or("failureInfo without a stack")?;
         failure = info.get("cause");
     }
@@ -121,15 +105,11 @@ fn check_error(error: &Value) -> Result<(), String> {
 
 fn arguments(signature: &Value) -> Result<&[Value], String> {
     let arguments = signature["arguments"].as_array();
-    arguments
-        .map(Vec::as_slice)
-        .ok_or_else(|| format!("a type without arguments: {signature}"))
+    arguments.map(Vec::as_slice).ok_or_else(|| format!("a type without arguments: {signature}"))
 }
 
 fn check_signature(signature: &Value) -> Result<(), String> {
-    let name = signature["rawType"]
-        .as_str()
-        .ok_or_else(|| format!("a type without a name: {signature}"))?;
+    let name = signature["rawType"].as_str().ok_or_else(|| format!("a type without a name: {signature}"))?;
     let arguments = arguments(signature)?;
     let (least, kind) = match name {
         "varchar" | "char" => (1, "LONG"),
@@ -145,17 +125,13 @@ fn check_signature(signature: &Value) -> Result<(), String> {
     for argument in arguments {
         match kind {
             "LONG" => {
-                argument["value"]
-                    .as_u64()
-                    .ok_or_else(|| format!("not a number: {argument}"))?;
+                argument["value"].as_u64().ok_or_else(|| format!("not a number: {argument}"))?;
             }
             "TYPE" => check_signature(&argument["value"])?,
             _ => {
                 let field = &argument["value"];
                 if let Some(name) = field.get("fieldName") {
-                    name["name"]
-                        .as_str()
-                        .ok_or_else(|| format!("a field with a strange name: {field}"))?;
+                    name["name"].as_str().ok_or_else(|| format!("a field with a strange name: {field}"))?;
                 }
                 check_signature(&field["typeSignature"])?;
             }
@@ -188,21 +164,14 @@ fn check_value(value: &Value, signature: &Value) -> Result<(), String> {
         "map" => {
             let arguments = arguments(signature)?;
             let (key, of) = (&arguments[0]["value"], &arguments[1]["value"]);
-            return value
-                .as_object()
-                .ok_or_else(wrong)?
-                .iter()
-                .try_for_each(|(name, value)| {
-                    check_key(name, key)?;
-                    check_value(value, of)
-                });
+            return value.as_object().ok_or_else(wrong)?.iter().try_for_each(|(name, value)| {
+                check_key(name, key)?;
+                check_value(value, of)
+            });
         }
         "row" => {
             let fields = arguments(signature)?;
-            let values = value
-                .as_array()
-                .filter(|values| values.len() == fields.len())
-                .ok_or_else(wrong)?;
+            let values = value.as_array().filter(|values| values.len() == fields.len()).ok_or_else(wrong)?;
             let mut pairs = values.iter().zip(fields);
             return pairs.try_for_each(|(value, field)| check_value(value, &field["value"]["typeSignature"]));
         }
@@ -231,11 +200,7 @@ fn check_key(key: &str, signature: &Value) -> Result<(), String> {
         "real" | "double" => key.parse::<f64>().is_ok(),
         _ => true,
     };
-    if is_right {
-        Ok(())
-    } else {
-        Err(format!("the key {key:?} is no {name}"))
-    }
+    if is_right { Ok(()) } else { Err(format!("the key {key:?} is no {name}")) }
 }
 
 #[test]

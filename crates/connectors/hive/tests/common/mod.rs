@@ -32,15 +32,10 @@ impl Fixture {
     pub async fn with(properties: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let metastore = directory.path().join("metastore").to_str().unwrap().to_string();
-        let mut all: BTreeMap<String, String> = properties
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+        let mut all: BTreeMap<String, String> =
+            properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         all.insert("hive.metastore".to_string(), "file".to_string());
-        all.insert(
-            "hive.metastore.catalog.dir".to_string(),
-            format!("file://{metastore}"),
-        );
+        all.insert("hive.metastore.catalog.dir".to_string(), format!("file://{metastore}"));
         let catalog = connector_hive::create("hive", &all).unwrap();
         catalog.create_schema("s", &[]).await.unwrap();
         Fixture { directory, catalog }
@@ -55,10 +50,7 @@ impl Fixture {
 
     /// Creates a table over its directory.
     pub async fn table(&self, name: &str, columns: &[(&str, &str)]) -> TableMetadata {
-        self.catalog
-            .create_table(self.new_table(name, columns))
-            .await
-            .unwrap();
+        self.catalog.create_table(self.new_table(name, columns)).await.unwrap();
         self.catalog.table("s", name).await.unwrap().unwrap()
     }
 
@@ -84,11 +76,7 @@ impl Fixture {
     }
 
     pub async fn splits(&self, scan: &Scan, target_size_bytes: u64) -> Vec<Split> {
-        let options = SplitOptions {
-            target_size_bytes,
-            node_count: 2,
-            slot_count: 4,
-        };
+        let options = SplitOptions { target_size_bytes, node_count: 2, slot_count: 4 };
         let splits = self.catalog.splits(scan, &options).await.unwrap();
         splits.try_collect::<Vec<_>>().await.unwrap().concat()
     }
@@ -116,12 +104,7 @@ impl Fixture {
 
 /// A scan of all columns.
 pub fn scan(table: &TableMetadata) -> Scan {
-    Scan {
-        table: table.handle.clone(),
-        schema: table.arrow_schema(),
-        predicate: None,
-        limit: None,
-    }
+    Scan { table: table.handle.clone(), schema: table.arrow_schema(), predicate: None, limit: None }
 }
 
 /// A batch of named columns.
@@ -132,9 +115,7 @@ pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 /// Writes a Parquet file with row groups of so many rows.
 pub fn write(path: &Path, batches: &[RecordBatch], row_group_rows: usize) {
-    let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(row_group_rows))
-        .build();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(row_group_rows)).build();
     let file = File::create(path).unwrap();
     let mut writer = ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).unwrap();
     for batch in batches {

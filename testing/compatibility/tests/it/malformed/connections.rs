@@ -15,12 +15,9 @@ impl Connection {
     pub fn problem(&self, authority: &str) -> Option<String> {
         let problem = match exchange(authority, &self.bytes, true, false) {
             Ok(response) if self.statuses.contains(&response.status) => return None,
-            Ok(response) => format!(
-                "status {} instead of {:?}: {}",
-                response.status,
-                self.statuses,
-                response.text()
-            ),
+            Ok(response) => {
+                format!("status {} instead of {:?}: {}", response.status, self.statuses, response.text())
+            }
             Err(problem) => problem,
         };
         Some(format!("connection: {}: {problem}", self.name))
@@ -30,11 +27,7 @@ impl Connection {
 pub fn cases() -> Vec<Connection> {
     let whole = Request::statement("SELECT 1").to_bytes("localhost");
     let cut = |count: usize| whole[..whole.len() - count].to_vec();
-    let case = |name, bytes: &[u8], statuses| Connection {
-        name,
-        bytes: bytes.to_vec(),
-        statuses,
-    };
+    let case = |name, bytes: &[u8], statuses| Connection { name, bytes: bytes.to_vec(), statuses };
     let closed_or_refused: &[u16] = &[0, 400];
     vec![
         case("nothing", b"", &[0]),

@@ -73,26 +73,14 @@ fn users() -> Vec<Case> {
     let unauthenticated = Expected::Refused(&[400, 401], "ser must be set");
     vec![
         Case::new("user: none", nobody(), unauthenticated.clone()),
-        Case::new(
-            "user: empty",
-            nobody().protocol("User", ""),
-            unauthenticated.clone(),
-        ),
-        Case::new(
-            "user: blank",
-            nobody().protocol("User", "  "),
-            unauthenticated.clone(),
-        ),
+        Case::new("user: empty", nobody().protocol("User", ""), unauthenticated.clone()),
+        Case::new("user: blank", nobody().protocol("User", "  "), unauthenticated.clone()),
         Case::new(
             "user: of another protocol",
             nobody().header("X-Presto-User", "a"),
             unauthenticated.clone(),
         ),
-        Case::new(
-            "user: in a header without the prefix",
-            nobody().header("User", "a"),
-            unauthenticated,
-        ),
+        Case::new("user: in a header without the prefix", nobody().header("User", "a"), unauthenticated),
         Case::new(
             "user: by Basic authentication",
             nobody().header("Authorization", "Basic YWxpY2U6"),
@@ -113,11 +101,7 @@ fn users() -> Vec<Case> {
             nobody().header("Authorization", "Basic Og=="),
             Expected::Refused(&[401], "Malformed credentials"),
         ),
-        Case::new(
-            "user: not UTF-8",
-            nobody().protocol("User", b"\xe9"),
-            Expected::Refused(&[400], "UTF-8"),
-        ),
+        Case::new("user: not UTF-8", nobody().protocol("User", b"\xe9"), Expected::Refused(&[400], "UTF-8")),
     ]
 }
 
@@ -125,11 +109,7 @@ fn names() -> Vec<Case> {
     let alone = Expected::Refused(&[400], "Schema is set but catalog is not");
     let statement = || Request::statement("SELECT count(*) FROM nation");
     vec![
-        Case::new(
-            "schema: without a catalog",
-            statement().protocol("Schema", "tiny"),
-            alone.clone(),
-        ),
+        Case::new("schema: without a catalog", statement().protocol("Schema", "tiny"), alone.clone()),
         Case::new(
             "schema: with an empty catalog",
             statement().protocol("Schema", "tiny").protocol("Catalog", " "),
@@ -152,9 +132,7 @@ fn names() -> Vec<Case> {
         ),
         Case::new(
             "header names: in any case",
-            statement()
-                .header("x-trino-CATALOG", "TPCH")
-                .header("X-TRINO-SCHEMA", "Tiny"),
+            statement().header("x-trino-CATALOG", "TPCH").header("X-TRINO-SCHEMA", "Tiny"),
             Expected::Served,
         ),
     ]
@@ -228,10 +206,7 @@ fn framing() -> Vec<Case> {
     vec![
         Case::new(
             "headers: 64 kB of prepared statements",
-            statement().protocol(
-                "Prepared-Statement",
-                format!("p=SELECT+%27{}%27", "a".repeat(64 << 10)),
-            ),
+            statement().protocol("Prepared-Statement", format!("p=SELECT+%27{}%27", "a".repeat(64 << 10))),
             Expected::Served,
         ),
         Case::new("headers: 90 prepared statements", prepared, Expected::Served),
@@ -247,40 +222,22 @@ fn framing() -> Vec<Case> {
             bad.clone(),
         ),
         Case::new("headers: an empty name", statement().header("", "c"), bad.clone()),
-        Case::new(
-            "headers: a control character",
-            statement().protocol("Source", b"a\x01b"),
-            bad.clone(),
-        ),
-        Case::new(
-            "headers: no Host",
-            statement().without("Host"),
-            Expected::Refused(&[400], "Host"),
-        ),
+        Case::new("headers: a control character", statement().protocol("Source", b"a\x01b"), bad.clone()),
+        Case::new("headers: no Host", statement().without("Host"), Expected::Refused(&[400], "Host")),
         Case::new(
             "length: not a number",
-            statement()
-                .without("Content-Length")
-                .header("Content-Length", "eight"),
+            statement().without("Content-Length").header("Content-Length", "eight"),
             bad.clone(),
         ),
         Case::new(
             "length: negative",
-            statement()
-                .without("Content-Length")
-                .header("Content-Length", "-1"),
+            statement().without("Content-Length").header("Content-Length", "-1"),
             bad.clone(),
         ),
-        Case::new(
-            "length: two of them",
-            statement().header("Content-Length", "3"),
-            bad.clone(),
-        ),
+        Case::new("length: two of them", statement().header("Content-Length", "3"), bad.clone()),
         Case::new(
             "transfer encoding: none that is known",
-            statement()
-                .without("Content-Length")
-                .header("Transfer-Encoding", "morse"),
+            statement().without("Content-Length").header("Transfer-Encoding", "morse"),
             bad,
         ),
     ]

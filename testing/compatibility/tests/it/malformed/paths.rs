@@ -19,11 +19,7 @@ pub fn cases(addresses: &Addresses) -> Vec<Case> {
 }
 
 fn case(method: &str, target: &str, expected: Expected) -> Case {
-    Case::new(
-        format!("path: {method} {target}"),
-        Request::new(method, target),
-        expected,
-    )
+    Case::new(format!("path: {method} {target}"), Request::new(method, target), expected)
 }
 
 fn unknown() -> Vec<Case> {
@@ -45,10 +41,7 @@ fn unknown() -> Vec<Case> {
         "/v1/../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
     ];
-    targets
-        .iter()
-        .map(|target| case("GET", target, NOT_FOUND))
-        .collect()
+    targets.iter().map(|target| case("GET", target, NOT_FOUND)).collect()
 }
 
 fn methods(addresses: &Addresses) -> Vec<Case> {
@@ -83,12 +76,9 @@ fn pages(addresses: &Addresses) -> Vec<Case> {
     let mut cases = Vec::new();
     for path in [&addresses.queued, &addresses.executing] {
         for method in ["GET", "DELETE"] {
-            for query in [
-                "nope",
-                "20200101_000000_00000_aaaaa",
-                "20201399_999999_00000_aaaaa",
-                &addresses.finished,
-            ] {
+            for query in
+                ["nope", "20200101_000000_00000_aaaaa", "20201399_999999_00000_aaaaa", &addresses.finished]
+            {
                 cases.push(case(method, &replaced(path, 0, query), NOT_FOUND));
             }
             for slug in ["y", "x", "yzz", SLUG, "%00", "y%F0%9F%A6%80"] {
@@ -101,42 +91,24 @@ fn pages(addresses: &Addresses) -> Vec<Case> {
                 cases.push(case(method, &replaced(path, 2, token), NOT_FOUND));
             }
             for token in ["-1", "one", "1.5", "18446744073709551616", "%31%"] {
-                cases.push(case(
-                    method,
-                    &replaced(path, 2, token),
-                    Expected::Refused(&[400, 404], ""),
-                ));
+                cases.push(case(method, &replaced(path, 2, token), Expected::Refused(&[400, 404], "")));
             }
         }
     }
     // A slug opens the context for which it was made only.
     let crossed = addresses.queued.replace("/queued/", "/executing/");
     cases.push(case("GET", &crossed, NOT_FOUND));
-    cases.push(case(
-        "GET",
-        &addresses.executing.replace("/executing/", "/queued/"),
-        NOT_FOUND,
-    ));
+    cases.push(case("GET", &addresses.executing.replace("/executing/", "/queued/"), NOT_FOUND));
     let invalid = replaced(&addresses.executing, 1, SLUG);
     cases.push(case("HEAD", &invalid, Expected::Refused(&[404], "")));
     let partial = invalid.replace("/executing/", "/executing/partialCancel/");
-    cases.push(case(
-        "DELETE",
-        &replaced(&partial, 0, &format!("{}/0", addresses.running)),
-        NOT_FOUND,
-    ));
+    cases.push(case("DELETE", &replaced(&partial, 0, &format!("{}/0", addresses.running)), NOT_FOUND));
     cases
 }
 
 fn queries(addresses: &Addresses) -> Vec<Case> {
     let mut cases = Vec::new();
-    for query in [
-        "nope",
-        "20200101_000000_00000_aaaaa",
-        "..%2F..%2Fetc%2Fpasswd",
-        "%00",
-        "a%20b",
-    ] {
+    for query in ["nope", "20200101_000000_00000_aaaaa", "..%2F..%2Fetc%2Fpasswd", "%00", "a%20b"] {
         let path = format!("/v1/query/{query}");
         cases.push(case("GET", &path, NO_QUERY));
         cases.push(case("PUT", &format!("{path}/killed"), NO_QUERY));
@@ -144,11 +116,7 @@ fn queries(addresses: &Addresses) -> Vec<Case> {
     cases.push(case("GET", "/v1/query/%ff", Expected::Refused(&[400], "")));
     let finished = format!("/v1/query/{}", addresses.finished);
     for end in ["killed", "preempted"] {
-        cases.push(case(
-            "PUT",
-            &format!("{finished}/{end}"),
-            Expected::Refused(&[409], "already finished"),
-        ));
+        cases.push(case("PUT", &format!("{finished}/{end}"), Expected::Refused(&[409], "already finished")));
     }
     cases
 }
@@ -163,11 +131,7 @@ fn states() -> Vec<Case> {
         Case::new("state: nothing", json(""), refused("")),
         Case::new("state: not JSON", json("SHUTTING_DOWN"), refused("JSON")),
         Case::new("state: a number", json("1"), refused("string")),
-        Case::new(
-            "state: an object",
-            json("{\"state\":\"ACTIVE\"}"),
-            refused("string"),
-        ),
+        Case::new("state: an object", json("{\"state\":\"ACTIVE\"}"), refused("string")),
         Case::new(
             "state: none such",
             json("\"DANCING\""),
