@@ -9,15 +9,19 @@ from support import Case, Cluster
 
 MEGABYTE = 1 << 20
 ROWS = 1_000_000
+# Pages, buffers and what the allocator holds back; well below the 200 MB of text that pass through.
+GROWTH_MAX = 128 * MEGABYTE
 
 
 class LargeResults(Case):
     """A result of a million rows."""
 
     def test_a_million_rows_do_not_grow_the_coordinator(self):
-        sql = f"SELECT orderkey, comment FROM tpch.sf1.lineitem LIMIT {ROWS}"
+        # Wide rows, so that a coordinator that kept them would be told from one that keeps a page.
+        select = "SELECT orderkey, repeat(comment, 8) FROM tpch.sf1.lineitem"
+        sql = f"{select} LIMIT {ROWS}"
         # Once before it is measured, so that what is loaded once is loaded.
-        self.assertEqual(len(self.rows("SELECT orderkey, comment FROM tpch.sf1.lineitem LIMIT 100000")), 100_000)
+        self.assertEqual(len(self.rows(f"{select} LIMIT 100000")), 100_000)
         before = self.cluster.resident_bytes()
         peak = Peak(self.cluster)
         with peak:
@@ -31,9 +35,9 @@ class LargeResults(Case):
         figures = f"{before / MEGABYTE:.0f} MB before, {peak.bytes / MEGABYTE:.0f} MB at most, {after / MEGABYTE:.0f} MB after"
         print(f"\n{count} rows, {text_bytes / MEGABYTE:.0f} MB of text; coordinator: {figures}")
         self.assertEqual(count, ROWS)
-        self.assertGreater(text_bytes, 20 * MEGABYTE)
-        self.assertLess(peak.bytes - before, 64 * MEGABYTE, figures)
-        self.assertLess(after - before, 64 * MEGABYTE, figures)
+        self.assertGreater(text_bytes, 200 * MEGABYTE)
+        self.assertLess(peak.bytes - before, GROWTH_MAX, figures)
+        self.assertLess(after - before, GROWTH_MAX, figures)
         self.assert_clean()
 
     def test_a_page_is_the_same_when_it_is_asked_for_again(self):
