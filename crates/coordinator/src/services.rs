@@ -12,7 +12,7 @@ use sql::Analyzer;
 
 use crate::catalog::CoordinatorMetadata;
 use crate::dispatch::Dispatcher;
-use crate::query::{Query, QueryRegistry, QueryState};
+use crate::query::{Query, QueryProgress, QueryRegistry, QueryState};
 use crate::query_id::QueryIds;
 
 /// What the parts of the coordinator share.
@@ -47,6 +47,8 @@ impl Services {
     pub async fn end(&self, query: &Arc<Query>, error: Error) {
         if query.fail(error.clone()) {
             self.dispatcher.cancel(query.id, error).await;
+            // Once it is closed, the scheduler forgets it.
+            QueryProgress::refresh_with_attempts(self, query).await;
             self.dispatcher.close(query.id).await;
             // A page may be in the making; it ends by itself, and then the rest of the rows is let go.
             let query = Arc::clone(query);
@@ -56,6 +58,7 @@ impl Services {
 
     /// The result of a query was delivered.
     pub async fn finish(&self, query: &Arc<Query>) {
+        QueryProgress::refresh_with_attempts(self, query).await;
         if query.advance(QueryState::Finished) {
             self.dispatcher.close(query.id).await;
         }

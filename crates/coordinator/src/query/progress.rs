@@ -200,7 +200,7 @@ impl QueryProgress {
     /// Looks again how far a query is, and remembers it.
     pub async fn refresh(services: &Services, query: &Arc<Query>) {
         let id = query.id;
-        if query.root().is_none() || query.state().is_final() {
+        if query.root().is_none() {
             return;
         }
         let looked = services.dispatcher.inspect(move |state| QueryProgress::of(state, id)).await;
