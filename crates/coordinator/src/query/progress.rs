@@ -185,28 +185,34 @@ impl QueryProgress {
 
     /// Looks again how far a query is, attempt by attempt, and remembers it.
     pub async fn refresh_with_attempts(services: &Services, query: &Arc<Query>) {
-        QueryProgress::refresh(services, query).await;
-        let id = query.id;
-        if let Ok(attempts) =
-            services.dispatcher.inspect(move |state| QueryProgress::attempts_of(state, id)).await
-            && !attempts.is_empty()
-        {
-            let mut progress = query.progress();
-            progress.attempts = attempts;
-            query.set_progress(progress);
-        }
+        Self::look(services, query, Self::attempts_of).await;
     }
 
-    /// Looks again how far a query is, and remembers it.
+    /// Looks again how far a query is, and remembers it. What is remembered of its attempts stays.
     pub async fn refresh(services: &Services, query: &Arc<Query>) {
-        let id = query.id;
+        let known = Arc::clone(query);
+        Self::look(services, query, move |_, _| known.progress().attempts).await;
+    }
+
+    /// Remembers what is seen within the loop, so that no older look can replace a newer one. A query that the
+    /// scheduler has forgotten stays as it was last seen.
+    async fn look(
+        services: &Services,
+        query: &Arc<Query>,
+        attempts: impl FnOnce(&DispatchState, QueryId) -> Vec<AttemptProgress> + Send + 'static,
+    ) {
         if query.root().is_none() {
             return;
         }
-        let looked = services.dispatcher.inspect(move |state| QueryProgress::of(state, id)).await;
-        let Ok(Some(mut progress)) = looked else { return };
-        progress.peak_memory_bytes = progress.memory_bytes.max(query.progress().peak_memory_bytes);
-        query.set_progress(progress);
+        let query = Arc::clone(query);
+        let looked = services.dispatcher.inspect(move |state| {
+            let Some(mut progress) = Self::of(state, query.id) else { return };
+            progress.attempts = attempts(state, query.id);
+            progress.peak_memory_bytes = progress.memory_bytes.max(query.progress().peak_memory_bytes);
+            query.set_progress(progress);
+        });
+        // Without a scheduler the process is ending, and whoever asks is told what is known.
+        let _ = looked.await;
     }
 
     /// The work of all stages.

@@ -9,6 +9,9 @@ use super::support::{PATIENCE, RunningQuery, TestCluster, attempts, failure, sor
 const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
     FROM lineitem JOIN orders ON l_orderkey = o_orderkey GROUP BY 1, 2";
 
+/// How often a stop is tried that comes too late to cost anything.
+const STOP_COUNT_MAX: usize = 10;
+
 /// Waits until a worker runs an attempt of a query, and says which.
 async fn busy_worker(test: &TestCluster, running: &RunningQuery) -> usize {
     test.busy_worker(running).await.expect("the query ended before it could be disturbed")
@@ -20,15 +23,24 @@ async fn a_stopped_worker_that_goes_on_changes_no_result() {
         TestCluster::start_with(|options| options.with("failure-detector.heartbeat-timeout", "2s")).await;
     let client = test.client("tpch", "sf1");
     let expected = client.clone().query(QUERY).await.unwrap();
-    let running = RunningQuery::start(&client, QUERY).await;
-    let worker = busy_worker(&test, &running).await;
-    test.cluster.worker(worker).signal(Signal::SIGSTOP).unwrap();
-    let id = running.id.clone();
-    // The silent worker is taken for lost, and the rest of the cluster ends the query without it.
-    let result = running.result().await.unwrap();
-    assert_eq!(sorted(&result), sorted(&expected));
-    let listed = attempts(&test.describe(&id).await);
-    assert!(listed.iter().any(|attempt| attempt.state == "LOST"), "nothing was lost: the stop did not land");
+    let mut landed = None;
+    for _ in 0..STOP_COUNT_MAX {
+        let running = RunningQuery::start(&client, QUERY).await;
+        let worker = busy_worker(&test, &running).await;
+        test.cluster.worker(worker).signal(Signal::SIGSTOP).unwrap();
+        let id = running.id.clone();
+        // The silent worker is taken for lost, and the rest of the cluster ends the query without it.
+        let result = running.result().await.unwrap();
+        assert_eq!(sorted(&result), sorted(&expected));
+        if attempts(&test.describe(&id).await).iter().any(|attempt| attempt.state == "LOST") {
+            landed = Some(worker);
+            break;
+        }
+        // What it ran had just ended.
+        test.cluster.worker(worker).signal(Signal::SIGCONT).unwrap();
+        test.cluster.wait_for_workers(2).await.unwrap();
+    }
+    let worker = landed.expect("nothing was lost: no stop landed");
     test.cluster.worker(worker).signal(Signal::SIGCONT).unwrap();
     // What the worker still holds of the query is let go, and nothing of it stays behind.
     test.cluster.wait_for_workers(2).await.unwrap();
