@@ -6,6 +6,7 @@ mod answers;
 mod dependencies;
 mod faults;
 mod limits;
+mod local;
 mod statements;
 mod support;
 mod tpch;
