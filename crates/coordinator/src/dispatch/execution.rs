@@ -69,6 +69,8 @@ pub struct ExecutionStage {
     pub inputs: Vec<InputShape>,
     /// Its scans by number.
     pub scans: Vec<ExecutionScan>,
+    /// How many tasks it has, once that is final.
+    pub tasks: Option<u32>,
     /// The committed outputs of its tasks that are decided.
     pub outputs: BTreeMap<u32, Arc<CommitRecord>>,
 }
@@ -119,6 +121,7 @@ impl Execution {
                     .into_iter()
                     .map(|description| ExecutionScan { description, splits: Vec::new(), enumeration: None })
                     .collect(),
+                tasks: None,
                 outputs: BTreeMap::new(),
             })
             .collect();
