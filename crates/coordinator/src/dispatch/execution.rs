@@ -145,6 +145,13 @@ impl Execution {
         decided.is_some_and(|record| record.attempt().generation >= output.generation)
     }
 
+    /// Whether a record is the one that counts.
+    pub fn is_current(&self, record: &CommitRecord) -> bool {
+        let task = record.attempt().task;
+        let known = self.stage(task.stage).and_then(|stage| stage.outputs.get(&task.partition));
+        known.is_some_and(|known| known.attempt() == record.attempt())
+    }
+
     /// Outputs that were decided do not count any more.
     pub fn forget_outputs(&mut self, outputs: &[OutputId]) {
         for output in outputs {

@@ -123,6 +123,16 @@ impl DispatchState {
                 known.splits.extend(splits);
                 self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
             }
+            Input::ReadResult { record, answer } => {
+                let task = record.attempt().task;
+                let execution = self.executions.get(&task.query);
+                let current = execution.is_none_or(|it| it.is_current(&record));
+                if current {
+                    self.step(now, Event::ResultRead { query: task.query, partition: task.partition });
+                }
+                // A reader that is gone needs no answer.
+                let _ = answer.send(current);
+            }
             Input::Attached { description, connection, outbox } => {
                 self.attach(now, description, connection, outbox);
             }
