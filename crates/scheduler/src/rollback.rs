@@ -88,7 +88,8 @@ impl Core {
         outputs: &[OutputId],
         commands: &mut Vec<Command>,
     ) {
-        let Some(query) = self.queries.get_mut(&id).filter(|it| !it.is_over() && it.losses.number == number)
+        let Some(query) =
+            self.queries.get_mut(&id).filter(|it| it.outcome.is_none() && it.losses.number == number)
         else {
             return;
         };
