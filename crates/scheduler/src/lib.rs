@@ -8,6 +8,10 @@
 //! ([`WorkerReport`]); the core answers with everything that worker should hold ([`Command::SetDesired`]).
 //! A lost, repeated or late message is stale and ignored; a cancellation is an absence.
 //!
+//! What must outlive the coordinator is a [`Record`]. The core decides, asks for the record, and acts when it is
+//! told what is there: so whoever recovers, or a second coordinator, agrees about who reads what, what is void, and
+//! how a query ended. [`Event::QueryRecovered`] takes a query up again from its records.
+//!
 //! [`Runner`] is the worker's half of the same protocol, in the same form.
 
 #![no_std]
@@ -21,13 +25,19 @@ pub mod command;
 mod core;
 mod ending;
 pub mod event;
+mod forming;
 mod invariants;
 mod memory;
 pub mod options;
 mod placement;
 mod planted;
+mod quantile;
 mod query;
+pub mod record;
+mod recovery;
 pub mod retry;
+mod rivals;
+mod rollback;
 pub mod runner;
 pub mod shape;
 mod stage;
@@ -46,6 +56,7 @@ pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, Output
 pub use options::{CoreOptions, QueryOptions, RunnerOptions};
 #[doc(hidden)]
 pub use planted::PlantedBug;
+pub use record::{Record, RecordKey, RecoveredCommit};
 pub use runner::{Runner, RunnerCommand, RunnerEvent};
 pub use shape::{Distribution, Edge, InputShape, QueryShape, StageShape};
 pub use stage::StageCounts;

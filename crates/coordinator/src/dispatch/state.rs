@@ -1,6 +1,6 @@
 //! The state of the event loop: the core, the connections, the running queries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -122,6 +122,16 @@ impl DispatchState {
                 };
                 known.splits.extend(splits);
                 self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
+            }
+            Input::ReadResult { record, answer } => {
+                let task = record.attempt().task;
+                let execution = self.executions.get(&task.query);
+                let current = execution.is_none_or(|it| it.is_current(&record));
+                if current {
+                    self.step(now, Event::ResultRead { query: task.query, partition: task.partition });
+                }
+                // A reader that is gone needs no answer.
+                let _ = answer.send(current);
             }
             Input::Attached { description, connection, outbox } => {
                 self.attach(now, description, connection, outbox);
@@ -246,10 +256,18 @@ impl DispatchState {
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {
+        let mut events = VecDeque::from([event]);
         let mut commands = Vec::new();
-        self.core.step(now, event, &mut commands);
-        for command in commands {
-            self.carry_out(command);
+        while let Some(event) = events.pop_front() {
+            self.core.step(now, event, &mut commands);
+            for command in commands.drain(..) {
+                // A record lives as long as this process.
+                if let Command::Persist { query, record } = command {
+                    events.push_back(Event::RecordPersisted { query, record });
+                } else {
+                    self.carry_out(command);
+                }
+            }
         }
     }
 
@@ -275,11 +293,25 @@ impl DispatchState {
                 });
                 enumeration.request(count_max);
             }
+            Command::Persist { .. } => {}
+            Command::OutputsRolledBack { query, outputs } => {
+                tracing::warn!(%query, count = outputs.len(), "committed output is lost and will be recomputed");
+                if let Some(execution) = self.executions.get_mut(&query) {
+                    execution.forget_outputs(&outputs);
+                }
+            }
+            Command::Superseded { by } => {
+                tracing::error!(epoch = by.0, "a newer coordinator is there: this one commands nothing more");
+            }
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
-                if stage.0 == 0
-                    && let Some(execution) = self.executions.get(&query)
-                {
+                let Some(execution) = self.executions.get_mut(&query) else {
+                    return;
+                };
+                if let Some(sealed) = execution.stages.get_mut(stage.0 as usize) {
+                    sealed.tasks = Some(tasks);
+                }
+                if stage.0 == 0 {
                     execution.root.seal(tasks);
                 }
             }
@@ -340,7 +372,7 @@ impl DispatchState {
                     continue;
                 };
                 match assignment(execution, spec) {
-                    Ok(assignment) => message.assignments.push(assignment),
+                    Ok(assignment) => message.assignments.extend(assignment),
                     Err(error) => {
                         tracing::error!(attempt = %spec.attempt, %error, "an attempt cannot be described");
                         let dispatcher = self.dispatcher.clone();

@@ -7,6 +7,7 @@ mod dependencies;
 mod faults;
 mod limits;
 mod local;
+mod lost_output;
 mod statements;
 mod support;
 mod tpch;
