@@ -12,6 +12,7 @@ use protocol::client;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::monitoring;
 use crate::node::NodeEvent;
 use crate::status::NodeStatus;
 
@@ -31,6 +32,7 @@ pub(crate) fn router(state: HttpState) -> Router {
         .route("/v1/info/state", get(node_state).put(set_node_state))
         .route("/v1/info/coordinator", get(|| async { StatusCode::NOT_FOUND }))
         .route("/v1/status", get(node_status))
+        .route("/metrics", get(metrics_page))
         .with_state(state)
 }
 
@@ -44,6 +46,11 @@ async fn node_state(State(state): State<HttpState>) -> Json<&'static str> {
 
 async fn node_status(State(state): State<HttpState>) -> Json<client::NodeStatus> {
     Json(state.status.status(Instant::now()))
+}
+
+async fn metrics_page(State(state): State<HttpState>) -> Response {
+    let text = monitoring::page(&state.status, Instant::now());
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
 async fn set_node_state(State(state): State<HttpState>, body: String) -> Response {

@@ -24,6 +24,7 @@ use crate::memory::{ProcessMonitor, ProcessUsage};
 use crate::report::wire_report;
 use crate::status::NodeStatus;
 use crate::watchdog::Watchdog;
+use crate::work::{Ended, Work};
 
 /// How often the node looks at its attempts.
 const TICK_INTERVAL: Duration = Duration::from_millis(100);
@@ -71,6 +72,8 @@ pub(crate) struct Node {
     desired_seen: Option<(Epoch, u64)>,
     descriptors: Descriptors,
     held: BTreeMap<AttemptId, Held>,
+    /// What attempts have done that have ended.
+    ended_work: Work,
     is_connected: bool,
     /// Since when a node that shuts down runs nothing.
     drained_since: Option<Instant>,
@@ -84,6 +87,7 @@ enum Held {
 
 struct Running {
     progress: Arc<AttemptProgress>,
+    memory_bytes: u64,
     watchdog: Watchdog,
     cancel: CancellationToken,
     task: AbortHandle,
@@ -106,6 +110,7 @@ impl Node {
             desired_seen: None,
             descriptors: Descriptors::default(),
             held: BTreeMap::new(),
+            ended_work: Work::default(),
             is_connected: false,
             drained_since: None,
         }
@@ -179,12 +184,20 @@ impl Node {
         let Some(Held::Running(running)) = self.held.get_mut(&attempt) else {
             return;
         };
-        let verdict = running.ending.take().and_then(|ending| ending.error);
+        let ending = running.ending.take();
+        let is_unwanted = ending.as_ref().is_some_and(|ending| ending.error.is_none());
+        let verdict = ending.and_then(|ending| ending.error);
         let outcome = match (outcome, verdict) {
             (Err(_), Some(verdict)) => Err(verdict),
             (outcome, _) => outcome,
         };
         let peak_memory_bytes = running.progress.pool.peak_bytes();
+        self.ended_work.add(&Work::of(&running.progress));
+        self.parts.status.attempt_ended(match &outcome {
+            Ok(_) => Ended::Committed,
+            Err(_) if is_unwanted => Ended::Aborted,
+            Err(_) => Ended::Failed,
+        });
         let mut details = AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() };
         let status = match outcome {
             Ok(Committed { winner, record }) => {
@@ -204,11 +217,25 @@ impl Node {
     fn tick(&mut self) {
         self.usage = self.parts.monitor.look(Instant::now());
         self.parts.status.used(self.reserved_bytes(), self.usage);
+        self.tell_work();
         self.watch_attempts();
         for (attempt, peak_memory_bytes) in self.peaks() {
             self.step(RunnerEvent::AttemptProgressed { attempt, peak_memory_bytes });
         }
         self.step(RunnerEvent::Tick);
+    }
+
+    /// Tells what all attempts have done and what they have.
+    fn tell_work(&self) {
+        let mut work = self.ended_work;
+        let mut leased_bytes: u64 = 0;
+        let mut count = 0;
+        for (_, running) in self.running() {
+            work.add(&Work::of(&running.progress));
+            leased_bytes = leased_bytes.saturating_add(running.memory_bytes);
+            count += 1;
+        }
+        self.parts.status.worked(work, count, leased_bytes);
     }
 
     fn running(&self) -> impl Iterator<Item = (&AttemptId, &Running)> {
@@ -283,7 +310,9 @@ impl Node {
         // What a plan spawns runs where the plan runs, so the whole attempt does.
         let task = self.parts.attempts.spawn(work);
         let watchdog = Watchdog::new(self.parts.no_progress_timeout, Instant::now());
-        let running = Running { progress, watchdog, cancel, task: task.abort_handle(), ending: None };
+        let running =
+            Running { progress, memory_bytes, watchdog, cancel, task: task.abort_handle(), ending: None };
+        self.parts.status.attempt_started();
         self.held.insert(attempt, Held::Running(running));
         tokio::spawn(tell_end(attempt, task, self.parts.events.clone()));
     }
