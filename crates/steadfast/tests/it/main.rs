@@ -4,8 +4,10 @@
 
 mod answers;
 mod dependencies;
+mod drain;
 mod faults;
 mod limits;
+mod monitoring;
 mod statements;
 mod support;
 mod tpch;
