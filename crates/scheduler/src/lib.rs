@@ -26,8 +26,13 @@ mod memory;
 pub mod options;
 mod placement;
 mod planted;
+mod quantile;
 mod query;
+pub mod record;
+mod records;
 pub mod retry;
+mod rivals;
+mod rollback;
 pub mod runner;
 pub mod shape;
 mod stage;
@@ -46,6 +51,7 @@ pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, Output
 pub use options::{CoreOptions, QueryOptions, RunnerOptions};
 #[doc(hidden)]
 pub use planted::PlantedBug;
+pub use record::{Record, RecordKey, RecoveredCommit};
 pub use runner::{Runner, RunnerCommand, RunnerEvent};
 pub use shape::{Distribution, Edge, InputShape, QueryShape, StageShape};
 pub use stage::StageCounts;
