@@ -1,12 +1,12 @@
 //! What a node tells of itself: the documents of `/v1/info` and `/v1/status`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base::NodeId;
-use protocol::client;
-use scheduler::Capacity;
+use protocol::client::{self, node_state};
+use scheduler::{Capacity, NodeState};
 use tokio::time::Instant;
 
 use crate::memory::ProcessUsage;
@@ -20,7 +20,7 @@ pub(crate) struct NodeStatus {
     http_uri: String,
     capacity: Capacity,
     started: Instant,
-    shutting_down: AtomicBool,
+    state: Mutex<NodeState>,
     reserved_bytes: AtomicU64,
     resident_bytes: AtomicU64,
     /// Bits of an `f64`.
@@ -49,7 +49,7 @@ impl NodeStatus {
             http_uri,
             capacity,
             started: Instant::now(),
-            shutting_down: AtomicBool::new(false),
+            state: Mutex::new(NodeState::Active),
             reserved_bytes: AtomicU64::new(0),
             resident_bytes: AtomicU64::new(0),
             cpu_load: AtomicU64::new(0),
@@ -57,13 +57,11 @@ impl NodeStatus {
         }
     }
 
-    /// From now on the node takes no new attempts.
-    pub(crate) fn shutting_down(&self) {
-        self.shutting_down.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_shutting_down(&self) -> bool {
-        self.shutting_down.load(Ordering::Relaxed)
+    /// The node is in this state now. Says whether it was in another.
+    pub(crate) fn set_state(&self, state: NodeState) -> bool {
+        let before =
+            std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state);
+        before != state
     }
 
     /// What attempts have reserved, and what the process uses.
@@ -116,7 +114,7 @@ impl NodeStatus {
 
     /// The state as Trino names it.
     pub(crate) fn state_name(&self) -> &'static str {
-        if self.is_shutting_down() { "SHUTTING_DOWN" } else { "ACTIVE" }
+        node_state::as_str(*self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The document of `/v1/info`. HTTP is served only once everything else is ready.
@@ -190,7 +188,7 @@ mod tests {
             "coordinator": false, "starting": false, "uptime": "3.21m",
         });
         assert_eq!(to_value(info).unwrap(), expected);
-        status.shutting_down();
+        assert!(status.set_state(NodeState::ShuttingDown) && !status.set_state(NodeState::ShuttingDown));
         assert_eq!(status.info(status.started).state, "SHUTTING_DOWN");
     }
 

@@ -238,10 +238,7 @@ impl ClusterOptions {
     }
 
     fn node(&self, id: &str, coordinator: Option<&str>) -> LocalNode {
-        let mut extra = vec![
-            (Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string()),
-            (Source::Config, "shutdown.grace-period".to_string(), "0s".to_string()),
-        ];
+        let mut extra = vec![(Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string())];
         for catalog in &self.catalogs {
             let source = Source::Catalog(catalog.name.clone());
             let properties = catalog.properties.iter();

@@ -227,7 +227,7 @@ async fn start_worker(
         spill_directory,
         spill_bytes_max: DataSize(u64::MAX),
         no_progress_timeout: config.task.no_progress_timeout.as_std(),
-        shutdown_grace_period: config.node.shutdown_grace_period.as_std(),
+        drain_grace: config.node.shutdown_grace_period.as_std(),
         shared_secret: config.node.shared_secret.as_ref().map(|secret| SharedSecret::new(secret.expose())),
         failure_injections: config.task.failure_injections.iter().flat_map(injections).collect(),
     };

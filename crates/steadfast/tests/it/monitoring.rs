@@ -29,7 +29,11 @@ fn has(samples: &BTreeMap<String, f64>, metric: &Metric) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_tells_its_numbers() {
-    let test = TestCluster::start().await;
+    // A rival would be an attempt that is started and not committed.
+    let test = TestCluster::start_with(|options| {
+        options.with("fault-tolerant-execution-speculative-execution-enabled", "false")
+    })
+    .await;
     let mut client = test.client("tpch", "tiny");
     client.query("SELECT l_orderkey, count(*) FROM lineitem GROUP BY 1").await.unwrap();
     client.query("SELECT nothing FROM nation").await.unwrap_err();
