@@ -7,6 +7,7 @@ mod dependencies;
 mod drain;
 mod faults;
 mod limits;
+mod lost_output;
 mod monitoring;
 mod statements;
 mod support;
