@@ -78,12 +78,12 @@ fn states(attempts: &[Attempt]) -> BTreeSet<&str> {
     attempts.iter().map(|attempt| attempt.state.as_str()).collect()
 }
 
-/// Restarts one worker after the other by SIGTERM, beginning with that one, until a query has ended. Those that were
-/// restarted under it.
+/// Restarts each worker once by SIGTERM, one after the other, beginning with that one. Those that were restarted while
+/// the query ran.
 async fn roll(test: &mut TestCluster, running: &RunningQuery, first: usize) -> BTreeSet<usize> {
     let workers = test.cluster.options().workers;
     let mut restarted = BTreeSet::new();
-    for worker in (0..workers).cycle().skip(first) {
+    for worker in (0..workers).cycle().skip(first).take(workers) {
         if running.is_finished() {
             break;
         }
