@@ -13,6 +13,7 @@ use crate::options::QueryOptions;
 use crate::query::Query;
 use crate::record::{Record, RecordKey, RecoveredCommit};
 use crate::shape::{Distribution, QueryShape};
+use crate::stage::Stage;
 use crate::task::{Attempt, AttemptState, TaskState, Written};
 
 impl Core {
@@ -86,7 +87,10 @@ impl Core {
             }
             return;
         }
-        let has_tasks = records.keys().any(|key| matches!(key, RecordKey::Tasks { .. }));
+        let is_unrecorded =
+            |stage: &Stage| stage.shape.distribution == Distribution::Single && stage.shape.inputs.is_empty();
+        let has_tasks = records.keys().any(|key| matches!(key, RecordKey::Tasks { .. }))
+            || query.stages.iter().any(is_unrecorded);
         if !records.is_empty() || !commits.is_empty() {
             query.admitted_at = Some(now);
         }
