@@ -92,7 +92,7 @@ pub struct NodeConfig {
     pub shared_secret: Option<Secret>,
     /// `failure-detector.heartbeat-timeout`: how long a worker may be silent before it is taken for lost.
     pub heartbeat_timeout: Duration,
-    /// `shutdown.grace-period`: how long a worker that shuts down waits, before and after it finishes its tasks.
+    /// `shutdown.grace-period`: how long a worker that drains or shuts down lets attempts run on.
     pub shutdown_grace_period: Duration,
 }
 
@@ -109,6 +109,8 @@ pub struct RetryConfig {
     pub task_retry_attempts_per_task: u32,
     /// `max-failed-tasks`. None: no limit.
     pub max_failed_tasks: Option<u32>,
+    /// `fault-tolerant-execution-speculative-execution-enabled`.
+    pub speculative_execution_enabled: bool,
     /// `retry-initial-delay`.
     pub initial_delay: Duration,
     /// `retry-max-delay`.
@@ -357,6 +359,9 @@ impl NodeConfig {
     }
 }
 
+/// Whether slow attempts get rivals.
+pub(crate) const SPECULATIVE_EXECUTION: &str = "fault-tolerant-execution-speculative-execution-enabled";
+
 impl RetryConfig {
     fn of(values: &Values) -> Self {
         let allowed = values.list("retry-policy.allowed");
@@ -366,6 +371,7 @@ impl RetryConfig {
             query_retry_attempts: values.count("query-retry-attempts"),
             task_retry_attempts_per_task: values.count("task-retry-attempts-per-task"),
             max_failed_tasks: values.optional_count("max-failed-tasks"),
+            speculative_execution_enabled: values.boolean(SPECULATIVE_EXECUTION),
             initial_delay: values.duration("retry-initial-delay"),
             max_delay: values.duration("retry-max-delay"),
             delay_scale_factor: values.double("retry-delay-scale-factor"),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use base::{DataSize, Duration};
 
 use crate::kind::MemoryShare;
-use crate::server::{CompressionCodec, FaultToleranceConfig, RetryPolicy, ServerConfig};
+use crate::server::{
+    CompressionCodec, FaultToleranceConfig, RetryPolicy, SPECULATIVE_EXECUTION, ServerConfig,
+};
 use crate::session::SessionPropertyTable;
 use crate::values::Values;
 
@@ -20,6 +22,8 @@ pub struct SessionSettings {
     pub task_retry_attempts_per_task: u32,
     /// `max_failed_tasks`. None: no limit.
     pub max_failed_tasks: Option<u32>,
+    /// `speculative_execution_enabled`.
+    pub speculative_execution_enabled: bool,
     /// `retry_initial_delay`.
     pub retry_initial_delay: Duration,
     /// `retry_max_delay`.
@@ -79,6 +83,7 @@ impl SessionSettings {
             query_retry_attempts: values.count("query-retry-attempts"),
             task_retry_attempts_per_task: values.count("task-retry-attempts-per-task"),
             max_failed_tasks: values.optional_count("max-failed-tasks"),
+            speculative_execution_enabled: values.boolean(SPECULATIVE_EXECUTION),
             retry_initial_delay: values.duration("retry-initial-delay"),
             retry_max_delay: values.duration("retry-max-delay"),
             retry_delay_scale_factor: values.double("retry-delay-scale-factor"),
@@ -130,6 +135,7 @@ mod tests {
         let values = set([
             ("retry_policy", "NONE"),
             ("max_failed_tasks", "7"),
+            ("speculative_execution_enabled", "false"),
             ("fault_tolerant_execution_task_memory", "256MB"),
             ("fault_tolerant_execution_max_partition_count", "9"),
             ("exchange_compression_codec", "zstd"),
@@ -139,6 +145,7 @@ mod tests {
         let own = SessionSettings::resolve(&config, &values).unwrap();
         assert_eq!(own.retry_policy, RetryPolicy::None);
         assert_eq!((own.max_failed_tasks, own.retry_max_delay), (Some(7), Duration::seconds(30)));
+        assert!(plain.speculative_execution_enabled && !own.speculative_execution_enabled);
         assert_eq!(own.fault_tolerance.task_memory, Some(DataSize::megabytes(256)));
         assert_eq!(own.fault_tolerance.max_partition_count, 9);
         assert_eq!(own.exchange_compression_codec, CompressionCodec::Zstd);

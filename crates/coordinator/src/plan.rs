@@ -164,6 +164,7 @@ fn query_options(settings: &SessionSettings) -> QueryOptions {
         arbitrary_task_target_growth_factor: sizes.arbitrary_task_target_size_growth_factor,
         hash_task_target_bytes: sizes.hash_task_target_size.0,
         task_to_slot_ratio_min: sizes.hash_task_to_node_min_ratio,
+        rivals_enabled: settings.speculative_execution_enabled,
         ..QueryOptions::default()
     }
 }

@@ -32,7 +32,7 @@ use operators::{AtMostOneRowExec, ExchangeSourceExec, Fragment, Sink, SplitScanE
 use scheduler::{Distribution, Edge, InputShape};
 
 use crate::class::{Class, Structure, class_of};
-use crate::determinism::is_determinate;
+use crate::determinism::{self, Key, is_determinate, unique_keys};
 use crate::subquery::{Scope, uses_subquery};
 use crate::{FragmentedPlan, PlannedFragment, PlannedInput, PlannedScan};
 
@@ -403,11 +403,30 @@ impl Cutter {
         })
     }
 
+    /// Whether each draft writes the same rows again, by place.
+    fn determinism(&self) -> Result<Vec<bool>> {
+        let mut keys: Vec<Vec<Key>> = Vec::with_capacity(self.drafts.len());
+        let mut determinate = Vec::with_capacity(self.drafts.len());
+        for draft in &self.drafts {
+            // Rows of several producers may be the same.
+            let keys_of_input = |place: u32| match self.exchanges[place as usize].producers.as_slice() {
+                [producer] => keys[*producer].clone(),
+                _ => Vec::new(),
+            };
+            let inputs = determinism::Inputs { keys: &keys_of_input };
+            determinate.push(is_determinate(&draft.plan, &draft.sink, &inputs)?);
+            let own = unique_keys(&draft.plan, &inputs);
+            keys.push(own);
+        }
+        Ok(determinate)
+    }
+
     /// Numbers the fragments, and the inputs and scans of each. The last draft is the root: it becomes stage 0, and
     /// each consumer comes before its producers.
     fn into_plan(self, output_schema: SchemaRef, options: &[(String, String)]) -> Result<FragmentedPlan> {
         let last = self.drafts.len() - 1;
         let stage = |draft: usize| StageId(u32::try_from(last - draft).expect("a plan has few fragments"));
+        let determinate = self.determinism()?;
         let mut fragments = Vec::with_capacity(self.drafts.len());
         for (at, draft) in self.drafts.into_iter().enumerate().rev() {
             let numbered = number_leaves(draft.plan)?;
@@ -425,7 +444,7 @@ impl Cutter {
             fragments.push(PlannedFragment {
                 id: stage(at),
                 inputs: inputs.collect(),
-                determinate: is_determinate(&numbered.plan, &draft.sink)?,
+                determinate: determinate[at],
                 fragment: Fragment { plan: numbered.plan, sink: draft.sink, options: options.to_vec() },
                 distribution: draft.distribution,
                 scans: numbered.scans,

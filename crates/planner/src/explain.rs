@@ -16,7 +16,8 @@ pub fn logical(plan: &LogicalPlan) -> String {
     plan.display_indent().to_string()
 }
 
-/// `EXPLAIN (TYPE DISTRIBUTED)`: the fragments in Trino's manner.
+/// `EXPLAIN (TYPE DISTRIBUTED)`: the fragments in Trino's manner. One whose tasks may write other rows when they are
+/// run again is marked as indeterminate.
 pub fn distributed(plan: &FragmentedPlan) -> String {
     analyzed(plan, &|_, _| Vec::new())
 }
@@ -41,7 +42,9 @@ fn write_fragment(
     fragment: &PlannedFragment,
     lines: &dyn Fn(StageId, Option<usize>) -> Vec<String>,
 ) {
-    line(text, 0, &format!("Fragment {} [{}]", fragment.id, distribution(fragment.distribution)));
+    let indeterminate = if fragment.determinate { "" } else { " indeterminate" };
+    let tasks = distribution(fragment.distribution);
+    line(text, 0, &format!("Fragment {} [{tasks}]{indeterminate}", fragment.id));
     for extra in lines(fragment.id, None) {
         line(text, 1, &extra);
     }

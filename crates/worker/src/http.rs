@@ -8,10 +8,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use protocol::client;
-use tokio::sync::mpsc;
+use protocol::client::{self, node_state};
+use scheduler::NodeState;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::monitoring;
 use crate::node::NodeEvent;
 use crate::status::NodeStatus;
 
@@ -20,7 +22,7 @@ use crate::status::NodeStatus;
 pub(crate) struct HttpState {
     /// What the node tells of itself.
     pub(crate) status: Arc<NodeStatus>,
-    /// Where requests to shut down go.
+    /// Where requests for another state go.
     pub(crate) events: mpsc::Sender<NodeEvent>,
 }
 
@@ -31,6 +33,7 @@ pub(crate) fn router(state: HttpState) -> Router {
         .route("/v1/info/state", get(node_state).put(set_node_state))
         .route("/v1/info/coordinator", get(|| async { StatusCode::NOT_FOUND }))
         .route("/v1/status", get(node_status))
+        .route("/metrics", get(metrics_page))
         .with_state(state)
 }
 
@@ -46,16 +49,34 @@ async fn node_status(State(state): State<HttpState>) -> Json<client::NodeStatus>
     Json(state.status.status(Instant::now()))
 }
 
+async fn metrics_page(State(state): State<HttpState>) -> Response {
+    let text = monitoring::page(&state.status, Instant::now());
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
 async fn set_node_state(State(state): State<HttpState>, body: String) -> Response {
-    match serde_json::from_str::<String>(&body).as_deref() {
-        Ok("SHUTTING_DOWN") => {
-            // The state is the node's to change. If it is gone already, it has shut down.
-            state.events.send(NodeEvent::ShutdownRequested).await.ok();
-            StatusCode::OK.into_response()
-        }
-        Ok("ACTIVE") if !state.status.is_shutting_down() => StatusCode::OK.into_response(),
-        Ok(other) => bad_request(format!("Invalid state transition to {other}")),
-        Err(_) => bad_request("The body must be a state as a JSON string, like \"SHUTTING_DOWN\"".to_owned()),
+    let Ok(wanted) = serde_json::from_str::<String>(&body) else {
+        return bad_request("The body must be a state as a JSON string, like \"SHUTTING_DOWN\"".to_owned());
+    };
+    let is_accepted = match node_state::parse(&wanted) {
+        Some(wanted) => request_state(&state.events, wanted).await,
+        None => false,
+    };
+    if is_accepted {
+        StatusCode::OK.into_response()
+    } else {
+        bad_request(format!("Invalid state transition to {wanted}"))
+    }
+}
+
+/// Asks the node, whose state it is, to be in another. Whether it is going to be.
+pub(crate) async fn request_state(events: &mpsc::Sender<NodeEvent>, state: NodeState) -> bool {
+    let (answer, answered) = oneshot::channel();
+    let asked = events.send(NodeEvent::StateRequested { state, answer }).await;
+    match asked {
+        Ok(()) => answered.await.unwrap_or(state == NodeState::ShuttingDown),
+        // If it is gone already, it has shut down.
+        Err(_) => state == NodeState::ShuttingDown,
     }
 }
 

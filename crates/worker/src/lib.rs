@@ -17,6 +17,7 @@ mod connection;
 mod descriptors;
 mod http;
 mod memory;
+mod monitoring;
 mod node;
 mod options;
 mod pool;
@@ -24,6 +25,7 @@ mod report;
 mod spill;
 mod status;
 mod watchdog;
+mod work;
 mod worker;
 
 pub use options::{FailureInjection, InjectedAction, WorkerOptions};

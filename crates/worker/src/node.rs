@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use base::{AttemptId, Epoch, Error, Failure, Millis, Result};
 use exchange::Committed;
+use protocol::client::node_state;
 use protocol::node::{AttemptDetails, wire};
 use scheduler::{
     AttemptSpec, AttemptStatus, NodeState, OutputSize, Runner, RunnerCommand, RunnerEvent, TaskInput,
     WorkerReport,
 };
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::memory::{ProcessMonitor, ProcessUsage};
 use crate::report::wire_report;
 use crate::status::NodeStatus;
 use crate::watchdog::Watchdog;
+use crate::work::{Ended, Work};
 
 /// How often the node looks at its attempts.
 const TICK_INTERVAL: Duration = Duration::from_millis(100);
@@ -45,8 +47,8 @@ pub(crate) enum NodeEvent {
     Desired(wire::Desired),
     /// An attempt ended.
     Ended { attempt: AttemptId, outcome: Result<Committed> },
-    /// The worker is to end what it runs and take nothing new.
-    ShutdownRequested,
+    /// The worker is to be in another state. Tells whether it can be.
+    StateRequested { state: NodeState, answer: oneshot::Sender<bool> },
 }
 
 /// What a node is made of.
@@ -61,7 +63,6 @@ pub(crate) struct NodeParts {
     pub(crate) status: Arc<NodeStatus>,
     pub(crate) monitor: ProcessMonitor,
     pub(crate) no_progress_timeout: Duration,
-    pub(crate) shutdown_grace_period: Duration,
 }
 
 /// The node.
@@ -72,9 +73,9 @@ pub(crate) struct Node {
     desired_seen: Option<(Epoch, u64)>,
     descriptors: Descriptors,
     held: BTreeMap<AttemptId, Held>,
+    /// What attempts have done that have ended.
+    ended_work: Work,
     is_connected: bool,
-    /// Since when a node that shuts down runs nothing.
-    drained_since: Option<Instant>,
 }
 
 /// An attempt that the node holds.
@@ -85,6 +86,7 @@ enum Held {
 
 struct Running {
     progress: Arc<AttemptProgress>,
+    memory_bytes: u64,
     watchdog: Watchdog,
     cancel: CancellationToken,
     task: AbortHandle,
@@ -107,8 +109,8 @@ impl Node {
             desired_seen: None,
             descriptors: Descriptors::default(),
             held: BTreeMap::new(),
+            ended_work: Work::default(),
             is_connected: false,
-            drained_since: None,
         }
     }
 
@@ -144,14 +146,27 @@ impl Node {
             }
             NodeEvent::Desired(desired) => self.desired(desired),
             NodeEvent::Ended { attempt, outcome } => self.ended(attempt, outcome),
-            NodeEvent::ShutdownRequested => {
-                if !self.parts.status.is_shutting_down() {
-                    tracing::info!("shutting down once all attempts have ended");
+            NodeEvent::StateRequested { state, answer } => {
+                let from = self.parts.runner.state();
+                let can_follow = node_state::can_follow(from, state);
+                if can_follow && from != state {
+                    self.change_state(from, state);
                 }
-                self.parts.status.shutting_down();
-                self.step(RunnerEvent::StateRequested { state: NodeState::ShuttingDown });
+                // Whoever asked may have gone away.
+                answer.send(can_follow).ok();
             }
         }
+    }
+
+    fn change_state(&mut self, from: NodeState, to: NodeState) {
+        let (from, running) = (node_state::as_str(from), self.running().count());
+        match to {
+            NodeState::Active => tracing::info!(from, "the worker is active again"),
+            NodeState::Draining => tracing::info!(from, running, "Drain requested"),
+            NodeState::ShuttingDown => tracing::info!(from, running, "Shutdown requested"),
+            NodeState::Drained => {}
+        }
+        self.step(RunnerEvent::StateRequested { state: to });
     }
 
     fn desired(&mut self, desired: wire::Desired) {
@@ -180,12 +195,20 @@ impl Node {
         let Some(Held::Running(running)) = self.held.get_mut(&attempt) else {
             return;
         };
-        let verdict = running.ending.take().and_then(|ending| ending.error);
+        let ending = running.ending.take();
+        let is_unwanted = ending.as_ref().is_some_and(|ending| ending.error.is_none());
+        let verdict = ending.and_then(|ending| ending.error);
         let outcome = match (outcome, verdict) {
             (Err(_), Some(verdict)) => Err(verdict),
             (outcome, _) => outcome,
         };
         let peak_memory_bytes = running.progress.pool.peak_bytes();
+        self.ended_work.add(&Work::of(&running.progress));
+        self.parts.status.attempt_ended(match &outcome {
+            Ok(_) => Ended::Committed,
+            Err(_) if is_unwanted => Ended::Aborted,
+            Err(_) => Ended::Failed,
+        });
         let mut details = AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() };
         let status = match outcome {
             Ok(Committed { winner, record }) => {
@@ -198,7 +221,11 @@ impl Node {
                 AttemptStatus::Committed { winner, output }
             }
             Err(error) => {
-                tracing::info!(%attempt, code = %error.code(), %error, "an attempt failed");
+                if is_unwanted {
+                    tracing::info!(%attempt, "an attempt was ended that is not wanted here any more");
+                } else {
+                    tracing::info!(%attempt, code = %error.code(), %error, "an attempt failed");
+                }
                 AttemptStatus::Failed(Failure::of(error))
             }
         };
@@ -209,11 +236,25 @@ impl Node {
     fn tick(&mut self) {
         self.usage = self.parts.monitor.look(Instant::now());
         self.parts.status.used(self.reserved_bytes(), self.usage);
+        self.tell_work();
         self.watch_attempts();
         for (attempt, peak_memory_bytes) in self.peaks() {
             self.step(RunnerEvent::AttemptProgressed { attempt, peak_memory_bytes });
         }
         self.step(RunnerEvent::Tick);
+    }
+
+    /// Tells what all attempts have done and what they have.
+    fn tell_work(&self) {
+        let mut work = self.ended_work;
+        let mut leased_bytes: u64 = 0;
+        let mut count = 0;
+        for (_, running) in self.running() {
+            work.add(&Work::of(&running.progress));
+            leased_bytes = leased_bytes.saturating_add(running.memory_bytes);
+            count += 1;
+        }
+        self.parts.status.worked(work, count, leased_bytes);
     }
 
     fn running(&self) -> impl Iterator<Item = (&AttemptId, &Running)> {
@@ -273,6 +314,10 @@ impl Node {
                 RunnerCommand::Report(report) => self.report(report),
             }
         }
+        let state = self.parts.runner.state();
+        if self.parts.status.set_state(state) && state == NodeState::Drained {
+            tracing::info!("the worker is drained: it holds nothing and can be shut down");
+        }
     }
 
     fn start(&mut self, attempt: AttemptId) {
@@ -288,7 +333,9 @@ impl Node {
         // What a plan spawns runs where the plan runs, so the whole attempt does.
         let task = self.parts.attempts.spawn(work);
         let watchdog = Watchdog::new(self.parts.no_progress_timeout, Instant::now());
-        let running = Running { progress, watchdog, cancel, task: task.abort_handle(), ending: None };
+        let running =
+            Running { progress, memory_bytes, watchdog, cancel, task: task.abort_handle(), ending: None };
+        self.parts.status.attempt_started();
         self.held.insert(attempt, Held::Running(running));
         tokio::spawn(tell_end(attempt, task, self.parts.events.clone()));
     }
@@ -315,16 +362,11 @@ impl Node {
         self.parts.reports.send_replace(Some(report));
     }
 
-    /// Whether the node was told to shut down, runs nothing, and stayed for the grace period.
-    fn has_shut_down(&mut self) -> bool {
-        if !self.parts.status.is_shutting_down() || self.running().next().is_some() {
-            self.drained_since = None;
-            return false;
-        }
-        let since = *self.drained_since.get_or_insert_with(Instant::now);
-        // A coordinator that is there acknowledges what has ended; one that is away finds it in the exchange.
-        let is_acknowledged = self.held.is_empty() || !self.is_connected;
-        is_acknowledged && since.elapsed() >= self.parts.shutdown_grace_period
+    /// Whether the node was told to shut down and holds nothing any more.
+    fn has_shut_down(&self) -> bool {
+        // A coordinator that is there takes note of what has ended; one that is away finds it in the exchange.
+        let is_idle = self.parts.runner.is_idle() || (!self.is_connected && self.running().next().is_none());
+        self.parts.runner.state() == NodeState::ShuttingDown && is_idle
     }
 }
 

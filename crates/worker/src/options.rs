@@ -42,8 +42,8 @@ pub struct WorkerOptions {
     pub spill_bytes_max: DataSize,
     /// An attempt that does nothing for so long is failed.
     pub no_progress_timeout: Duration,
-    /// `shutdown.grace-period`: how long a worker that ended its last attempt stays before it goes.
-    pub shutdown_grace_period: Duration,
+    /// `shutdown.grace-period`: how long attempts may run on when the worker drains or shuts down.
+    pub drain_grace: Duration,
     /// `internal-communication.shared-secret`
     pub shared_secret: Option<SharedSecret>,
     /// Failures to cause, for tests.

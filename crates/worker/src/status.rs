@@ -1,13 +1,16 @@
 //! What a node tells of itself: the documents of `/v1/info` and `/v1/status`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use base::NodeId;
-use protocol::client;
-use scheduler::Capacity;
+use protocol::client::{self, node_state};
+use scheduler::{Capacity, NodeState};
 use tokio::time::Instant;
 
 use crate::memory::ProcessUsage;
+use crate::work::{Ended, Work};
 
 /// What a node tells of itself. The node writes it, HTTP handlers read it.
 #[derive(Debug)]
@@ -17,11 +20,24 @@ pub(crate) struct NodeStatus {
     http_uri: String,
     capacity: Capacity,
     started: Instant,
-    shutting_down: AtomicBool,
+    state: Mutex<NodeState>,
     reserved_bytes: AtomicU64,
     resident_bytes: AtomicU64,
     /// Bits of an `f64`.
     cpu_load: AtomicU64,
+    numbers: Mutex<Numbers>,
+}
+
+/// What the attempts of the node have done since it started, and what they have now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbers {
+    pub(crate) work: Work,
+    pub(crate) running: u64,
+    pub(crate) leased_bytes: u64,
+    pub(crate) started: u64,
+    pub(crate) committed: u64,
+    pub(crate) failed: u64,
+    pub(crate) aborted: u64,
 }
 
 impl NodeStatus {
@@ -33,20 +49,19 @@ impl NodeStatus {
             http_uri,
             capacity,
             started: Instant::now(),
-            shutting_down: AtomicBool::new(false),
+            state: Mutex::new(NodeState::Active),
             reserved_bytes: AtomicU64::new(0),
             resident_bytes: AtomicU64::new(0),
             cpu_load: AtomicU64::new(0),
+            numbers: Mutex::default(),
         }
     }
 
-    /// From now on the node takes no new attempts.
-    pub(crate) fn shutting_down(&self) {
-        self.shutting_down.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_shutting_down(&self) -> bool {
-        self.shutting_down.load(Ordering::Relaxed)
+    /// The node is in this state now. Says whether it was in another.
+    pub(crate) fn set_state(&self, state: NodeState) -> bool {
+        let before =
+            std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state);
+        before != state
     }
 
     /// What attempts have reserved, and what the process uses.
@@ -56,9 +71,50 @@ impl NodeStatus {
         self.cpu_load.store(usage.cpu_load.to_bits(), Ordering::Relaxed);
     }
 
+    /// What all attempts have done, and what those have that run.
+    pub(crate) fn worked(&self, work: Work, running: u64, leased_bytes: u64) {
+        self.change(|numbers| *numbers = Numbers { work, running, leased_bytes, ..*numbers });
+    }
+
+    pub(crate) fn attempt_started(&self) {
+        self.change(|numbers| numbers.started += 1);
+    }
+
+    pub(crate) fn attempt_ended(&self, how: Ended) {
+        self.change(|numbers| match how {
+            Ended::Committed => numbers.committed += 1,
+            Ended::Failed => numbers.failed += 1,
+            Ended::Aborted => numbers.aborted += 1,
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Numbers)) {
+        change(&mut self.numbers.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.resident_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.duration_since(self.started)
+    }
+
     /// The state as Trino names it.
     pub(crate) fn state_name(&self) -> &'static str {
-        if self.is_shutting_down() { "SHUTTING_DOWN" } else { "ACTIVE" }
+        node_state::as_str(*self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The document of `/v1/info`. HTTP is served only once everything else is ready.
@@ -80,7 +136,7 @@ impl NodeStatus {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let processors = u32::try_from(processors).unwrap_or(u32::MAX);
         let max_bytes = self.capacity.memory_bytes;
-        let reserved_bytes = self.reserved_bytes.load(Ordering::Relaxed);
+        let reserved_bytes = self.reserved_bytes();
         let cpu_load = f64::from_bits(self.cpu_load.load(Ordering::Relaxed));
         let pool = client::MemoryPoolInfo {
             max_bytes,
@@ -100,22 +156,20 @@ impl NodeStatus {
             processors,
             process_cpu_load: cpu_load,
             system_cpu_load: cpu_load,
-            heap_used: self.resident_bytes.load(Ordering::Relaxed),
+            heap_used: self.resident_bytes(),
             heap_available: max_bytes,
             non_heap_used: 0,
         }
     }
 
     fn uptime(&self, now: Instant) -> String {
-        let nanos = now.duration_since(self.started).as_nanos();
+        let nanos = self.age(now).as_nanos();
         client::succinct::succinct_duration(base::Duration(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{json, to_value};
 
     use super::*;
@@ -134,7 +188,7 @@ mod tests {
             "coordinator": false, "starting": false, "uptime": "3.21m",
         });
         assert_eq!(to_value(info).unwrap(), expected);
-        status.shutting_down();
+        assert!(status.set_state(NodeState::ShuttingDown) && !status.set_state(NodeState::ShuttingDown));
         assert_eq!(status.info(status.started).state, "SHUTTING_DOWN");
     }
 

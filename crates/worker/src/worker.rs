@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base::{Error, ErrorCode, Incarnation, Result};
+use base::{Error, ErrorCode, Incarnation, Millis, Result};
 use bytes::Bytes;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use protocol::node::{Purpose, wire};
-use scheduler::Runner;
+use scheduler::{NodeState, Runner, RunnerOptions};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -61,10 +61,11 @@ impl WorkerHandle {
         self.incarnation
     }
 
-    /// Asks the worker to end what it runs, stay for the grace period and go. [`WorkerHandle::wait`] tells when.
+    /// Asks the worker to end what it runs, or hand it back when the grace period has passed, and to go.
+    /// [`WorkerHandle::wait`] tells when.
     pub async fn shutdown(&self) {
-        // If nobody listens it has gone.
-        self.events.send(NodeEvent::ShutdownRequested).await.ok();
+        // It can always shut down; if nobody listens it has gone.
+        http::request_state(&self.events, NodeState::ShuttingDown).await;
     }
 
     /// Ends the worker at once. What it ran is lost; what it committed is not.
@@ -124,8 +125,10 @@ impl Worker {
         let connection =
             Connection::new(options.coordinator_uri, announcement, events.clone(), newest_report)?;
         let computing = Computing::new(options.capacity.slots)?;
+        let drain_grace = u64::try_from(options.drain_grace.as_millis()).unwrap_or(u64::MAX);
+        let runner_options = RunnerOptions { drain_grace: Millis(drain_grace), ..RunnerOptions::default() };
         let node = Node::new(NodeParts {
-            runner: Runner::new(incarnation, options.capacity),
+            runner: Runner::with_options(incarnation, options.capacity, runner_options),
             environment: Arc::new(environment),
             attempts: computing.handle(),
             events: events.clone(),
@@ -133,7 +136,6 @@ impl Worker {
             status: Arc::clone(&status),
             monitor: ProcessMonitor::new(options.capacity.memory_bytes),
             no_progress_timeout: options.no_progress_timeout,
-            shutdown_grace_period: options.shutdown_grace_period,
         });
         let http_stopped = CancellationToken::new();
         let routes = http::router(HttpState { status, events: events.clone() });

@@ -87,7 +87,8 @@ pub(super) const PROPERTIES: &[Property] = &[
         "shutdown.grace-period",
         DURATION,
         "2m",
-        "How long a worker that shuts down waits, before and after it finishes its tasks.",
+        "How long a worker that drains or shuts down lets attempts run on. What has not ended by then runs elsewhere. A \
+         worker that holds nothing any more does not wait.",
     )
     .worker_only(),
     Property::unset(

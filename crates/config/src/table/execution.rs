@@ -85,6 +85,17 @@ pub(super) const PROPERTIES: &[Property] = &[
     .session("retry_delay_scale_factor")
     .coordinator_only(),
     Property::new(
+        Topic::Retry,
+        "fault-tolerant-execution-speculative-execution-enabled",
+        BOOLEAN,
+        "true",
+        "Under `TASK`, whether an attempt that is much slower than the finished ones of its stage gets a rival on \
+         another worker. The first to finish counts.",
+    )
+    .session("speculative_execution_enabled")
+    .coordinator_only()
+    .extension(),
+    Property::new(
         Topic::TaskSizing,
         "fault-tolerant-execution-standard-split-size",
         size_from(DataSize::megabytes(1)),

@@ -11,6 +11,7 @@ mod node_service;
 mod root_output;
 mod splits;
 mod state;
+mod totals;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription,
 pub use node_service::{NodeService, NodeServiceOptions};
 pub use root_output::{NextOutput, RootOutput};
 pub use state::DispatchState;
+pub use totals::AttemptCounts;
 
 /// How many facts may wait for the loop before those who tell them wait too.
 const INBOX_COUNT_MAX: usize = 1024;

@@ -14,6 +14,7 @@ use super::cleaner::Cleaner;
 use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded};
 use super::execution::{AttemptRecord, Execution, Submission};
 use super::splits::SplitEnumeration;
+use super::totals::{AttemptCounts, AttemptTotals};
 use super::{Dispatcher, Input};
 
 /// How long a query that nobody wants may wait for workers to let go of it before it is cleaned all the same.
@@ -32,6 +33,7 @@ pub struct DispatchState {
     /// The newest message for each worker that was not sent yet.
     desired: BTreeMap<NodeId, PendingDesired>,
     cleaner: Cleaner,
+    totals: AttemptTotals,
 }
 
 struct PendingDesired {
@@ -61,7 +63,13 @@ impl DispatchState {
             executions: BTreeMap::new(),
             desired: BTreeMap::new(),
             cleaner,
+            totals: AttemptTotals::default(),
         }
+    }
+
+    /// How many attempts there were in this life of the coordinator.
+    pub fn attempt_counts(&self) -> AttemptCounts {
+        self.totals.counts(&self.core)
     }
 
     /// The scheduler's core.
@@ -106,6 +114,7 @@ impl DispatchState {
             Input::Submit(submission) => self.submit(now, *submission),
             Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
             Input::Close(query) => {
+                self.totals.close(&self.core, query);
                 self.step(now, Event::QueryClosed { query });
                 self.clean_without_waiting(query);
             }
@@ -322,6 +331,7 @@ impl DispatchState {
             }
             Command::QueryReleased { query } => {
                 self.executions.remove(&query);
+                self.totals.release(&query);
                 self.cleaner.clean(query);
             }
         }

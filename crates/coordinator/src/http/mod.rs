@@ -2,6 +2,7 @@
 
 mod authentication;
 mod base_uri;
+mod monitoring;
 mod node;
 mod query;
 mod results;
@@ -39,6 +40,7 @@ pub fn router(state: HttpState) -> Router {
         .merge(statement::routes())
         .merge(query::routes())
         .merge(node::routes())
+        .merge(monitoring::routes())
         .fallback(async || Refusal::not_found("Resource not found"))
         .method_not_allowed_fallback(async || {
             Refusal(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".into())

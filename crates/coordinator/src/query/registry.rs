@@ -6,54 +6,75 @@ use std::time::Duration;
 
 use base::QueryId;
 
-use super::Query;
+use super::{Query, QueryState};
 
 /// The queries that are remembered: all that run, and the newest of those that have ended.
 pub struct QueryRegistry {
-    queries: Mutex<BTreeMap<QueryId, Arc<Query>>>,
+    remembered: Mutex<Remembered>,
     /// `query.max-history`: how many ended queries are remembered.
     history_count_max: usize,
     /// `query.min-expire-age`: how long an ended query is remembered in any case.
     expire_age_min: Duration,
 }
 
+#[derive(Default)]
+struct Remembered {
+    queries: BTreeMap<QueryId, Arc<Query>>,
+    /// How many are not remembered any more, by the state they ended in.
+    forgotten: BTreeMap<QueryState, u64>,
+}
+
 impl QueryRegistry {
     /// None yet.
     pub fn new(history_count_max: usize, expire_age_min: Duration) -> Self {
-        QueryRegistry { queries: Mutex::default(), history_count_max, expire_age_min }
+        QueryRegistry { remembered: Mutex::default(), history_count_max, expire_age_min }
     }
 
     /// Remembers a query.
     pub fn insert(&self, query: Arc<Query>) {
-        self.lock().insert(query.id, query);
+        self.lock().queries.insert(query.id, query);
     }
 
     /// A query, if it is remembered.
     pub fn get(&self, id: &QueryId) -> Option<Arc<Query>> {
-        self.lock().get(id).cloned()
+        self.lock().queries.get(id).cloned()
     }
 
     /// All that are remembered, oldest first.
     pub fn all(&self) -> Vec<Arc<Query>> {
-        self.lock().values().cloned().collect()
+        self.lock().queries.values().cloned().collect()
+    }
+
+    /// How many queries there are and were since the start, by state.
+    pub fn counts(&self) -> BTreeMap<QueryState, u64> {
+        let remembered = self.lock();
+        let mut counts = remembered.forgotten.clone();
+        for query in remembered.queries.values() {
+            *counts.entry(query.status().state).or_default() += 1;
+        }
+        counts
     }
 
     /// Forgets ended queries that are old enough and too many.
     pub fn expire(&self) {
-        let mut queries = self.lock();
-        let ended: Vec<(QueryId, Duration)> = queries
+        let mut remembered = self.lock();
+        let ended: Vec<(QueryId, QueryState, Duration)> = remembered
+            .queries
             .values()
-            .filter_map(|query| Some((query.id, query.status().times.ended_at?.elapsed())))
+            .filter_map(|query| {
+                let status = query.status();
+                Some((query.id, status.state, status.times.ended_at?.elapsed()))
+            })
             .collect();
         let excess = ended.len().saturating_sub(self.history_count_max);
-        for (id, age) in ended.into_iter().take(excess) {
-            if age >= self.expire_age_min {
-                queries.remove(&id);
+        for (id, state, age) in ended.into_iter().take(excess) {
+            if age >= self.expire_age_min && remembered.queries.remove(&id).is_some() {
+                *remembered.forgotten.entry(state).or_default() += 1;
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<QueryId, Arc<Query>>> {
-        self.queries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -126,6 +126,7 @@ impl Random {
 /// The committed output of a task, by partition.
 type Output = Vec<Vec<RecordBatch>>;
 
+#[derive(Clone)]
 struct Inputs {
     splits: Vec<Vec<Split>>,
     /// Per input: for each producer task it reads, the batches in order.
@@ -170,6 +171,47 @@ pub async fn run(plan: &FragmentedPlan, random: &mut Random) -> base::Result<Vec
     }
     let root = outputs.remove(&StageId(0)).unwrap();
     Ok(root.into_iter().flat_map(|mut task| task.remove(0)).collect())
+}
+
+/// Runs a plan, and every task once more on the same rows in another order. The fragments that wrote other rows, or
+/// the same ones to other partitions.
+pub async fn run_twice(plan: &FragmentedPlan, random: &mut Random) -> base::Result<Vec<StageId>> {
+    let mut outputs: HashMap<StageId, Vec<Output>> = HashMap::new();
+    let mut differ = Vec::new();
+    for fragment in plan.fragments.iter().rev() {
+        let mut tasks = Vec::new();
+        for inputs in form_tasks(fragment, &outputs, random).await {
+            let output = run_task(fragment, inputs.clone()).await?;
+            let again = run_task(fragment, reordered(fragment, inputs, random)).await?;
+            let parts = |output: &Output| output.iter().map(|rows| sorted_rows(rows)).collect::<Vec<_>>();
+            if parts(&again) != parts(&output) && !differ.contains(&fragment.id) {
+                differ.push(fragment.id);
+            }
+            tasks.push(output);
+        }
+        outputs.insert(fragment.id, tasks);
+    }
+    Ok(differ)
+}
+
+/// The same rows as they may come the next time.
+fn reordered(fragment: &PlannedFragment, mut inputs: Inputs, random: &mut Random) -> Inputs {
+    for (input, streams) in fragment.inputs.iter().zip(&mut inputs.streams) {
+        random.shuffle(streams);
+        if !input.ordered {
+            for batches in streams {
+                random.shuffle(batches);
+            }
+        }
+    }
+    inputs
+}
+
+fn sorted_rows(batches: &[RecordBatch]) -> Vec<String> {
+    let text = arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string();
+    let mut rows: Vec<String> = text.lines().map(str::to_owned).collect();
+    rows.sort_unstable();
+    rows
 }
 
 /// The parts into which `count` things are divided, in order; at least one part, some may be empty.

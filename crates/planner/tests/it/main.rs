@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "this is a test")]
 
+mod determinism;
 mod harness;
 mod oracle;
 mod plans;

@@ -45,21 +45,6 @@ async fn a_scan_alone_is_one_stage() {
 }
 
 #[tokio::test]
-async fn every_query_gets_its_determinism() {
-    for (sql, determinate) in [
-        ("select sum(l_quantity) from lineitem", true),
-        ("select l_orderkey from lineitem limit 5", false),
-        ("select random() from lineitem", false),
-        ("select row_number() over (partition by l_orderkey) from lineitem", false),
-        ("select o_custkey, count(*) from orders group by o_custkey", true),
-    ] {
-        let plan = planned(sql).await;
-        let all = plan.fragments.iter().all(|fragment| fragment.determinate);
-        assert_eq!(all, determinate, "{sql}");
-    }
-}
-
-#[tokio::test]
 async fn explain_shows_fragments_in_trinos_manner() {
     let sql = "select c_nationkey, count(*) from customer group by c_nationkey order by 1 limit 3";
     let text = explain::distributed(&planned(sql).await);

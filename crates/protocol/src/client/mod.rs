@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod headers;
+pub mod node_state;
 pub mod prepared;
 pub mod query_info;
 pub mod request;

@@ -3,6 +3,7 @@
 mod node_process;
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use base::DataSize;
@@ -168,7 +169,21 @@ impl LocalCluster {
         self.workers[worker].kill().await
     }
 
-    /// Starts a worker that was killed again: a new life of the same node.
+    /// Waits until a worker's process has ended, and says how.
+    pub async fn wait_for_end(&mut self, worker: usize) -> Result<ExitStatus, Failure> {
+        self.workers[worker].wait().await
+    }
+
+    /// Starts one more worker, and says which. It may not be connected yet.
+    pub async fn add_worker(&mut self) -> Result<usize, Failure> {
+        let worker = self.workers.len();
+        let started = self.start_worker(worker).await?;
+        self.workers.push(started);
+        self.options.workers = self.workers.len();
+        Ok(worker)
+    }
+
+    /// Starts a worker that has ended again: a new life of the same node.
     pub async fn restart_worker(&mut self, worker: usize) -> Result<(), Failure> {
         self.workers[worker] = self.start_worker(worker).await?;
         Ok(())
@@ -223,10 +238,7 @@ impl ClusterOptions {
     }
 
     fn node(&self, id: &str, coordinator: Option<&str>) -> LocalNode {
-        let mut extra = vec![
-            (Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string()),
-            (Source::Config, "shutdown.grace-period".to_string(), "0s".to_string()),
-        ];
+        let mut extra = vec![(Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string())];
         for catalog in &self.catalogs {
             let source = Source::Catalog(catalog.name.clone());
             let properties = catalog.properties.iter();

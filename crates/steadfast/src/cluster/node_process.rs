@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -85,6 +85,11 @@ impl NodeProcess {
         self.signal(Signal::SIGKILL)?;
         self.child.wait().await?;
         Ok(())
+    }
+
+    /// Waits until it has ended by itself or by a signal.
+    pub async fn wait(&mut self) -> Result<ExitStatus, Failure> {
+        Ok(self.child.wait().await?)
     }
 
     /// Stops it in an orderly way, and waits until it has ended.

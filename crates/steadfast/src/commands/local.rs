@@ -10,7 +10,7 @@ use super::sql::execute;
 use crate::Failure;
 use crate::cli::{ClusterArguments, LocalArguments, RunOptions, prompt};
 use crate::cluster::{ClusterOptions, LocalCluster};
-use crate::server::stop_requested;
+use crate::server::StopRequests;
 
 /// Runs a cluster on this machine.
 pub async fn local(arguments: LocalArguments) -> Result<ExitCode, Failure> {
@@ -38,7 +38,7 @@ pub async fn local(arguments: LocalArguments) -> Result<ExitCode, Failure> {
                 let options = RunOptions { format: arguments.output_format, progress: true, summary: true };
                 prompt(&mut client, options).await?;
             } else {
-                stop_requested(false).await;
+                StopRequests::listen(false).next().await;
             }
             ExitCode::SUCCESS
         }

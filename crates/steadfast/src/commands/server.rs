@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Failure;
 use crate::cli::ServerArguments;
-use crate::server::{Node, stop_requested};
+use crate::server::{Node, StopRequests};
 
 /// A server that is told to ask for passwords, and cannot, must not let everybody in instead.
 fn refuse_open_door(config: &ServerConfig) -> Result<(), Failure> {
@@ -25,7 +25,8 @@ fn refuse_open_door(config: &ServerConfig) -> Result<(), Failure> {
     }
 }
 
-/// Runs a node until it is told to stop.
+/// Runs a node until it is told to stop. A signal that comes while it starts takes effect when it has started; the
+/// process answers to it with the exit code of [`crate::server::Ending`].
 pub async fn server(arguments: ServerArguments) -> Result<ExitCode, Failure> {
     let config = ServerConfig::load(&arguments.etc_dir)?;
     let filter =
@@ -42,15 +43,14 @@ pub async fn server(arguments: ServerArguments) -> Result<ExitCode, Failure> {
     }
     refuse_open_door(&config)?;
     // Signals that arrive while the node starts must not be lost.
-    let stop = tokio::spawn(stop_requested(arguments.stop_with_stdin));
+    let mut stop = StopRequests::listen(arguments.stop_with_stdin);
     let node = Node::start(config).await?;
     tracing::info!(address = node.address(), "the node is ready");
     if arguments.print_address {
         println!("{}", node.address());
         std::io::stdout().flush()?;
     }
-    let stop = async { stop.await.unwrap_or(crate::server::StopReason::Terminated) };
-    node.run(stop).await?;
-    tracing::info!("the node has stopped");
-    Ok(ExitCode::SUCCESS)
+    let ending = node.run(&mut stop).await?;
+    tracing::info!(exit_code = ending.exit_code(), "the node has stopped");
+    Ok(ExitCode::from(ending.exit_code()))
 }

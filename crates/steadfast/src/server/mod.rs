@@ -14,13 +14,14 @@ use config::{CompressionCodec, ServerConfig};
 use connector::Catalogs;
 use coordinator::{Coordinator, CoordinatorOptions};
 use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions};
+use nix::sys::signal::Signal;
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
 use worker::{FailureInjection, InjectedAction, Worker, WorkerHandle, WorkerOptions};
 
 use crate::Failure;
 pub use catalogs::catalogs;
-pub use stop::{StopReason, stop_requested};
+pub use stop::{StopReason, StopRequests};
 
 /// A running node.
 pub struct Node {
@@ -73,48 +74,74 @@ impl Node {
     }
 
     /// Runs until it is told to stop, or until it has shut down by itself.
-    pub async fn run(mut self, stop: impl Future<Output = StopReason>) -> Result<(), Failure> {
-        tokio::pin!(stop);
+    pub async fn run(mut self, stop: &mut StopRequests) -> Result<Ending, Failure> {
+        let mut ending = Ending::InOrder;
         match (&mut self.coordinator, self.worker.take()) {
             (Some(coordinator), worker) => {
                 tokio::select! {
-                    _ = &mut stop => {}
+                    _ = stop.next() => {}
                     served = coordinator.wait() => served?,
                 }
                 if let Some(worker) = worker {
                     worker.stop();
                 }
             }
-            (None, Some(mut worker)) => match first_of(&mut stop, worker.wait()).await {
-                Some(StopReason::Terminated) => {
-                    worker.shutdown().await;
-                    worker.wait().await?;
-                }
-                Some(StopReason::Abandoned) => worker.stop(),
-                None => {}
-            },
+            (None, Some(worker)) => ending = run_worker(worker, stop).await?,
             (None, None) => {}
         }
         if let Some(coordinator) = self.coordinator.take() {
             coordinator.stop().await;
         }
-        Ok(())
+        Ok(ending)
     }
 }
 
-/// Why the node is to stop, or None if its worker went first.
-async fn first_of(
-    stop: impl Future<Output = StopReason>,
-    gone: impl Future<Output = base::Result<()>>,
-) -> Option<StopReason> {
-    tokio::select! {
-        reason = stop => Some(reason),
-        gone = gone => {
-            if let Err(error) = gone {
-                tracing::error!(%error, "the worker failed");
-            }
-            None
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing was lost with it.
+    InOrder,
+    /// It was told to end at once. Attempts that it ran are lost, and run elsewhere.
+    CutShort(StopReason),
+}
+
+impl Ending {
+    /// The exit code of the process: that of a program which the signal has ended, if it was cut short.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Ending::InOrder | Ending::CutShort(StopReason::Abandoned) => 0,
+            Ending::CutShort(StopReason::Interrupted) => SIGNALLED + Signal::SIGINT as u8,
+            Ending::CutShort(StopReason::Terminated) => SIGNALLED + Signal::SIGTERM as u8,
         }
+    }
+}
+
+/// What a shell adds to the number of the signal that ended a program.
+const SIGNALLED: u8 = 128;
+
+/// Runs a worker. SIGTERM lets it end what it runs or hand it back; everything else, and a second SIGTERM, ends it at
+/// once.
+async fn run_worker(mut worker: WorkerHandle, stop: &mut StopRequests) -> Result<Ending, Failure> {
+    let mut is_terminated = false;
+    loop {
+        let reason = tokio::select! {
+            ended = worker.wait() => {
+                ended?;
+                return Ok(Ending::InOrder);
+            }
+            reason = stop.next() => reason,
+        };
+        if reason == StopReason::Terminated && !is_terminated {
+            is_terminated = true;
+            worker.shutdown().await;
+            continue;
+        }
+        if reason != StopReason::Abandoned {
+            tracing::warn!("ending at once; attempts that run are lost, and run elsewhere");
+        }
+        worker.stop();
+        worker.wait().await?;
+        return Ok(Ending::CutShort(reason));
     }
 }
 
@@ -200,7 +227,7 @@ async fn start_worker(
         spill_directory,
         spill_bytes_max: DataSize(u64::MAX),
         no_progress_timeout: config.task.no_progress_timeout.as_std(),
-        shutdown_grace_period: config.node.shutdown_grace_period.as_std(),
+        drain_grace: config.node.shutdown_grace_period.as_std(),
         shared_secret: config.node.shared_secret.as_ref().map(|secret| SharedSecret::new(secret.expose())),
         failure_injections: config.task.failure_injections.iter().flat_map(injections).collect(),
     };

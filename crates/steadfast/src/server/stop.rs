@@ -1,44 +1,68 @@
 //! Why a node stops.
 
-use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::io::{AsyncReadExt, Stdin};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Why a node stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// Somebody wants it to end in an orderly way: SIGTERM or SIGINT.
+    /// Somebody wants it to end in an orderly way: SIGTERM.
     Terminated,
+    /// Somebody wants it to end at once: SIGINT.
+    Interrupted,
     /// Who started it has gone: standard input was closed.
     Abandoned,
 }
 
-/// Waits until somebody wants the node to stop.
-pub async fn stop_requested(with_stdin: bool) -> StopReason {
-    tokio::select! {
-        () = received(SignalKind::terminate()) => StopReason::Terminated,
-        () = received(SignalKind::interrupt()) => StopReason::Terminated,
-        () = stdin_closed(with_stdin) => StopReason::Abandoned,
+/// What may tell a node to stop. Nothing that comes while nobody waits is lost.
+#[derive(Debug)]
+pub struct StopRequests {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    stdin: Option<Stdin>,
+}
+
+impl StopRequests {
+    /// From now on signals do not end the process by themselves. With `with_stdin`, the end of standard input is told
+    /// too.
+    pub fn listen(with_stdin: bool) -> Self {
+        StopRequests {
+            terminate: listen_for(SignalKind::terminate()),
+            interrupt: listen_for(SignalKind::interrupt()),
+            stdin: with_stdin.then(tokio::io::stdin),
+        }
+    }
+
+    /// Waits for the next reason to stop. May be given up and called again.
+    pub async fn next(&mut self) -> StopReason {
+        let StopRequests { terminate, interrupt, stdin } = self;
+        tokio::select! {
+            () = received(terminate) => StopReason::Terminated,
+            () = received(interrupt) => StopReason::Interrupted,
+            () = closed(stdin) => StopReason::Abandoned,
+        }
     }
 }
 
-async fn received(kind: SignalKind) {
-    match signal(kind) {
-        Ok(mut signals) => {
+fn listen_for(kind: SignalKind) -> Option<Signal> {
+    signal(kind).inspect_err(|error| tracing::warn!(%error, "a signal cannot be listened for")).ok()
+}
+
+async fn received(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => {
             signals.recv().await;
         }
-        Err(error) => {
-            tracing::warn!(%error, "a signal cannot be listened for");
-            std::future::pending::<()>().await;
-        }
+        None => std::future::pending().await,
     }
 }
 
-async fn stdin_closed(watched: bool) {
-    if !watched {
-        std::future::pending::<()>().await;
-    }
-    let mut stdin = tokio::io::stdin();
+async fn closed(stdin: &mut Option<Stdin>) {
+    let Some(input) = stdin else {
+        return std::future::pending().await;
+    };
     let mut ignored = [0; 64];
     // An error means as much as the end.
-    while matches!(stdin.read(&mut ignored).await, Ok(count) if count > 0) {}
+    while matches!(input.read(&mut ignored).await, Ok(count) if count > 0) {}
+    *stdin = None;
 }

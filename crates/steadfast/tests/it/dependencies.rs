@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("types", &["base"]),
     ("config", &["base"]),
     ("exchange", &["base"]),
+    ("metrics", &[]),
     ("connector", &["base", "types"]),
     ("connectors/tpch", &["base", "connector", "types"]),
     ("connectors/hive", &["base", "connector", "types"]),
@@ -18,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("planner", &["base", "connector", "operators", "scheduler", "types"]),
     ("sql", &["base", "connector", "types"]),
     ("protocol", &["base", "scheduler", "types"]),
-    ("worker", &["base", "connector", "exchange", "operators", "protocol", "scheduler", "types"]),
+    ("worker", &["base", "connector", "exchange", "metrics", "operators", "protocol", "scheduler", "types"]),
     (
         "coordinator",
         &[
@@ -26,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
             "connector",
             "exchange",
+            "metrics",
             "operators",
             "planner",
             "protocol",
@@ -62,6 +64,7 @@ const OURS: &[&str] = &[
     "connector-tpch",
     "coordinator",
     "exchange",
+    "metrics",
     "operators",
     "planner",
     "protocol",

@@ -4,10 +4,12 @@
 
 mod answers;
 mod dependencies;
+mod drain;
 mod faults;
 mod limits;
 mod local;
 mod lost_output;
+mod monitoring;
 mod statements;
 mod support;
 mod tpch;

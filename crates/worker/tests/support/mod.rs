@@ -99,7 +99,7 @@ pub fn options(
         spill_directory: directories.spill(),
         spill_bytes_max: DataSize::gigabytes(1),
         no_progress_timeout: Duration::from_secs(600),
-        shutdown_grace_period: Duration::ZERO,
+        drain_grace: Duration::from_secs(600),
         shared_secret: Some(SharedSecret::new("secret")),
         failure_injections: Vec::new(),
     }
