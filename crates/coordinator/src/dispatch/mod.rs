@@ -15,7 +15,7 @@ mod state;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::{Epoch, Error, Incarnation, Millis, NodeId, QueryId, Result, StageId};
+use base::{Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result, StageId};
 use connector::Split;
 use exchange::ExchangeManager;
 use protocol::node::NodeReport;
@@ -28,6 +28,8 @@ pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription,
 pub use node_service::{NodeService, NodeServiceOptions};
 pub use root_output::{NextOutput, RootOutput};
 pub use state::DispatchState;
+
+use crate::query::ReadConsent;
 
 /// How many facts may wait for the loop before those who tell them wait too.
 const INBOX_COUNT_MAX: usize = 1024;
@@ -68,11 +70,24 @@ enum Input {
         incarnation: Incarnation,
         connection: u64,
     },
+    /// The client is about to get rows of a root task.
+    ResultRead {
+        query: QueryId,
+        partition: u32,
+        generation: Option<u32>,
+        answer: oneshot::Sender<ReadConsent>,
+    },
+    /// A committed output of the root stage could not be read.
+    OutputLost {
+        output: OutputId,
+        error: Error,
+        answer: oneshot::Sender<Result<()>>,
+    },
     Inspect(Box<dyn FnOnce(&DispatchState) + Send>),
 }
 
 /// The way to the event loop.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Dispatcher {
     inbox: mpsc::Sender<Input>,
 }
@@ -109,6 +124,26 @@ impl Dispatcher {
     /// The result of a query was delivered, or nobody wants it any more.
     pub async fn close(&self, query: QueryId) {
         self.send(Input::Close(query)).await;
+    }
+
+    /// The client is about to get rows of a root task, of that version of its output if one is named. Says whether
+    /// they may be given.
+    pub async fn result_read(
+        &self,
+        query: QueryId,
+        partition: u32,
+        generation: Option<u32>,
+    ) -> Result<ReadConsent> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::ResultRead { query, partition, generation, answer }).await;
+        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))
+    }
+
+    /// A committed output of the root stage could not be read. Fails with the error if it will not be computed again.
+    pub async fn output_lost(&self, output: OutputId, error: Error) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::OutputLost { output, error, answer }).await;
+        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))?
     }
 
     /// Looks at the state of the loop, between two steps.

@@ -1,6 +1,7 @@
 //! What the client waits for: the committed outputs of the root stage, and how the query ended.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use base::{Error, OutputId};
@@ -39,6 +40,20 @@ impl RootOutput {
         self.changed.notify_waiters();
     }
 
+    /// Outputs of root tasks do not count any more.
+    pub fn roll_back(&self, outputs: &[OutputId]) {
+        let mut progress = self.lock();
+        for output in outputs {
+            if let Entry::Occupied(entry) = progress.outputs.entry(output.task.partition)
+                && entry.get().attempt().output() == *output
+            {
+                entry.remove();
+            }
+        }
+        drop(progress);
+        self.changed.notify_waiters();
+    }
+
     /// The number of root tasks is final.
     pub fn seal(&self, tasks: u32) {
         self.lock().tasks = Some(tasks);
@@ -71,6 +86,23 @@ impl RootOutput {
                 return Some(Ok(NextOutput::Output(Arc::clone(record))));
             }
             progress.tasks.is_some_and(|tasks| partition >= tasks).then_some(Ok(NextOutput::End))
+        })
+        .await
+    }
+
+    /// The version of a root task's output that counts, if it is decided.
+    pub fn generation(&self, partition: u32) -> Option<u32> {
+        self.lock().outputs.get(&partition).map(|record| record.attempt().generation)
+    }
+
+    /// Waits until an output of a root task does not count any more. Fails when the query does.
+    pub async fn replaced(&self, output: OutputId) -> Result<(), Error> {
+        self.wait(|progress| {
+            if let Some(Err(error)) = &progress.outcome {
+                return Some(Err(error.clone()));
+            }
+            let current = progress.outputs.get(&output.task.partition);
+            current.is_none_or(|record| record.attempt().output() != output).then_some(Ok(()))
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId};
+use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result};
 use exchange::CommitRecord;
 use protocol::node::{NodeReport, wire};
 use scheduler::{AttemptSpec, AttemptStatus, Command, Core, Event};
@@ -15,6 +15,7 @@ use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded
 use super::execution::{AttemptRecord, Execution, Submission};
 use super::splits::SplitEnumeration;
 use super::{Dispatcher, Input};
+use crate::query::ReadConsent;
 
 /// How long a query that nobody wants may wait for workers to let go of it before it is cleaned all the same.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
@@ -135,6 +136,13 @@ impl DispatchState {
             Input::Detached { node, incarnation, connection } => {
                 self.detach(now, node, incarnation, connection)
             }
+            Input::ResultRead { query, partition, generation, answer } => {
+                // Whoever asked may have gone away; then nobody misses the answer.
+                let _ = answer.send(self.result_read(now, query, partition, generation));
+            }
+            Input::OutputLost { output, error, answer } => {
+                let _ = answer.send(self.output_lost(now, output, error));
+            }
             Input::Inspect(look) => look(self),
         }
     }
@@ -143,6 +151,24 @@ impl DispatchState {
         let Submission { query, shape, options, stages, split_options, root } = submission;
         self.executions.insert(query, Execution::new(&shape, stages, split_options, root));
         self.step(now, Event::QuerySubmitted { query, shape, options });
+    }
+
+    fn result_read(
+        &mut self,
+        _now: Millis,
+        query: QueryId,
+        partition: u32,
+        generation: Option<u32>,
+    ) -> ReadConsent {
+        let current = self.executions.get(&query).and_then(|execution| execution.root.generation(partition));
+        match generation {
+            Some(generation) if current != Some(generation) => ReadConsent::Void,
+            _ => ReadConsent::Given,
+        }
+    }
+
+    fn output_lost(&mut self, _now: Millis, _output: OutputId, error: Error) -> Result<()> {
+        Err(error)
     }
 
     fn attach(&mut self, now: Millis, description: WorkerDescription, connection: u64, outbox: Outbox) {

@@ -3,8 +3,10 @@
 mod explain_analyze;
 mod limits;
 mod pages;
+mod position;
 mod progress;
 mod registry;
+mod result_reader;
 mod run;
 mod state;
 
@@ -22,8 +24,10 @@ use crate::slug::Slug;
 
 pub use limits::abandoned;
 pub use pages::{Page, PageError, Pages};
+pub use position::Position;
 pub use progress::{AttemptProgress, QueryProgress};
 pub use registry::QueryRegistry;
+pub use result_reader::ReadConsent;
 pub use run::run;
 pub use state::{QueryState, QueryStatus};
 

@@ -1,26 +1,21 @@
 //! From an accepted query to rows: parse, analyse, plan, hand to the scheduler, read what it commits.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use base::{Error, ErrorCode, Result};
 use sql::{AnalyzedQuery, Explain, OutputColumn, Statement};
-use tokio::sync::mpsc;
 use types::json::RowEncoder;
 
 use super::explain_analyze::explain_analyze;
 use super::limits::TimeLimits;
 use super::pages::PageSource;
 use super::progress::QueryProgress;
+use super::result_reader::ResultReader;
 use super::{Query, QueryState};
-use crate::dispatch::{NextOutput, RootOutput};
+use crate::dispatch::RootOutput;
 use crate::plan::{self, PlannedQuery};
 use crate::services::Services;
 use crate::statement::{self, StatementContext, StatementResult};
-
-/// How many batches of a result are read ahead of the client.
-const RESULT_BATCH_COUNT_MAX: usize = 2;
 
 /// Runs an accepted query to its end.
 pub async fn run(services: Arc<Services>, query: Arc<Query>) {
@@ -92,9 +87,14 @@ async fn start(
     let planned = plan::plan(services, context, analyzed).await?;
     let schema = planned.output_schema.clone();
     let root = submit(services, query, planned).await;
-    let (batches, source) = mpsc::channel(RESULT_BATCH_COUNT_MAX);
-    tokio::spawn(read_result(Arc::clone(services), Arc::clone(&root), schema, batches));
-    set_result(query, columns, PageSource::Stream(source)).await;
+    let reader = ResultReader {
+        query: query.id,
+        root: Arc::clone(&root),
+        schema,
+        exchange: Arc::clone(&services.exchange),
+        dispatcher: services.dispatcher.clone(),
+    };
+    set_result(query, columns, PageSource::Exchange(reader)).await;
     tokio::spawn(watch(Arc::clone(services), Arc::clone(query), root));
     Ok(())
 }
@@ -127,39 +127,10 @@ async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>
     }
 }
 
-async fn read_result(
-    services: Arc<Services>,
-    root: Arc<RootOutput>,
-    schema: SchemaRef,
-    batches: mpsc::Sender<Result<arrow::array::RecordBatch>>,
-) {
-    let mut partition = 0;
-    loop {
-        let record = match root.next(partition).await {
-            Ok(NextOutput::Output(record)) => record,
-            Ok(NextOutput::End) => return,
-            Err(error) => {
-                // A client that is gone needs no error.
-                let _ = batches.send(Err(error)).await;
-                return;
-            }
-        };
-        let mut rows =
-            services.exchange.open_output(&record, Arc::clone(&schema), &services.exchange.options().read());
-        while let Some(batch) = rows.next_batch().await.transpose() {
-            let failed = batch.is_err();
-            if batches.send(batch).await.is_err() || failed {
-                return;
-            }
-        }
-        partition += 1;
-    }
-}
-
 /// Gives the client rows that are all here.
 async fn deliver(query: &Arc<Query>, result: StatementResult) -> Result<()> {
     query.set_update(result.update_type, result.session_update);
-    set_result(query, result.columns, PageSource::Rows(VecDeque::from(result.rows))).await;
+    set_result(query, result.columns, PageSource::Rows(result.rows)).await;
     query.advance(QueryState::Finishing);
     Ok(())
 }
