@@ -89,7 +89,7 @@ impl Bench {
         worker.sequence += 1;
         worker.ended = if end { worker.desired.first().copied() } else { None };
         let status = |attempt: AttemptId| {
-            let output = OutputSize { rows: 1, partition_bytes: Arc::from([100u64; 1]) };
+            let output = OutputSize { rows: 1, partition_bytes: Arc::from([100u64; 1]), checksum: 0 };
             let committed = AttemptStatus::Committed { winner: attempt, output };
             if Some(attempt) == worker.ended { committed } else { AttemptStatus::Running }
         };
@@ -97,6 +97,7 @@ impl Bench {
             attempt: *attempt,
             status: status(*attempt),
             peak_memory_bytes: (attempt.task.partition as u64 % 512) << 20,
+            memory_bytes: 0,
         });
         let report = WorkerReport {
             incarnation: Incarnation(1),

@@ -31,7 +31,7 @@ impl Core {
         report: AttemptReport,
         commands: &mut Vec<Command>,
     ) {
-        let AttemptReport { attempt, status, peak_memory_bytes } = report;
+        let AttemptReport { attempt, status, peak_memory_bytes, .. } = report;
         let leased = self.workers.mark_reported(node, &attempt, peak_memory_bytes);
         match status {
             AttemptStatus::Running => {}
@@ -46,6 +46,7 @@ impl Core {
                     self.on_failed(now, node, attempt, &lease, Failure::of(error), commands);
                 }
             }
+            AttemptStatus::HandedBack => {}
             // Of a zombie only a commit is news: its task has been given to somebody else.
             AttemptStatus::Failed(_) if !leased => {}
             AttemptStatus::Failed(failure) => {

@@ -6,6 +6,8 @@ use core::ops::Range;
 
 use base::{AttemptId, Epoch, Error, Incarnation, NodeId, OutputId, QueryId, StageId};
 
+use crate::record::Record;
+
 /// A decision.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -32,6 +34,27 @@ pub enum Command {
         scan: u32,
         /// How many at most.
         count_max: u32,
+    },
+    /// Create a record, and tell by [`crate::Event::RecordPersisted`] what is under its key then. To be repeated
+    /// until that is known. It is asked for once per key.
+    Persist {
+        /// The query.
+        query: QueryId,
+        /// The record.
+        record: Record,
+    },
+    /// Committed outputs do not count any more: forget their commit records. When they are recomputed, an
+    /// [`Command::OutputSelected`] names the new generation.
+    OutputsRolledBack {
+        /// The query.
+        query: QueryId,
+        /// The outputs, with the generations that are void.
+        outputs: Vec<OutputId>,
+    },
+    /// A newer life of the coordinator was heard of. This one commands nothing more.
+    Superseded {
+        /// The newer life.
+        by: Epoch,
     },
     /// The output of a task is decided. Consumers may read it, and of the root stage the client.
     OutputSelected {

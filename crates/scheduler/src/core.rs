@@ -112,6 +112,10 @@ impl Core {
             Event::QuerySubmitted { query, shape, options } => {
                 self.on_submitted(now, query, shape, options, commands)
             }
+            Event::QueryRecovered { query, shape, options, .. } => {
+                self.on_submitted(now, query, shape, options, commands)
+            }
+            Event::RecordPersisted { .. } | Event::OutputLost { .. } | Event::ResultRead { .. } => {}
             Event::SplitsArrived { query, stage, scan, sizes, last } => {
                 self.on_splits(query, stage, scan, &sizes, last);
             }

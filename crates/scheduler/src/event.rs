@@ -3,9 +3,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use base::{AttemptId, Epoch, Error, Failure, Incarnation, NodeId, QueryId, StageId};
+use base::{AttemptId, Epoch, Error, Failure, Incarnation, NodeId, OutputId, QueryId, StageId};
 
 use crate::options::QueryOptions;
+use crate::record::{Record, RecoveredCommit};
 use crate::shape::QueryShape;
 
 /// A fact.
@@ -25,7 +26,29 @@ pub enum Event {
         /// Its limits and sizes.
         options: QueryOptions,
     },
-    /// More splits of a scan are known. They are numbered per scan in the order they arrive, from 0.
+    /// A query of a former life of the coordinator goes on, from what it left in the store.
+    QueryRecovered {
+        /// The query.
+        query: QueryId,
+        /// Its shape.
+        shape: QueryShape,
+        /// Its limits and sizes.
+        options: QueryOptions,
+        /// Its records, in any order. One that is missing before others of its kind ends them.
+        records: Vec<Record>,
+        /// The commit records that are there, of whatever generations.
+        commits: Vec<RecoveredCommit>,
+    },
+    /// What is under the key of a record now: what [`crate::Command::Persist`] asked for, or what somebody else
+    /// had put there.
+    RecordPersisted {
+        /// The query.
+        query: QueryId,
+        /// The record that is there.
+        record: Record,
+    },
+    /// More splits of a scan are known. They are numbered per scan in the order they arrive, from 0. After a
+    /// recovery they are enumerated from the start again and have the numbers they had.
     SplitsArrived {
         /// The query.
         query: QueryId,
@@ -44,6 +67,20 @@ pub enum Event {
         query: QueryId,
         /// What the user is told.
         error: Error,
+    },
+    /// Who reads the result could not read a committed output of the root stage.
+    OutputLost {
+        /// The output.
+        output: OutputId,
+        /// What the user is told if it cannot be recomputed.
+        error: Error,
+    },
+    /// The client has begun to get the rows of a task of the root stage: that task can never be recomputed.
+    ResultRead {
+        /// The query.
+        query: QueryId,
+        /// The task's partition.
+        partition: u32,
     },
     /// The result was delivered, or nobody wants it any more. The query is forgotten once no worker holds any of it.
     QueryClosed {
@@ -97,7 +134,11 @@ pub struct Capacity {
 pub enum NodeState {
     /// It does.
     Active,
-    /// It ends what it runs and takes nothing new.
+    /// It ends what it runs, or hands it back, and takes nothing new.
+    Draining,
+    /// It has drained, holds nothing, and stays until it is told otherwise.
+    Drained,
+    /// It drains, and its process ends when it holds nothing.
     ShuttingDown,
 }
 
@@ -110,6 +151,8 @@ pub struct AttemptReport {
     pub status: AttemptStatus,
     /// The most memory it has used so far, in bytes.
     pub peak_memory_bytes: u64,
+    /// The memory promised to it, in bytes: another life of the coordinator takes it over with this.
+    pub memory_bytes: u64,
 }
 
 /// How an attempt stands.
@@ -126,6 +169,8 @@ pub enum AttemptStatus {
     },
     /// It failed.
     Failed(Failure),
+    /// A draining worker gives it back. It did not fail; it is to be run elsewhere.
+    HandedBack,
 }
 
 /// How large a committed output is.
@@ -135,4 +180,7 @@ pub struct OutputSize {
     pub rows: u64,
     /// The bytes of each output partition before compression. As many as the stage has output partitions.
     pub partition_bytes: Arc<[u64]>,
+    /// Over all rows and their partitions, whatever their order within a partition. Two runs of a task that wrote
+    /// the same have the same.
+    pub checksum: u64,
 }

@@ -27,6 +27,7 @@ pub mod options;
 mod placement;
 mod planted;
 mod query;
+pub mod record;
 pub mod retry;
 pub mod runner;
 pub mod shape;
@@ -46,6 +47,7 @@ pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, Output
 pub use options::{CoreOptions, QueryOptions, RunnerOptions};
 #[doc(hidden)]
 pub use planted::PlantedBug;
+pub use record::{Record, RecordKey, RecoveredCommit};
 pub use runner::{Runner, RunnerCommand, RunnerEvent};
 pub use shape::{Distribution, Edge, InputShape, QueryShape, StageShape};
 pub use stage::StageCounts;

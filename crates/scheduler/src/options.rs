@@ -2,6 +2,13 @@
 
 use base::Millis;
 
+/// How many times the output of one task may be recomputed, unless options say otherwise.
+pub const GENERATIONS_MAX: u32 = 16;
+
+/// So many attempts of a stage must have committed before an attempt of it is called slow, unless all other tasks
+/// of the stage have.
+pub const RIVAL_SIBLINGS_MIN: u32 = 3;
+
 /// Limits and sizes of one query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryOptions {
@@ -46,6 +53,20 @@ pub struct QueryOptions {
     /// `max-tasks-waiting-for-node-per-query`: how many waiting tasks of the query are looked at when a node has
     /// room; those behind them wait even if they are smaller.
     pub tasks_waiting_for_node_max: u32,
+    /// How many times the output of one task may be recomputed because it was lost.
+    pub generations_max: u32,
+    /// Whether decisions are recorded before they take effect, so that the query outlives the coordinator.
+    pub is_durable: bool,
+    /// `fault-tolerant-execution-speculative-execution-enabled`: whether an attempt that is much slower than its
+    /// siblings gets a rival on another node.
+    pub rivals_enabled: bool,
+    /// An attempt gets a rival when it has run so many times as long as the median of its stage's committed
+    /// attempts.
+    pub rival_slowness_min: f64,
+    /// An attempt gets a rival when it has run for so long.
+    pub rival_age_min: Millis,
+    /// The rivals that a stage may have at once, as a share of its tasks. It may always have one.
+    pub rival_share_max: f64,
 }
 
 impl Default for QueryOptions {
@@ -69,6 +90,12 @@ impl Default for QueryOptions {
             task_to_slot_ratio_min: 2.0,
             tasks_waiting_for_execution_max: 10,
             tasks_waiting_for_node_max: 50,
+            generations_max: GENERATIONS_MAX,
+            is_durable: true,
+            rivals_enabled: true,
+            rival_slowness_min: 2.0,
+            rival_age_min: Millis(2_000),
+            rival_share_max: 0.1,
         }
     }
 }
@@ -86,6 +113,8 @@ pub struct CoreOptions {
     pub required_workers_wait_max: Millis,
     /// The most splits asked for at once: `query.schedule-split-batch-size`.
     pub split_batch_count_max: u32,
+    /// How long tasks of a recovered query are not placed, so that workers can say what they run.
+    pub takeover_period: Millis,
 }
 
 impl Default for CoreOptions {
@@ -96,6 +125,7 @@ impl Default for CoreOptions {
             required_workers: 1,
             required_workers_wait_max: Millis(300_000),
             split_batch_count_max: 1000,
+            takeover_period: Millis(1_000),
         }
     }
 }
@@ -105,10 +135,13 @@ impl Default for CoreOptions {
 pub struct RunnerOptions {
     /// A worker to which nothing happens reports so often.
     pub report_interval: Millis,
+    /// `shutdown.grace-period`: how long running attempts may go on when the worker drains, before they are
+    /// stopped and handed back.
+    pub drain_grace: Millis,
 }
 
 impl Default for RunnerOptions {
     fn default() -> Self {
-        RunnerOptions { report_interval: Millis(500) }
+        RunnerOptions { report_interval: Millis(500), drain_grace: Millis(120_000) }
     }
 }

@@ -52,8 +52,13 @@ pub enum RunnerEvent {
     Disconnected,
     /// There is a stream to the coordinator.
     Connected,
-    /// The worker is to take nothing new.
-    ShutdownRequested,
+    /// The worker is to be in another state: [`NodeState::Draining`] and [`NodeState::ShuttingDown`] make it end or
+    /// hand back what it holds, [`NodeState::Active`] makes it take attempts again. [`NodeState::Drained`] is
+    /// what draining ends in and cannot be asked for.
+    StateRequested {
+        /// The state.
+        state: NodeState,
+    },
     /// A newer life of the node has taken the place of this one: nobody wants anything of it any more.
     Superseded,
 }
@@ -204,8 +209,8 @@ impl Runner {
                 self.hold(Vec::new(), commands);
                 false
             }
-            RunnerEvent::ShutdownRequested => {
-                self.state = NodeState::ShuttingDown;
+            RunnerEvent::StateRequested { state } => {
+                self.state = state;
                 true
             }
         }
@@ -286,7 +291,12 @@ impl Runner {
                 Phase::Ended(status) => self.planted_status(attempt, status),
                 Phase::Waiting | Phase::Running | Phase::Cancelling => AttemptStatus::Running,
             };
-            attempts.push(AttemptReport { attempt: *attempt, status, peak_memory_bytes: held.peak_bytes });
+            attempts.push(AttemptReport {
+                attempt: *attempt,
+                status,
+                peak_memory_bytes: held.peak_bytes,
+                memory_bytes: held.spec.memory_bytes,
+            });
         }
         if let Some((PlantedBug::ReportEndOnce, reported)) = &mut self.planted {
             let ended = self.attempts.iter().filter(|(_, held)| matches!(held.phase, Phase::Ended(_)));

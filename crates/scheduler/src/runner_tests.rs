@@ -133,7 +133,7 @@ fn reports_at_intervals_and_only_while_connected() {
 fn shutdown_is_reported_and_what_runs_goes_on() {
     let mut bench = Bench::new();
     bench.step(desired(1, 1, vec![spec(0, 10)]));
-    let commands = bench.step(RunnerEvent::ShutdownRequested);
+    let commands = bench.step(RunnerEvent::StateRequested { state: NodeState::ShuttingDown });
     let [RunnerCommand::Report(report)] = &commands[..] else { panic!("{commands:?}") };
     assert_eq!(report.state, NodeState::ShuttingDown);
     assert_eq!(report.attempts.len(), 1);

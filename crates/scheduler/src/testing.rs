@@ -152,6 +152,7 @@ impl TestCluster {
             attempt: *id,
             status: AttemptStatus::Running,
             peak_memory_bytes: 0,
+            memory_bytes: 0,
         });
         let attempts = running.collect::<Vec<_>>().into_iter().chain(ended).collect();
         WorkerReport {
@@ -237,7 +238,10 @@ impl TestCluster {
     pub(crate) fn fail(&mut self, number: u32, stage: u32, partition: u32, error: Error, peak: u64) {
         let (node, spec) = self.attempt(number, stage, partition).expect("the task runs");
         let status = AttemptStatus::Failed(Failure::of(error));
-        self.report(&node, vec![AttemptReport { attempt: spec.attempt, status, peak_memory_bytes: peak }]);
+        self.report(
+            &node,
+            vec![AttemptReport { attempt: spec.attempt, status, peak_memory_bytes: peak, memory_bytes: 0 }],
+        );
     }
 
     /// How the query ended, as the user is told.
@@ -261,6 +265,11 @@ impl TestCluster {
 }
 
 pub(crate) fn committed(attempt: AttemptId, winner: AttemptId, bytes: &[u64], peak: u64) -> AttemptReport {
-    let output = OutputSize { rows: bytes.iter().sum(), partition_bytes: Arc::from(bytes) };
-    AttemptReport { attempt, status: AttemptStatus::Committed { winner, output }, peak_memory_bytes: peak }
+    let output = OutputSize { rows: bytes.iter().sum(), partition_bytes: Arc::from(bytes), checksum: 0 };
+    AttemptReport {
+        attempt,
+        status: AttemptStatus::Committed { winner, output },
+        peak_memory_bytes: peak,
+        memory_bytes: 0,
+    }
 }

@@ -83,6 +83,7 @@ fn node_on_which_attempts_keep_failing_is_avoided_for_a_while() {
                 attempt: cluster.held("n1")[0].attempt,
                 status: AttemptStatus::Failed(internal("bad disk").into()),
                 peak_memory_bytes: 0,
+                memory_bytes: 0,
             }],
         );
         let _ = spec;

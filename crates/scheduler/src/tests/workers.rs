@@ -208,6 +208,7 @@ fn attempts_of_a_query_that_is_gone_are_not_desired() {
             attempt: stray,
             status: AttemptStatus::Running,
             peak_memory_bytes: 0,
+            memory_bytes: 0,
         }],
     };
     let commands = sent(&mut core, 0, Event::WorkerReported { node: node("n1"), report });

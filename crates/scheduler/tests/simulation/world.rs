@@ -384,6 +384,9 @@ impl World {
                 let delay = self.random.delay(mean);
                 self.at(delay, Happening::Close(query));
             }
+            Command::Persist { query, record } => self.step(Event::RecordPersisted { query, record })?,
+            Command::OutputsRolledBack { .. } => {}
+            Command::Superseded { by } => return Err(format!("I-14: superseded by {by:?}")),
             Command::QueryReleased { query } => self.on_released(query)?,
         }
         Ok(())
@@ -452,7 +455,7 @@ impl World {
         if self.random.chance(self.faults.drain) && self.hosts[any].up {
             self.coverage.drains += 1;
             self.hosts[any].draining = true;
-            self.step_host(any, RunnerEvent::ShutdownRequested);
+            self.step_host(any, RunnerEvent::StateRequested { state: scheduler::NodeState::ShuttingDown });
         }
         if self.random.chance(self.faults.slow) {
             self.hosts[any].slowness = self.random.range(1, 20);
