@@ -16,6 +16,7 @@ mod query_id;
 mod server;
 mod services;
 mod slug;
+mod state;
 mod statement;
 
 pub use server::{Coordinator, CoordinatorOptions};

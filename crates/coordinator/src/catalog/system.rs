@@ -260,6 +260,8 @@ fn worker_rows(state: &DispatchState, coordinator: &NodeId) -> Vec<Vec<Cell>> {
     let rows = workers.map(|(node, connected)| {
         let state = match states.get(node) {
             Some(Some(NodeState::Active)) => "active",
+            Some(Some(NodeState::Draining)) => "draining",
+            Some(Some(NodeState::Drained)) => "drained",
             Some(Some(NodeState::ShuttingDown)) => "shutting_down",
             Some(None) | None => "inactive",
         };

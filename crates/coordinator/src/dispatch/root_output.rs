@@ -43,7 +43,7 @@ impl RootOutput {
     /// Outputs of root tasks do not count any more.
     pub fn roll_back(&self, outputs: &[OutputId]) {
         let mut progress = self.lock();
-        for output in outputs {
+        for output in outputs.iter().filter(|output| output.task.stage.0 == 0) {
             if let Entry::Occupied(entry) = progress.outputs.entry(output.task.partition)
                 && entry.get().attempt().output() == *output
             {

@@ -88,7 +88,10 @@ impl Leadership {
             }
             if changed.elapsed() >= lease_duration {
                 let next = newest.map_or(FIRST, |newest| Epoch(newest.0 + 1));
-                tracing::info!(epoch = next.0, "the coordinator that leads gives no sign of itself; taking its place");
+                tracing::info!(
+                    epoch = next.0,
+                    "the coordinator that leads gives no sign of itself; taking its place"
+                );
                 if create_epoch(&*store, next, identity).await {
                     return Leadership::of(store, next, lease_duration).await;
                 }
@@ -163,7 +166,11 @@ impl Leadership {
     pub fn superseded_by(&self, by: Epoch) {
         self.standing.send_if_modified(|standing| match standing {
             Standing::Leading(_) => {
-                tracing::warn!(epoch = self.epoch.0, by = by.0, "another coordinator has taken the place of this one");
+                tracing::warn!(
+                    epoch = self.epoch.0,
+                    by = by.0,
+                    "another coordinator has taken the place of this one"
+                );
                 *standing = Standing::Superseded(by);
                 true
             }

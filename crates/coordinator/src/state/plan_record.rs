@@ -60,7 +60,8 @@ impl PlanRecord {
         let message: wire::PlanRecord = state::decode(&key, stored)?;
         let column = |column: wire::Column| {
             let column_type = column.column_type.parse();
-            let column_type = column_type.map_err(|_| unreadable(format!("a type '{}'", column.column_type)))?;
+            let column_type =
+                column_type.map_err(|_| unreadable(format!("a type '{}'", column.column_type)))?;
             Ok(OutputColumn { name: column.name, column_type })
         };
         let options = message.split_options.unwrap_or_default();
@@ -100,7 +101,13 @@ mod tests {
 
     #[test]
     fn a_plan_comes_back_as_it_was() {
-        let types = ["varchar(7)", "decimal(38,10)", "timestamp(3) with time zone", "array(row(a bigint))", "unknown"];
+        let types = [
+            "varchar(7)",
+            "decimal(38,10)",
+            "timestamp(3) with time zone",
+            "array(row(a bigint))",
+            "unknown",
+        ];
         let columns: Vec<OutputColumn> = types
             .iter()
             .map(|text| OutputColumn { name: "x".into(), column_type: text.parse::<Type>().unwrap() })

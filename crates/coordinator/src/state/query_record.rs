@@ -46,7 +46,9 @@ impl QueryRecord {
         let headers = message.headers.iter().map(|header| (header.name.as_str(), header.value.as_str()));
         Ok(QueryRecord {
             client: ClientContext::from_headers(headers, None, None).map_err(|error| unreadable(&error.0))?,
-            slug_key: message.slug_key[..].try_into().map_err(|_| unreadable("its key has another length"))?,
+            slug_key: message.slug_key[..]
+                .try_into()
+                .map_err(|_| unreadable("its key has another length"))?,
             created: SystemTime::UNIX_EPOCH + Duration::from_nanos(message.created_nanos),
             text: message.text,
         })

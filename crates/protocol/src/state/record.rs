@@ -32,7 +32,11 @@ pub fn record_to_content(record: &Record, splits: TasksContent) -> Bytes {
             sealed: *sealed,
             splits: splits
                 .into_iter()
-                .map(|KnownSplit { scan, number, split }| wire::KnownSplit { scan, number, split: Some(split) })
+                .map(|KnownSplit { scan, number, split }| wire::KnownSplit {
+                    scan,
+                    number,
+                    split: Some(split),
+                })
                 .collect(),
         }),
         Record::Rollback { outputs, .. } => {
@@ -137,9 +141,10 @@ mod tests {
 
     #[test]
     fn tasks_come_back_with_their_splits() {
-        let tasks = [(0..2, vec![vec![1, 5], vec![]]), (2..9, vec![vec![], vec![3]])].map(|(partitions, splits)| {
-            Arc::new(TaskInput { splits, partitions, sources: vec![vec![0..3, 7..8], vec![]] })
-        });
+        let tasks =
+            [(0..2, vec![vec![1, 5], vec![]]), (2..9, vec![vec![], vec![3]])].map(|(partitions, splits)| {
+                Arc::new(TaskInput { splits, partitions, sources: vec![vec![0..3, 7..8], vec![]] })
+            });
         let record = Record::Tasks { stage: StageId(3), number: 2, tasks: tasks.to_vec(), sealed: true };
         let split = node::Split { payload: Bytes::from_static(b"split"), size_bytes: 77 };
         let splits = vec![KnownSplit { scan: 1, number: 3, split }];
