@@ -13,6 +13,7 @@ mod node;
 mod plan;
 mod query;
 mod query_id;
+mod recovery;
 mod server;
 mod services;
 mod slug;

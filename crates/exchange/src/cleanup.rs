@@ -3,7 +3,9 @@
 //! What to delete is found by listing, never from memory: a restarted coordinator, or another one, cleans up
 //! as well as the first.
 
-use base::{QueryId, Result};
+use std::collections::BTreeSet;
+
+use base::{QueryId, Result, StageId};
 
 use crate::layout::{ObjectKey, query_prefix};
 use crate::manager::ExchangeManager;
@@ -15,6 +17,26 @@ impl ExchangeManager {
     /// [`ExchangeManager::queries`].
     pub async fn remove_query(&self, query: QueryId) -> Result<()> {
         Ok(self.store().remove_prefix(&query_prefix(query)).await?)
+    }
+
+    /// Removes the output of all stages of a query, and leaves its records.
+    ///
+    /// Unfinished uploads of stages that have nothing else stay until [`ExchangeManager::remove_query`].
+    pub async fn remove_output(&self, query: QueryId) -> Result<()> {
+        let stages: BTreeSet<StageId> = self
+            .objects(query)
+            .await?
+            .iter()
+            .filter_map(|key| match key {
+                ObjectKey::Commit(output) => Some(output.task.stage),
+                ObjectKey::Data(attempt) => Some(attempt.task.stage),
+                _ => None,
+            })
+            .collect();
+        for stage in stages {
+            self.store().remove_prefix(&format!("{}{stage}/", query_prefix(query))).await?;
+        }
+        Ok(())
     }
 
     /// All queries that have anything in the exchange, in ascending order.

@@ -8,6 +8,8 @@ mod cleaner;
 mod connection;
 mod execution;
 mod node_service;
+mod persister;
+mod records;
 mod root_output;
 mod splits;
 mod state;
@@ -15,21 +17,26 @@ mod state;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::{Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result, StageId};
+use base::{Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result, StageId};
 use connector::Split;
 use exchange::ExchangeManager;
 use protocol::node::NodeReport;
-use scheduler::{Core, CoreOptions, Event};
+use protocol::state::TasksContent;
+use scheduler::{Core, CoreOptions, Event, Record};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use cleaner::{Cleaner, KnownQueries, SweepTimes};
 pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
+use persister::Persister;
+pub use records::Recovery;
 pub use root_output::{NextOutput, RootOutput};
 pub use state::DispatchState;
 
-use crate::query::ReadConsent;
+use crate::query::{QueryRegistry, ReadConsent};
+use crate::state::StateStore;
 
 /// How many facts may wait for the loop before those who tell them wait too.
 const INBOX_COUNT_MAX: usize = 1024;
@@ -44,6 +51,13 @@ const STANDSTILL_MIN: Duration = Duration::from_secs(1);
 /// A fact for the loop.
 enum Input {
     Submit(Box<Submission>),
+    /// A query of a former life goes on.
+    Recover(Box<Recovery>),
+    /// It is known what is under the key of the record that is being created for a query.
+    Persisted {
+        query: QueryId,
+        created: Box<Result<(Record, TasksContent)>>,
+    },
     Cancel(QueryId, Error),
     Close(QueryId),
     /// The query was closed a while ago. It may have been released since.
@@ -86,6 +100,22 @@ enum Input {
     Inspect(Box<dyn FnOnce(&DispatchState) + Send>),
 }
 
+/// What the event loop of a coordinator life works with.
+pub struct DispatcherOptions {
+    /// The scheduler's limits.
+    pub core: CoreOptions,
+    /// Where stages leave their output.
+    pub exchange: Arc<ExchangeManager>,
+    /// Where decisions are recorded.
+    pub state: StateStore,
+    /// The queries that are remembered.
+    pub queries: Arc<QueryRegistry>,
+    /// What the ids of the queries of this life and of those before it end in.
+    pub coordinator_ids: Vec<String>,
+    /// Ends the life.
+    pub stop: CancellationToken,
+}
+
 /// The way to the event loop.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
@@ -93,22 +123,27 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts the loop of a coordinator life. All its queries have ids that end in `coordinator_id`.
-    pub fn start(
-        epoch: Epoch,
-        coordinator_id: &str,
-        options: CoreOptions,
-        exchange: Arc<ExchangeManager>,
-    ) -> Self {
+    /// Starts the loop of a coordinator life. It ends when the life does.
+    pub fn start(options: DispatcherOptions) -> Self {
+        let DispatcherOptions { core, exchange, state, queries, coordinator_ids, stop } = options;
         let (inbox, facts) = mpsc::channel(INBOX_COUNT_MAX);
         let dispatcher = Dispatcher { inbox };
-        let core = Core::new(epoch, options);
-        let known =
-            KnownQueries { coordinator_id: coordinator_id.to_owned(), dispatcher: dispatcher.clone() };
-        let cleaner = Cleaner::start(exchange, known, SweepTimes::default());
-        let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner);
-        tokio::spawn(run(state, facts));
+        let epoch = state.leadership().epoch();
+        let core = Core::new(epoch, core);
+        let known = KnownQueries { coordinator_ids, queries, dispatcher: dispatcher.clone() };
+        let cleaner = Cleaner::start(exchange, state.clone(), known, SweepTimes::default(), stop.clone());
+        let persister = Persister::new(state, dispatcher.clone());
+        let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner, persister);
+        tokio::spawn(async move {
+            // What was decided and not done is decided again by the next life.
+            stop.run_until_cancelled(run(state, facts)).await;
+        });
         dispatcher
+    }
+
+    /// Goes on with a query of a former life. What becomes of it is told to the submission's [`RootOutput`].
+    pub async fn recover(&self, recovery: Recovery) {
+        self.send(Input::Recover(Box::new(recovery))).await;
     }
 
     /// Runs a planned query. What becomes of it is told to the submission's [`RootOutput`].
@@ -162,7 +197,7 @@ impl Dispatcher {
 
     async fn send(&self, input: Input) {
         if self.inbox.send(input).await.is_err() {
-            tracing::error!("the scheduler has stopped");
+            tracing::debug!("the scheduler has stopped");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The state of the event loop: the core, the connections, the running queries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result};
+use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId};
 use exchange::CommitRecord;
 use protocol::node::{NodeReport, wire};
 use scheduler::{AttemptSpec, AttemptStatus, Command, Core, Event};
@@ -13,9 +13,9 @@ use super::assignment::assignment;
 use super::cleaner::Cleaner;
 use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded};
 use super::execution::{AttemptRecord, Execution, Submission};
+use super::persister::Persister;
 use super::splits::SplitEnumeration;
 use super::{Dispatcher, Input};
-use crate::query::ReadConsent;
 
 /// How long a query that nobody wants may wait for workers to let go of it before it is cleaned all the same.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
@@ -29,10 +29,11 @@ pub struct DispatchState {
     dispatcher: Dispatcher,
     connections: BTreeMap<NodeId, Connection>,
     usage: BTreeMap<NodeId, wire::NodeUsage>,
-    executions: BTreeMap<QueryId, Execution>,
+    pub(super) executions: BTreeMap<QueryId, Execution>,
     /// The newest message for each worker that was not sent yet.
     desired: BTreeMap<NodeId, PendingDesired>,
     cleaner: Cleaner,
+    pub(super) persister: Persister,
 }
 
 struct PendingDesired {
@@ -51,7 +52,13 @@ pub struct ConnectedNode<'a> {
 }
 
 impl DispatchState {
-    pub(super) fn new(core: Core, epoch: Epoch, dispatcher: Dispatcher, cleaner: Cleaner) -> Self {
+    pub(super) fn new(
+        core: Core,
+        epoch: Epoch,
+        dispatcher: Dispatcher,
+        cleaner: Cleaner,
+        persister: Persister,
+    ) -> Self {
         DispatchState {
             core,
             epoch,
@@ -62,6 +69,7 @@ impl DispatchState {
             executions: BTreeMap::new(),
             desired: BTreeMap::new(),
             cleaner,
+            persister,
         }
     }
 
@@ -105,10 +113,15 @@ impl DispatchState {
     pub(super) fn take(&mut self, now: Millis, input: Input) {
         match input {
             Input::Submit(submission) => self.submit(now, *submission),
+            Input::Recover(recovery) => self.recover(now, *recovery),
+            Input::Persisted { query, created } => self.persisted(now, query, *created),
             Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
             Input::Close(query) => {
                 self.step(now, Event::QueryClosed { query });
                 self.clean_without_waiting(query);
+                if !self.executions.contains_key(&query) {
+                    self.cleaner.clean(query);
+                }
             }
             Input::NotReleased(query) => {
                 if self.executions.contains_key(&query) {
@@ -116,13 +129,7 @@ impl DispatchState {
                 }
             }
             Input::Splits { query, stage, scan, splits, last } => {
-                let sizes = splits.iter().map(|split| split.size_bytes).collect();
-                let Some(known) = self.executions.get_mut(&query).and_then(|it| it.scan_mut(stage, scan))
-                else {
-                    return;
-                };
-                known.splits.extend(splits);
-                self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
+                self.splits_arrived(now, query, stage, scan, splits, last);
             }
             Input::Attached { description, connection, outbox } => {
                 self.attach(now, description, connection, outbox);
@@ -151,24 +158,6 @@ impl DispatchState {
         let Submission { query, shape, options, stages, split_options, root } = submission;
         self.executions.insert(query, Execution::new(&shape, stages, split_options, root));
         self.step(now, Event::QuerySubmitted { query, shape, options });
-    }
-
-    fn result_read(
-        &mut self,
-        _now: Millis,
-        query: QueryId,
-        partition: u32,
-        generation: Option<u32>,
-    ) -> ReadConsent {
-        let current = self.executions.get(&query).and_then(|execution| execution.root.generation(partition));
-        match generation {
-            Some(generation) if current != Some(generation) => ReadConsent::Void,
-            _ => ReadConsent::Given,
-        }
-    }
-
-    fn output_lost(&mut self, _now: Millis, _output: OutputId, error: Error) -> Result<()> {
-        Err(error)
     }
 
     fn attach(&mut self, now: Millis, description: WorkerDescription, connection: u64, outbox: Outbox) {
@@ -272,18 +261,10 @@ impl DispatchState {
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {
-        let mut events = VecDeque::from([event]);
         let mut commands = Vec::new();
-        while let Some(event) = events.pop_front() {
-            self.core.step(now, event, &mut commands);
-            for command in commands.drain(..) {
-                // A record lives as long as this process.
-                if let Command::Persist { query, record } = command {
-                    events.push_back(Event::RecordPersisted { query, record });
-                } else {
-                    self.carry_out(command);
-                }
-            }
+        self.core.step(now, event, &mut commands);
+        for command in commands {
+            self.carry_out(command);
         }
     }
 
@@ -309,7 +290,7 @@ impl DispatchState {
                 });
                 enumeration.request(count_max);
             }
-            Command::Persist { .. } => {}
+            Command::Persist { query, record } => self.persist(query, record),
             Command::OutputsRolledBack { query, outputs } => {
                 tracing::warn!(%query, count = outputs.len(), "committed output is lost and will be recomputed");
                 if let Some(execution) = self.executions.get_mut(&query) {
@@ -317,7 +298,7 @@ impl DispatchState {
                 }
             }
             Command::Superseded { by } => {
-                tracing::error!(epoch = by.0, "a newer coordinator is there: this one commands nothing more");
+                self.persister.state().leadership().superseded_by(by);
             }
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
@@ -363,6 +344,9 @@ impl DispatchState {
 
     /// Sends the newest message to each worker that has one waiting.
     pub(super) fn flush(&mut self) {
+        if self.persister.state().leadership().is_superseded() {
+            return;
+        }
         for (node, pending) in std::mem::take(&mut self.desired) {
             let Some(connection) = self.connections.get_mut(&node) else {
                 continue;

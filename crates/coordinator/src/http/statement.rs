@@ -67,7 +67,9 @@ async fn submit(
     }
     let client = client_context(&headers)?;
     check_prepared_statements(&client)?;
-    let query = services.accept(text.to_string(), client);
+    let accepted = services.accept(text.to_string(), client).await;
+    let query =
+        accepted.map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?;
     let next = queued_uri(&base, &query, 1);
     Ok(respond(&base, &query, &Page::default(), Some(next)))
 }
@@ -168,8 +170,13 @@ async fn page(
             return Ok(page);
         }
     }
-    if query.state() == QueryState::Failed {
-        return Ok(pages.keep_empty(token, position, true));
+    match query.state() {
+        QueryState::Failed => return Ok(pages.keep_empty(token, position, true)),
+        // A former life of the coordinator has delivered everything.
+        QueryState::Finished if !pages.has_source() => {
+            return Ok(pages.keep_empty(token, position, true));
+        }
+        _ => {}
     }
     if !pages.has_source() {
         return Ok(pages.keep_empty(token, position, false));
@@ -182,10 +189,13 @@ async fn page(
             Ok(page)
         }
         Err(error) => {
-            let page = pages.keep_empty(token, position, true);
+            pages.rewind();
             drop(pages);
             services.end(query, error).await;
-            Ok(page)
+            // The client is told when the outcome is on record.
+            let _ = tokio::time::timeout_at(deadline, query.reached(QueryState::Finished)).await;
+            let is_final = query.state().is_final();
+            Ok(query.pages.lock().await.keep_empty(token, position, is_final))
         }
     }
 }

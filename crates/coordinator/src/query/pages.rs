@@ -124,6 +124,11 @@ impl Pages {
         self.drained = true;
     }
 
+    /// Forgets what was read. The next page is read from its position again.
+    pub fn rewind(&mut self) {
+        self.cursor = None;
+    }
+
     /// Keeps a page without rows under that token.
     pub fn keep_empty(&mut self, token: u64, position: Option<Position>, is_last: bool) -> Page {
         let page = Page { data: None, is_last, next: position };

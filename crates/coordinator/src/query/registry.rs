@@ -28,6 +28,11 @@ impl QueryRegistry {
         self.lock().insert(query.id, query);
     }
 
+    /// Forgets a query.
+    pub fn remove(&self, id: &QueryId) {
+        self.lock().remove(id);
+    }
+
     /// A query, if it is remembered.
     pub fn get(&self, id: &QueryId) -> Option<Arc<Query>> {
         self.lock().get(id).cloned()

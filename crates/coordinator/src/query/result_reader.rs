@@ -104,7 +104,10 @@ impl ResultReader {
                 next = self.root.next(task) => next?,
                 () = batches.closed() => return Ok(()),
             };
-            let NextOutput::Output(record) = next else { return Ok(()) };
+            let NextOutput::Output(record) = next else {
+                // Nobody is told that everything was there before that is on record.
+                return self.root.finished().await;
+            };
             let error = match self.read_output(&record, task, &mut batch, batches).await {
                 Ok(()) if batches.is_closed() => return Ok(()),
                 Ok(()) => {

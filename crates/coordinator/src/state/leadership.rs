@@ -178,6 +178,11 @@ impl Leadership {
         });
     }
 
+    /// Whether a newer life is known.
+    pub fn is_superseded(&self) -> bool {
+        matches!(*self.standing.borrow(), Standing::Superseded(_))
+    }
+
     /// Waits until a newer life is known.
     pub async fn superseded(&self) -> Epoch {
         let mut standing = self.standing.subscribe();
