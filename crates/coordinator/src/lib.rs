@@ -9,6 +9,7 @@
 mod catalog;
 mod dispatch;
 mod http;
+mod life;
 mod node;
 mod plan;
 mod query;

@@ -129,8 +129,11 @@ impl Remains {
             .buffered(READ_COUNT_MAX)
             .try_collect()
             .await?;
-        let mut remains =
-            Remains { records: Vec::new(), splits: Vec::new(), commits: commits(&services.exchange, query).await? };
+        let mut remains = Remains {
+            records: Vec::new(),
+            splits: Vec::new(),
+            commits: commits(&services.exchange, query).await?,
+        };
         for (record, splits) in found.into_iter().flatten() {
             if let Record::Tasks { stage, .. } = &record {
                 remains.splits.extend(splits.into_iter().map(|split| (*stage, split)));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use base::{QueryId, Result, StageId};
+use base::{QueryId, Result};
 
 use crate::layout::{ObjectKey, query_prefix};
 use crate::manager::ExchangeManager;
@@ -23,18 +23,14 @@ impl ExchangeManager {
     ///
     /// Unfinished uploads of stages that have nothing else stay until [`ExchangeManager::remove_query`].
     pub async fn remove_output(&self, query: QueryId) -> Result<()> {
-        let stages: BTreeSet<StageId> = self
-            .objects(query)
-            .await?
-            .iter()
-            .filter_map(|key| match key {
-                ObjectKey::Commit(output) => Some(output.task.stage),
-                ObjectKey::Data(attempt) => Some(attempt.task.stage),
-                _ => None,
-            })
-            .collect();
+        let prefix = query_prefix(query);
+        let mut stages = BTreeSet::new();
+        for object in self.store().list(&prefix).await? {
+            let stage = object.key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'));
+            stages.extend(stage.and_then(|(stage, _)| stage.parse::<u32>().ok()));
+        }
         for stage in stages {
-            self.store().remove_prefix(&format!("{}{stage}/", query_prefix(query))).await?;
+            self.store().remove_prefix(&format!("{prefix}{stage}/")).await?;
         }
         Ok(())
     }

@@ -312,7 +312,7 @@ fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
                     let id = base::AttemptId {
                         task: base::TaskId { query: query.id(), stage: stage.id, partition: task.partition },
                         generation: attempt.generation,
-                        epoch: state.epoch(),
+                        epoch: attempt.epoch,
                         number: attempt.number,
                     };
                     let record = execution.attempts.get(&id);

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use exchange::{
-    CreateOutcome, ObjectKey, ExchangeOptions, ExchangeStore, LocalStore, ObjectMeta, StoreError, StoreErrorKind, Upload,
+    CreateOutcome, ExchangeOptions, ExchangeStore, LocalStore, ObjectKey, ObjectMeta, StoreError,
+    StoreErrorKind, Upload,
 };
 use scheduler::{CoreOptions, Record};
 use tempfile::TempDir;
@@ -84,7 +85,8 @@ impl Fixture {
         });
         let exchange = ExchangeManager::with_store(Arc::clone(&store) as _, ExchangeOptions::default());
         let exchange = Arc::new(exchange);
-        let identity = Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
+        let identity =
+            Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
         let leadership = Leadership::take(Arc::clone(&store) as _, &identity, SELDOM).await;
         let state = StateStore::new(Arc::clone(&store) as _, Arc::new(leadership));
         let queries = Arc::new(QueryRegistry::new(1, SELDOM));
@@ -165,10 +167,10 @@ async fn what_nobody_suspects_is_found_too() {
 async fn a_query_that_was_not_ended_stays() {
     let times = SweepTimes { interval: OFTEN, ..sweeps_in_distrust_only() };
     let fixture = Fixture::new(0, times).await;
-    fixture.cleaned().await;
-    let query: QueryId = OURS.parse().unwrap();
+    let kept = "20261120_061411_00003_abcde";
+    let query: QueryId = kept.parse().unwrap();
     fixture.state.create(ObjectKey::Query(query), Bytes::from_static(b"query")).await.unwrap();
-    fixture.write(OURS);
+    fixture.write(kept);
     // A query of another kind comes and goes: the store was swept meanwhile.
     let other: QueryId = "20261120_061411_00002_abcde".parse().unwrap();
     for _ in 0..3 {
@@ -179,10 +181,14 @@ async fn a_query_that_was_not_ended_stays() {
             tokio::time::sleep(OFTEN).await;
         }
     }
-    assert!(fixture.exists(OURS));
+    assert!(fixture.exists(kept));
     let done = Record::Done { outcome: Ok(()) };
     fixture.state.create_record(query, &done, Vec::new()).await.unwrap();
-    fixture.cleaned().await;
+    let since = Instant::now();
+    while fixture.exists(kept) {
+        assert!(since.elapsed() < PATIENCE, "it stays");
+        tokio::time::sleep(OFTEN).await;
+    }
 }
 
 #[tokio::test]

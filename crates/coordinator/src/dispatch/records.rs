@@ -59,19 +59,14 @@ impl Execution {
     }
 
     /// The splits that tasks read.
-    fn splits_of<'a>(
-        &self,
-        stage: StageId,
-        tasks: impl IntoIterator<Item = &'a TaskInput>,
-    ) -> TasksContent {
+    fn splits_of<'a>(&self, stage: StageId, tasks: impl IntoIterator<Item = &'a TaskInput>) -> TasksContent {
         let scans = self.stage(stage).map_or(&[][..], |stage| &stage.scans);
         let mut content = Vec::new();
         for task in tasks {
             for ((scan, known), numbers) in (0..).zip(scans).zip(&task.splits) {
                 content.extend(numbers.iter().filter_map(|number| {
                     let split = known.splits.get(number)?;
-                    let split =
-                        wire::Split { payload: split.payload.clone(), size_bytes: split.size_bytes };
+                    let split = wire::Split { payload: split.payload.clone(), size_bytes: split.size_bytes };
                     Some(KnownSplit { scan, number: *number, split })
                 }));
             }
@@ -109,12 +104,7 @@ impl DispatchState {
     }
 
     /// It is known what is under the key of a record.
-    pub(super) fn persisted(
-        &mut self,
-        now: Millis,
-        query: QueryId,
-        created: Result<(Record, TasksContent)>,
-    ) {
+    pub(super) fn persisted(&mut self, now: Millis, query: QueryId, created: Result<(Record, TasksContent)>) {
         let ours = self.executions.get_mut(&query).and_then(|execution| execution.unpersisted.pop_front());
         self.persist_next(query);
         let (record, splits) = match (created, ours) {
@@ -212,6 +202,7 @@ impl DispatchState {
 
 /// The error of a query whose tables are not any more what its tasks were formed of.
 fn splits_changed(stage: StageId) -> Error {
-    let text = format!("A table that stage {stage} scans changed while the query was between two coordinators");
+    let text =
+        format!("A table that stage {stage} scans changed while the query was between two coordinators");
     Error::new(ErrorCode::GENERIC_INTERNAL_ERROR, text)
 }

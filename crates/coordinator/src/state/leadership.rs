@@ -195,6 +195,12 @@ impl Leadership {
         }
     }
 
+    /// The error of whoever wants to act for a life that leads no more.
+    pub fn superseded_error(by: Epoch) -> Error {
+        let text = format!("Another coordinator has taken the place of this one (epoch {})", by.0);
+        Error::new(ErrorCode::SERVER_SHUTTING_DOWN, text)
+    }
+
     /// Makes sure that this life still leads. If that was last seen longer ago than a lease lasts, because the store
     /// was away or the process stood still, waits until it is seen again.
     ///
@@ -205,7 +211,7 @@ impl Leadership {
         let mut standing = self.standing.subscribe();
         loop {
             if let Standing::Superseded(by) = *standing.borrow_and_update() {
-                return Err(superseded(by));
+                return Err(Leadership::superseded_error(by));
             }
             if lock(&self.confirmed).elapsed() < self.lease_duration {
                 return Ok(());
@@ -251,12 +257,6 @@ pub async fn coordinator_ids(store: &dyn ExchangeStore) -> Result<Vec<String>, S
         }
     }
     Ok(ids)
-}
-
-/// The error of whoever wants to act for a life that leads no more.
-fn superseded(by: Epoch) -> Error {
-    let text = format!("Another coordinator has taken the place of this one (epoch {})", by.0);
-    Error::new(ErrorCode::SERVER_SHUTTING_DOWN, text)
 }
 
 /// The prefix of all keys that are like this one.
