@@ -52,7 +52,9 @@ impl Core {
             self.placement_dirty = true;
             return;
         }
-        self.stop(now, id);
+        if query.ending.is_none() {
+            self.stop(now, id);
+        }
         self.conclude(id, outcome, commands);
     }
 

@@ -71,6 +71,8 @@ pub struct ExecutionStage {
     pub inputs: Vec<InputShape>,
     /// Its scans by number.
     pub scans: Vec<ExecutionScan>,
+    /// How many tasks it has, once that is final.
+    pub tasks: Option<u32>,
     /// The committed outputs of its tasks that are decided.
     pub outputs: BTreeMap<u32, Arc<CommitRecord>>,
 }
@@ -128,6 +130,7 @@ impl Execution {
                         enumeration: None,
                     })
                     .collect(),
+                tasks: None,
                 outputs: BTreeMap::new(),
             })
             .collect();

@@ -302,9 +302,13 @@ impl DispatchState {
             }
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
-                if stage.0 == 0
-                    && let Some(execution) = self.executions.get(&query)
-                {
+                let Some(execution) = self.executions.get_mut(&query) else {
+                    return;
+                };
+                if let Some(sealed) = execution.stages.get_mut(stage.0 as usize) {
+                    sealed.tasks = Some(tasks);
+                }
+                if stage.0 == 0 {
                     execution.root.seal(tasks);
                 }
             }
@@ -368,7 +372,7 @@ impl DispatchState {
                     continue;
                 };
                 match assignment(execution, spec) {
-                    Ok(assignment) => message.assignments.push(assignment),
+                    Ok(assignment) => message.assignments.extend(assignment),
                     Err(error) => {
                         tracing::error!(attempt = %spec.attempt, %error, "an attempt cannot be described");
                         let dispatcher = self.dispatcher.clone();
