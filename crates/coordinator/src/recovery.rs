@@ -10,9 +10,8 @@ use base::{Error, ErrorCode, QueryId, Result, StageId};
 use exchange::{CommitRecord, ExchangeManager, ObjectKey};
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::state::KnownSplit;
-use scheduler::{Distribution, QueryShape, Record, RecordKey};
+use scheduler::{Record, RecordKey};
 
-use crate::dispatch::RootOutput;
 use crate::query::{Query, resume, run};
 use crate::services::Services;
 use crate::state::{PlanRecord, QueryRecord};
@@ -141,44 +140,6 @@ impl Remains {
             remains.records.push(record);
         }
         Ok(remains)
-    }
-
-    /// How the query ended, if it did.
-    pub fn outcome(&self) -> Option<&Result<()>> {
-        self.records.iter().find_map(|record| match record {
-            Record::Done { outcome } => Some(outcome),
-            Record::Tasks { .. } | Record::Rollback { .. } => None,
-        })
-    }
-
-    /// Tells the result of a query that ended with an answer.
-    pub fn fill(&self, root: &RootOutput, shape: &QueryShape) {
-        let mut tasks = 0;
-        let mut generations: Vec<(u32, u32)> = Vec::new();
-        for record in &self.records {
-            match record {
-                Record::Tasks { stage: StageId(0), tasks: formed, .. } => tasks += formed.len(),
-                Record::Rollback { outputs, .. } => {
-                    let of_root = outputs.iter().filter(|output| output.task.stage == StageId(0));
-                    generations.extend(of_root.map(|void| (void.task.partition, void.generation + 1)));
-                }
-                Record::Tasks { .. } | Record::Done { .. } => {}
-            }
-        }
-        let is_single = shape.stages.first().is_some_and(|root| root.distribution == Distribution::Single);
-        let tasks = if is_single { 1 } else { u32::try_from(tasks).unwrap_or(u32::MAX) };
-        let current = |partition: u32| {
-            let of_task = generations.iter().filter(|(of, _)| *of == partition);
-            of_task.map(|(_, generation)| *generation).max().unwrap_or(0)
-        };
-        for record in &self.commits {
-            let output = record.attempt().output();
-            if output.task.stage == StageId(0) && output.generation == current(output.task.partition) {
-                root.select(output, Arc::new(record.clone()));
-            }
-        }
-        root.seal(tasks);
-        root.finish(Ok(()));
     }
 }
 

@@ -6,6 +6,8 @@ mod answers;
 mod dependencies;
 mod faults;
 mod limits;
+mod proxy;
+mod recovery;
 mod statements;
 mod support;
 mod tpch;
