@@ -9,6 +9,7 @@
 //! Only the coordinator that leads deletes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ impl Default for SweepTimes {
 /// Deletes what queries left in the store.
 #[derive(Debug)]
 pub(super) struct Cleaner {
-    requests: mpsc::Sender<QueryId>,
+    requests: mpsc::Sender<(QueryId, Part)>,
     distrust: Arc<Distrust>,
 }
 
@@ -126,9 +127,18 @@ impl Cleaner {
         Cleaner { requests, distrust }
     }
 
+    /// Makes sure that nobody goes on with a query: its client has got everything, or wants nothing.
+    pub(super) fn forget_plan(&self, query: QueryId) {
+        self.request(query, Part::Plan);
+    }
+
     /// Deletes what a query left that does not run any more.
     pub(super) fn clean(&self, query: QueryId) {
-        if self.requests.try_send(query).is_err() {
+        self.request(query, Part::Output);
+    }
+
+    fn request(&self, query: QueryId, part: Part) {
+        if self.requests.try_send((query, part)).is_err() {
             self.distrust();
         }
     }
@@ -146,11 +156,16 @@ struct Removal {
     part: Part,
     /// Whether it is being deleted now.
     is_running: bool,
+    /// What was asked for while it was.
+    asked: Option<Part>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A part of what a query has in the store. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
-    /// Its plan and its output.
+    /// Its plan.
+    Plan,
+    /// Its output.
     Output,
     /// Everything.
     All,
@@ -165,6 +180,7 @@ struct Remover {
 impl Remover {
     async fn remove(&self, query: QueryId, part: Part) -> Result<()> {
         match part {
+            Part::Plan => self.state.forget_plan(query).await,
             Part::Output => {
                 self.state.forget_plan(query).await?;
                 self.exchange.remove_output(query).await
@@ -204,7 +220,7 @@ struct Sweeper {
 }
 
 impl Sweeper {
-    async fn run(mut self, mut requested: mpsc::Receiver<QueryId>) {
+    async fn run(mut self, mut requested: mpsc::Receiver<(QueryId, Part)>) {
         let mut changes = self.distrust.until.subscribe();
         let mut removals = JoinSet::new();
         let mut swept = Instant::now();
@@ -215,8 +231,8 @@ impl Sweeper {
             };
             let due = self.start_due(&mut removals);
             tokio::select! {
-                query = requested.recv() => match query {
-                    Some(query) => self.clean(query),
+                request = requested.recv() => match request {
+                    Some((query, part)) => self.clean(query, part),
                     None => return,
                 },
                 // A removal that panicked is done again by a sweep.
@@ -255,31 +271,44 @@ impl Sweeper {
         next
     }
 
-    fn clean(&mut self, query: QueryId) {
+    fn clean(&mut self, query: QueryId, part: Part) {
         if self.waiting.len() >= WAITING_COUNT_MAX {
             return self.distrust.extend();
         }
-        // What is asked for again was written since: it begins again.
-        let removal = Removal { at: Instant::now(), part: Part::Output, is_running: false };
-        self.waiting.entry(query).and_modify(|known| known.part = Part::Output).or_insert(removal);
+        let now = Instant::now();
+        match self.waiting.entry(query) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Removal { at: now, part, is_running: false, asked: None });
+            }
+            // The plan goes with whatever else goes.
+            Entry::Occupied(_) if part == Part::Plan => {}
+            Entry::Occupied(known) if known.get().is_running => known.into_mut().asked = Some(part),
+            // What is asked for again was written since: it begins again.
+            Entry::Occupied(known) => {
+                *known.into_mut() = Removal { at: now, part, is_running: false, asked: None };
+            }
+        }
     }
 
     fn removed(&mut self, query: QueryId, part: Part, outcome: Result<()>) {
         self.judge(&outcome);
-        let Some(removal) = self.waiting.get_mut(&query) else {
+        let Entry::Occupied(mut entry) = self.waiting.entry(query) else {
             return;
         };
+        let removal = entry.get_mut();
         removal.is_running = false;
-        match (outcome, part) {
-            (Err(_), _) => removal.at = Instant::now() + self.times.interval_in_distrust,
-            // It was asked for again meanwhile.
-            (Ok(()), Part::All) if removal.part == Part::Output => removal.at = Instant::now(),
-            (Ok(()), Part::All) => {
-                self.waiting.remove(&query);
+        let now = Instant::now();
+        match (outcome, removal.asked.take(), part) {
+            (Err(_), asked, _) => {
+                removal.part = asked.map_or(part, |asked| asked.max(part));
+                removal.at = now + self.times.interval_in_distrust;
             }
-            (Ok(()), Part::Output) => {
-                removal.part = Part::All;
-                removal.at = Instant::now() + self.times.done_retention;
+            (Ok(()), Some(asked), _) => (removal.part, removal.at) = (asked, now),
+            (Ok(()), None, Part::Output) => {
+                (removal.part, removal.at) = (Part::All, now + self.times.done_retention);
+            }
+            (Ok(()), None, Part::Plan | Part::All) => {
+                entry.remove();
             }
         }
     }
@@ -290,7 +319,7 @@ impl Sweeper {
         for query in self.known.retain_gone(listed).await? {
             if !self.waiting.contains_key(&query) && self.remover.is_left(query).await? {
                 tracing::info!(%query, "a query that is gone has left something in the store");
-                self.clean(query);
+                self.clean(query, Part::Output);
             }
         }
         Ok(())

@@ -119,8 +119,9 @@ impl DispatchState {
             Input::Close(query) => {
                 self.step(now, Event::QueryClosed { query });
                 self.clean_without_waiting(query);
-                if !self.executions.contains_key(&query) {
-                    self.cleaner.clean(query);
+                match self.executions.contains_key(&query) {
+                    true => self.cleaner.forget_plan(query),
+                    false => self.cleaner.clean(query),
                 }
             }
             Input::NotReleased(query) => {
