@@ -174,16 +174,16 @@ impl DispatchState {
         partition: u32,
         generation: Option<u32>,
     ) -> ReadConsent {
-        self.step(now, Event::ResultRead { query, partition });
         let Some(execution) = self.executions.get(&query) else {
             // Nothing of it is computed any more.
             return ReadConsent::Given;
         };
         let current = execution.root.generation(partition);
-        match generation {
-            Some(generation) if current != Some(generation) => ReadConsent::Void,
-            _ => ReadConsent::Given,
+        if generation.is_some() && current != generation {
+            return ReadConsent::Void;
         }
+        self.step(now, Event::ResultRead { query, partition });
+        ReadConsent::Given
     }
 
     /// An output of a root task could not be read. Fails with the error if it will not be computed again.

@@ -151,6 +151,25 @@ fn outcome_of_another_coordinator_counts() {
     assert_eq!(cluster.error(1), error);
 }
 
+/// Answers that come after the query was stopped must not be missing when it goes on after all.
+#[test]
+fn records_count_while_the_end_is_recorded() {
+    let mut cluster = cluster();
+    cluster.holds_records = true;
+    cluster.submit(1, vec![scan_stage(1)], one_split_each());
+    cluster.splits(1, 0, &[GB; 2], true);
+    cluster.foreign_record(1, Record::Done { outcome: Ok(()) });
+    let error = Error::new(ErrorCode::NO_NODES_AVAILABLE, "No nodes available to run query");
+    cluster.step(Event::QueryCancelled { query: query_id(1), error });
+    cluster.holds_records = false;
+    cluster.answer_records();
+    assert_eq!(cluster.placed().len(), 2);
+    for partition in 0..2 {
+        cluster.commit(1, 0, partition);
+    }
+    assert_eq!(cluster.outcome(1), Some(Ok(())));
+}
+
 /// The other one has seen the whole result: it can be had here too.
 #[test]
 fn query_that_failed_here_and_ended_well_elsewhere_goes_on() {

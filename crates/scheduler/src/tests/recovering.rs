@@ -170,6 +170,23 @@ fn rollbacks_are_folded_and_void_commits_do_not_count() {
     assert_eq!(cluster.outcome(1), Some(Ok(())));
 }
 
+/// What was written before the coordinator died is compared with what is written after.
+#[test]
+fn differing_output_is_noticed_across_lives() {
+    let mut cluster = running();
+    for partition in 1..4 {
+        cluster.commit(1, 1, partition);
+    }
+    cluster.report_all();
+    cluster.miss_input(1, (0, 0), (1, 2), 0);
+    cluster.restart_coordinator();
+    cluster.report_all();
+    cluster.commit_checked(1, 1, 2, 77);
+    assert!(cluster.records.contains_key(&(query_id(1), RecordKey::Rollback { number: 1 })));
+    cluster.pass(1_000);
+    assert_eq!(cluster.generation(1, 0, 0), 1, "nobody may have read both");
+}
+
 #[test]
 fn attempts_of_void_generations_or_later_lives_are_not_taken_over() {
     let mut cluster = running();

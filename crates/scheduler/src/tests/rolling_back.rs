@@ -236,6 +236,18 @@ fn lost_output_of_the_root_is_recomputed_until_the_client_reads_it() {
 }
 
 #[test]
+fn result_that_the_client_began_to_get_while_the_rollback_was_recorded_is_lost() {
+    let mut cluster = root_read_by_client();
+    cluster.holds_records = true;
+    let output = output(1, (0, 0), 0);
+    cluster.step(Event::OutputLost { output, error: Error::lost(output, "it cannot be read") });
+    cluster.step(Event::ResultRead { query: query_id(1), partition: 0 });
+    cluster.holds_records = false;
+    cluster.answer_records();
+    assert_eq!(cluster.error(1).message(), "it cannot be read");
+}
+
+#[test]
 fn rollback_without_records_takes_effect_at_once() {
     let mut cluster = three_stages([true, true, false], QueryOptions { is_durable: false, ..options() });
     cluster.report_all();

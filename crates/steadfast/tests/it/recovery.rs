@@ -97,7 +97,10 @@ async fn a_query_that_was_only_accepted_is_run_by_the_next_coordinator() {
     let mut test = TestCluster::start().await;
     let mut client = test.client("tpch", "tiny");
     client.session.time_zone = Some("Asia/Tokyo".into());
-    client.session.prepared_statements.insert("mine".into(), "SELECT ?, current_timezone(), count(*) FROM nation".into());
+    client
+        .session
+        .prepared_statements
+        .insert("mine".into(), "SELECT ?, current_timezone(), count(*) FROM nation".into());
     let accepted = Instant::now();
     let mut statement = client.start("EXECUTE mine USING 7").await.unwrap();
     test.cluster.kill_coordinator().await.unwrap();
