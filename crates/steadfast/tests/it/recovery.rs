@@ -71,7 +71,11 @@ async fn a_query_outlives_the_coordinator_that_runs_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_outlives_one_coordinator_after_the_other() {
-    let mut test = TestCluster::start().await;
+    let mut test = TestCluster::start_with(|options| {
+        let elsewhere = options.directory.join("state");
+        options.with("coordinator.state-directory", elsewhere.display())
+    })
+    .await;
     let client = test.client("tpch", "sf1");
     let expected = client.clone().query(QUERY).await.unwrap();
     let mut kills = 0;
