@@ -146,6 +146,7 @@ async fn begin(
         state,
         queries,
         query_ids,
+        stop: stop.clone(),
     });
     recover(&services, &coordinator_ids).await?;
     tokio::spawn({

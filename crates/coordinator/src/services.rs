@@ -10,6 +10,7 @@ use exchange::{ExchangeManager, ObjectKey};
 use protocol::client::ClientContext;
 use scheduler::Record;
 use sql::Analyzer;
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::CoordinatorMetadata;
 use crate::dispatch::Dispatcher;
@@ -37,6 +38,8 @@ pub struct Services {
     pub queries: Arc<QueryRegistry>,
     /// Names for new queries.
     pub query_ids: QueryIds,
+    /// Ends this life of the coordinator.
+    pub stop: CancellationToken,
 }
 
 impl Services {

@@ -206,3 +206,7 @@ fn splits_changed(stage: StageId) -> Error {
         format!("A table that stage {stage} scans changed while the query was between two coordinators");
     Error::new(ErrorCode::GENERIC_INTERNAL_ERROR, text)
 }
+
+#[cfg(test)]
+#[path = "records_tests.rs"]
+mod tests;

@@ -82,7 +82,8 @@ fn keep_limits(services: &Arc<Services>, query: &Arc<Query>, context: &Statement
     };
     let (services, query) = (Arc::clone(services), Arc::clone(query));
     tokio::spawn(async move {
-        if let Some(error) = limits.passed_by(&query).await {
+        let passed = services.stop.run_until_cancelled(limits.passed_by(&query)).await;
+        if let Some(Some(error)) = passed {
             services.end(&query, error).await;
         }
     });
@@ -178,7 +179,10 @@ async fn serve(services: &Arc<Services>, query: &Arc<Query>, root: &Arc<RootOutp
 
 /// Follows a query until the scheduler is done with it.
 async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>) {
-    let outcome = root.finished().await;
+    // A life that ends before the query tells nothing of it: the next one does.
+    let Some(outcome) = services.stop.run_until_cancelled(root.finished()).await else {
+        return;
+    };
     QueryProgress::refresh_with_attempts(&services, &query).await;
     match outcome {
         Ok(()) => {

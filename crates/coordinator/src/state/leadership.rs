@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base::{Epoch, Error, ErrorCode, Result};
 use bytes::Bytes;
+use exchange::layout::COORDINATOR_PREFIX;
 use exchange::{CoordinatorKey, CreateOutcome, ExchangeStore, StoreError, StoreErrorKind};
 use protocol::state::{self, wire};
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ const LOOKS_PER_LEASE: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The records of coordinators are small. Anything larger is none.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
+/// How many lives are remembered. What queries of older ones left is not found any more.
+const EPOCH_COUNT_MAX: u32 = 1000;
 /// The first epoch.
 const FIRST: Epoch = Epoch(1);
 
@@ -108,7 +111,7 @@ impl Leadership {
             confirmed: Mutex::new(Instant::now()),
             standing: watch::Sender::new(Standing::Leading(0)),
         };
-        leadership.forget_older_leases().await;
+        leadership.forget_older_lives().await;
         if let Err(error) = leadership.write_lease(0).await {
             tracing::warn!(%error, "the lease cannot be written yet");
         }
@@ -229,15 +232,18 @@ impl Leadership {
         Ok(())
     }
 
-    /// Removes the leases of older lives; nobody looks at them any more.
-    async fn forget_older_leases(&self) {
-        let Ok(objects) = self.store.list(&directory(CoordinatorKey::Lease(self.epoch))).await else {
+    /// Removes the leases of older lives, at which nobody looks any more, and what tells of much older ones.
+    async fn forget_older_lives(&self) {
+        let Ok(objects) = self.store.list(COORDINATOR_PREFIX).await else {
             return;
         };
         for object in objects {
-            if let Ok(CoordinatorKey::Lease(epoch)) = object.key.parse()
-                && epoch < self.epoch
-            {
+            let is_old = match object.key.parse() {
+                Ok(CoordinatorKey::Lease(epoch)) => epoch < self.epoch,
+                Ok(CoordinatorKey::Epoch(epoch)) => epoch.0.saturating_add(EPOCH_COUNT_MAX) < self.epoch.0,
+                Err(_) => false,
+            };
+            if is_old {
                 // What stays does no harm.
                 let _ = self.store.remove(&object.key).await;
             }
@@ -245,7 +251,7 @@ impl Leadership {
     }
 }
 
-/// The names of all lives that ever led: what the ids of their queries end in.
+/// The names of all lives that led: what the ids of their queries end in.
 pub async fn coordinator_ids(store: &dyn ExchangeStore) -> Result<Vec<String>, StoreError> {
     let mut ids = Vec::new();
     for object in store.list(&directory(CoordinatorKey::Epoch(FIRST))).await? {
