@@ -13,3 +13,4 @@ mod statements;
 mod support;
 mod tpch;
 mod tpch_data;
+mod stress;
