@@ -1,12 +1,14 @@
-//! Generates the protocol between nodes, with a compiler in Rust: no `protoc` is needed.
+//! Generates the messages of nodes and of records, with a compiler in Rust: no `protoc` is needed.
 
 use std::error::Error;
 
-const PROTO: &str = "proto/node.proto";
+const PROTOS: [&str; 2] = ["proto/node.proto", "proto/state.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={PROTO}");
-    let files = protox::compile([PROTO], ["proto"])?;
+    for proto in PROTOS {
+        println!("cargo::rerun-if-changed={proto}");
+    }
+    let files = protox::compile(PROTOS, ["proto"])?;
     tonic_prost_build::configure().bytes(".").compile_fds(files)?;
     Ok(())
 }

@@ -82,6 +82,12 @@ pub struct NodeConfig {
     pub coordinator: bool,
     /// `node-scheduler.include-coordinator`: whether the coordinator runs tasks, too. False on workers.
     pub include_coordinator: bool,
+    /// `coordinator.state-directory`: where coordinators keep what must outlive them. None: with the exchange.
+    pub state_directory: Option<String>,
+    /// `coordinator.standby`: whether this coordinator waits until the one that leads is gone.
+    pub standby: bool,
+    /// `coordinator.lease-duration`: how long the one that leads may give no sign of itself.
+    pub lease_duration: Duration,
     /// `http-server.http.port`: the port to listen on. 0: any free one.
     pub http_port: u16,
     /// `http-server.process-forwarded`: whether `X-Forwarded-…` headers say how a client reached the server.
@@ -349,6 +355,9 @@ impl NodeConfig {
             bind_ip: values.text("node.bind-ip"),
             coordinator,
             include_coordinator: coordinator && values.boolean("node-scheduler.include-coordinator"),
+            state_directory: values.text("coordinator.state-directory"),
+            standby: values.boolean("coordinator.standby"),
+            lease_duration: values.duration("coordinator.lease-duration"),
             http_port,
             process_forwarded: values.boolean("http-server.process-forwarded"),
             discovery_uri: values.text("discovery.uri"),

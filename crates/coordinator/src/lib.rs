@@ -9,13 +9,16 @@
 mod catalog;
 mod dispatch;
 mod http;
+mod life;
 mod node;
 mod plan;
 mod query;
 mod query_id;
+mod recovery;
 mod server;
 mod services;
 mod slug;
+mod state;
 mod statement;
 
 pub use server::{Coordinator, CoordinatorOptions};

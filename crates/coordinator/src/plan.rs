@@ -1,22 +1,25 @@
 //! From an analysed query to what the scheduler and the workers need.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
-use arrow::datatypes::SchemaRef;
 use base::{Error, ErrorCode, QueryId, Result};
 use bytes::Bytes;
 use config::{RetryPolicy, SessionSettings};
-use connector::SplitOptions;
-use operators::encode_fragment;
-use planner::{FragmentedPlan, Planner, PlannerOptions};
-use scheduler::{QueryOptions, QueryShape};
+use connector::{Scan, SplitOptions};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+use operators::{SplitScanExec, decode_fragment, encode_fragment, on_large_stack};
+use planner::{FragmentedPlan, PlannedFragment, Planner, PlannerOptions};
+use scheduler::QueryOptions;
 use sql::AnalyzedQuery;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::dispatch::{RootOutput, ScanDescription, StageDescription, Submission};
 use crate::services::Services;
+use crate::state::PlanRecord;
 use crate::statement::StatementContext;
 
 /// The stack of a planning thread. Memory is taken as it is used.
@@ -24,14 +27,10 @@ const PLANNING_STACK_BYTES: usize = 256 << 20;
 
 /// A query that can be handed to the scheduler.
 pub struct PlannedQuery {
-    /// The schema of the result.
-    pub output_schema: SchemaRef,
     /// The fragments.
     pub plan: FragmentedPlan,
-    stages: Vec<StageDescription>,
-    shape: QueryShape,
-    options: QueryOptions,
-    split_options: SplitOptions,
+    /// What of it is recorded and run.
+    pub record: PlanRecord,
 }
 
 impl PlannedQuery {
@@ -39,18 +38,63 @@ impl PlannedQuery {
     pub fn explain(&self) -> String {
         planner::explain::distributed(&self.plan)
     }
+}
 
-    /// What is handed to the scheduler.
-    pub fn into_submission(self, query: QueryId, root: Arc<RootOutput>) -> Submission {
-        Submission {
-            query,
-            shape: self.shape,
-            options: self.options,
-            stages: self.stages,
-            split_options: self.split_options,
-            root,
+/// What is handed to the scheduler of a recorded plan. The fragments are read if nobody has planned them here.
+pub fn submission(
+    services: &Services,
+    settings: &SessionSettings,
+    query: QueryId,
+    record: &PlanRecord,
+    plan: Option<&FragmentedPlan>,
+    root: Arc<RootOutput>,
+) -> Result<Submission> {
+    let describe = |(at, fragment): (usize, &Bytes)| {
+        let scans = match plan {
+            Some(plan) => planned_scans(&plan.fragments[at]),
+            None => recorded_scans(fragment)?,
+        };
+        let scans = scans.into_iter().map(|(catalog, scan)| {
+            let connector = Arc::clone(services.catalogs.require(&catalog)?);
+            Ok(ScanDescription { connector, scan })
+        });
+        Ok(StageDescription { fragment: fragment.clone(), scans: scans.collect::<Result<_>>()? })
+    };
+    Ok(Submission {
+        query,
+        shape: record.shape.clone(),
+        options: query_options(settings),
+        stages: record.fragments.iter().enumerate().map(describe).collect::<Result<_>>()?,
+        split_options: record.split_options.clone(),
+        root,
+    })
+}
+
+fn planned_scans(fragment: &PlannedFragment) -> Vec<(String, Scan)> {
+    fragment.scans.iter().map(|scan| (scan.catalog.clone(), scan.scan.clone())).collect()
+}
+
+/// The scans of an encoded fragment by number, each with its catalog.
+fn recorded_scans(fragment: &[u8]) -> Result<Vec<(String, Scan)>> {
+    on_large_stack("read-fragment", || {
+        let context = operators::task_context(SessionConfig::new(), Arc::default());
+        Ok(scans(&decode_fragment(fragment, &context)?.plan))
+    })
+}
+
+/// The scans of a plan by number, each with its catalog.
+fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<(String, Scan)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![plan];
+    while let Some(node) = open.pop() {
+        if let Some(scan) = node.downcast_ref::<SplitScanExec>()
+            && let Some(number) = scan.number()
+        {
+            found.insert(number, (scan.catalog().to_owned(), scan.scan().clone()));
         }
+        open.extend(node.children());
     }
+    found.into_values().collect()
 }
 
 /// Plans a query.
@@ -64,6 +108,7 @@ pub async fn plan(
         services.config.require_exchange_manager()?;
     }
     let options = planner_options(context);
+    let columns = analyzed.output.clone();
     let plan =
         on_planning_thread(move || async move { Planner::new(&options).plan(&analyzed.plan).await }).await?;
     let count_max = settings.query_max_stage_count as usize;
@@ -73,21 +118,8 @@ pub async fn plan(
             format!("Number of stages in the query ({count}) exceeds the allowed maximum ({count_max}).");
         return Err(Error::new(ErrorCode::QUERY_HAS_TOO_MANY_STAGES, text));
     }
-    let stages = plan
-        .fragments
-        .iter()
-        .map(|fragment| {
-            let scans = fragment
-                .scans
-                .iter()
-                .map(|scan| {
-                    let connector = Arc::clone(services.catalogs.require(&scan.catalog)?);
-                    Ok(ScanDescription { connector, scan: scan.scan.clone() })
-                })
-                .collect::<Result<_>>()?;
-            Ok(StageDescription { fragment: Bytes::from(encode_fragment(&fragment.fragment)?), scans })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let encode = |fragment: &PlannedFragment| Ok(Bytes::from(encode_fragment(&fragment.fragment)?));
+    let fragments = plan.fragments.iter().map(encode).collect::<Result<Vec<_>>>()?;
     let slots = services
         .dispatcher
         .inspect(|state| {
@@ -95,18 +127,19 @@ pub async fn plan(
             active.map(|node| node.capacity.slots as usize).collect::<Vec<_>>()
         })
         .await?;
-    Ok(PlannedQuery {
-        output_schema: plan.output_schema.clone(),
+    let record = PlanRecord {
+        fragments,
         shape: plan.shape(),
-        stages,
-        options: query_options(settings),
         split_options: SplitOptions {
             target_size_bytes: settings.fault_tolerance.standard_split_size.0,
             node_count: slots.len().max(1),
             slot_count: slots.iter().sum::<usize>().max(1),
         },
-        plan,
-    })
+        columns,
+        schema: Arc::clone(&plan.output_schema),
+        is_analyzed: false,
+    };
+    Ok(PlannedQuery { plan, record })
 }
 
 /// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it.

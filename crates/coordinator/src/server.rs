@@ -1,33 +1,27 @@
-//! Putting the coordinator together.
+//! The coordinator as its process sees it: a port, and one life after another behind it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::DefaultBodyLimit;
-use base::{Epoch, Error, Millis, NodeId, Result};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use base::{Error, NodeId, Result};
 use config::ServerConfig;
 use connector::Catalogs;
-use connector::snapshot::SnapshotConnector;
-use exchange::ExchangeManager;
-use protocol::node::{SharedSecret, coordinator_server};
-use scheduler::CoreOptions;
-use sql::{Analyzer, Functions};
+use exchange::{ExchangeManager, ExchangeStore};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::codegen::Service;
 
-use crate::catalog::{CoordinatorMetadata, SYSTEM_CATALOG, SystemSources, SystemTables};
-use crate::dispatch::{Dispatcher, NodeService, NodeServiceOptions};
-use crate::http::{HttpState, router};
+use crate::catalog::SYSTEM_CATALOG;
+use crate::http::standby_router;
+use crate::life::{Life, LifeOptions};
 use crate::node::NodeDescription;
-use crate::query::{QueryRegistry, abandoned};
-use crate::query_id::QueryIds;
-use crate::services::Services;
 
-/// How large the body of a request may be. Statements may be longer than `query.max-length` only to be refused.
-const BODY_BYTES_MAX: usize = 64 << 20;
-/// How often it is looked for queries whose client went away.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long to wait before a life is begun again that could not begin.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What a coordinator needs to start.
 pub struct CoordinatorOptions {
@@ -39,6 +33,8 @@ pub struct CoordinatorOptions {
     pub connector_names: Vec<(String, String)>,
     /// Where stages leave their output.
     pub exchange: Arc<ExchangeManager>,
+    /// Where it is kept what outlives the coordinator. All coordinators of a cluster see the same.
+    pub state: Arc<dyn ExchangeStore>,
     /// Where clients and workers connect.
     pub listener: std::net::TcpListener,
     /// The build that workers must share.
@@ -52,10 +48,12 @@ pub struct Coordinator {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
+    lived: tokio::task::JoinHandle<Result<()>>,
 }
 
 impl Coordinator {
-    /// Starts a coordinator on the runtime of the caller.
+    /// Starts a coordinator on the runtime of the caller. Returns when it leads and goes on with the queries that
+    /// were there, or, if it is to stand by, when it does.
     pub async fn start(options: CoordinatorOptions) -> Result<Self> {
         let config = options.config;
         let unusable =
@@ -63,73 +61,29 @@ impl Coordinator {
         options.listener.set_nonblocking(true).map_err(unusable)?;
         let listener = TcpListener::from_std(options.listener).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-
-        let query_ids = QueryIds::new();
-        let epoch = Epoch::default();
-        let dispatcher = Dispatcher::start(
-            epoch,
-            query_ids.coordinator_id(),
-            core_options(&config),
-            Arc::clone(&options.exchange),
-        );
-        let node = Arc::new(NodeDescription {
+        let http_uri = http_uri(&config, address);
+        let node = NodeDescription {
             node_id: NodeId::new(config.node.id.as_str()),
             environment: config.node.environment.clone(),
-            coordinator_id: query_ids.coordinator_id().to_string(),
-            http_uri: http_uri(&config, address),
+            coordinator_id: String::new(),
+            http_uri: http_uri.clone(),
             process_forwarded: options.process_forwarded,
             started: Instant::now(),
-        });
-        let tables = Arc::new(SystemTables::default());
-        let mut catalogs = options.catalogs;
-        catalogs.insert(SYSTEM_CATALOG, Arc::new(SnapshotConnector::new(tables.clone())));
-        let catalogs = Arc::new(catalogs);
-        let queries = Arc::new(QueryRegistry::new(
-            config.query.max_history as usize,
-            config.query.min_expire_age.as_std(),
-        ));
+        };
         let mut connector_names = options.connector_names;
         connector_names.push((SYSTEM_CATALOG.to_string(), SYSTEM_CATALOG.to_string()));
         connector_names.sort();
-        tables.connect(SystemSources {
-            catalogs: Arc::clone(&catalogs),
-            connector_names,
-            queries: Arc::clone(&queries),
-            dispatcher: dispatcher.clone(),
-            node: Arc::clone(&node),
-        });
-        let metadata = Arc::new(CoordinatorMetadata::new(Arc::clone(&catalogs)));
-        let services = Arc::new(Services {
-            analyzer: Analyzer::new(metadata.clone(), metadata.clone(), Arc::new(Functions::default())),
+        let (served_router, router) = watch::channel(standby_router(node.clone()));
+        let life_options = LifeOptions {
             config: Arc::clone(&config),
-            catalogs,
-            metadata,
-            dispatcher: dispatcher.clone(),
+            catalogs: options.catalogs,
+            connector_names,
             exchange: options.exchange,
-            queries,
-            query_ids,
-        });
-        tokio::spawn(sweep(Arc::clone(&services)));
-
-        let node_service = NodeService::new(
-            NodeServiceOptions {
-                build: options.build,
-                environment: config.node.environment.clone(),
-                coordinator_id: node.coordinator_id.clone(),
-                epoch,
-                heartbeat_interval: scheduler::RunnerOptions::default().report_interval,
-                shared_secret: config
-                    .node
-                    .shared_secret
-                    .as_ref()
-                    .map(|secret| SharedSecret::new(secret.expose())),
-            },
-            dispatcher,
-        );
-        let app = router(HttpState { services, node })
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .merge(node_routes(node_service));
-
+            state: options.state,
+            build: options.build,
+            node,
+        };
+        let app = Router::new().fallback(answer).with_state(router);
         let (stop, mut stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
             let stopped = async move {
@@ -141,8 +95,22 @@ impl Coordinator {
                 () = stopped => Ok(()),
             }
         });
-        tracing::info!(uri = %http_uri(&config, address), "coordinator started");
-        Ok(Coordinator { address, stop, served })
+        let first = match config.node.standby {
+            true => None,
+            false => Some(Life::begin(&life_options, false).await?),
+        };
+        if let Some(life) = &first {
+            served_router.send_modify(|router| *router = life.router());
+        }
+        let mut stopped = stop.subscribe();
+        let lived = tokio::spawn(async move {
+            tokio::select! {
+                lived = live(life_options, first, served_router) => lived,
+                _ = stopped.wait_for(|stop| *stop) => Ok(()),
+            }
+        });
+        tracing::info!(uri = http_uri, standby = config.node.standby, "coordinator started");
+        Ok(Coordinator { address, stop, served, lived })
     }
 
     /// Where clients and workers connect.
@@ -153,26 +121,60 @@ impl Coordinator {
     /// Stops serving.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        // Whatever the server ended with, it has ended.
+        // Whatever the server and the life ended with, they have ended.
         let _ = self.served.await;
+        let _ = self.lived.await;
     }
 
-    /// Waits until the coordinator fails; it does not end by itself.
+    /// Waits until the coordinator fails, or another one has taken its place and it is not to stand by; it does not
+    /// end by itself otherwise.
     pub async fn wait(&mut self) -> Result<()> {
         let failed =
             |error: &dyn std::fmt::Display| Error::internal(format!("the HTTP server stopped: {error}"));
-        match (&mut self.served).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(&error)),
-            Err(error) => Err(failed(&error)),
+        tokio::select! {
+            served = &mut self.served => match served {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(failed(&error)),
+                Err(error) => Err(failed(&error)),
+            },
+            lived = &mut self.lived => match lived {
+                Ok(lived) => lived,
+                Err(error) => Err(failed(&error)),
+            },
         }
     }
 }
 
-/// The routes of the nodes' own protocol. What it answers to unknown paths is for clients of that protocol only.
-fn node_routes(service: NodeService) -> axum::Router {
-    let routes = tonic::service::Routes::new(coordinator_server(service));
-    routes.into_axum_router().reset_fallback()
+/// One life after another. Between them the coordinator stands by.
+async fn live(options: LifeOptions, first: Option<Life>, router: watch::Sender<Router>) -> Result<()> {
+    let mut life = first;
+    loop {
+        if let Some(life) = life.take() {
+            router.send_modify(|router| *router = life.router());
+            let superseded = life.superseded().await;
+            router.send_modify(|router| *router = standby_router(options.node.clone()));
+            if !options.config.node.standby {
+                return Err(superseded);
+            }
+            tracing::info!("standing by");
+        }
+        match Life::begin(&options, true).await {
+            Ok(begun) => life = Some(begun),
+            Err(error) => {
+                tracing::warn!(%error, "this coordinator could not begin to lead");
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+}
+
+/// Answers a request as the coordinator now is.
+async fn answer(State(router): State<watch::Receiver<Router>>, request: Request) -> Response {
+    let mut router = router.borrow().clone();
+    match router.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 fn http_uri(config: &ServerConfig, address: SocketAddr) -> String {
@@ -182,32 +184,4 @@ fn http_uri(config: &ServerConfig, address: SocketAddr) -> String {
         ip => ip.to_string(),
     });
     format!("http://{host}:{}", address.port())
-}
-
-fn core_options(config: &ServerConfig) -> CoreOptions {
-    let millis = |length: base::Duration| -> Millis { length.as_millis() };
-    CoreOptions {
-        heartbeat_timeout: millis(config.node.heartbeat_timeout),
-        no_node_period_max: millis(config.query.allowed_no_matching_node_period),
-        required_workers: config.query.required_workers,
-        required_workers_wait_max: millis(config.query.required_workers_max_wait),
-        split_batch_count_max: config.query.schedule_split_batch_size,
-        ..CoreOptions::default()
-    }
-}
-
-/// Ends queries whose client went away, and forgets old ones.
-async fn sweep(services: Arc<Services>) {
-    let timeout = services.config.query.client_timeout.as_std();
-    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        for query in services.queries.all() {
-            if let Some(error) = abandoned(&query, timeout) {
-                services.end(&query, error).await;
-            }
-        }
-        services.queries.expire();
-    }
 }

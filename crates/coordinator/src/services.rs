@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use base::{Error, QueryId};
+use base::{Error, QueryId, Result};
 use chrono::Utc;
 use config::ServerConfig;
 use connector::Catalogs;
-use exchange::ExchangeManager;
+use exchange::{ExchangeManager, ObjectKey};
 use protocol::client::ClientContext;
+use scheduler::Record;
 use sql::Analyzer;
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::CoordinatorMetadata;
 use crate::dispatch::Dispatcher;
-use crate::query::{Query, QueryProgress, QueryRegistry, QueryState};
+use crate::query::{Ending, Query, QueryProgress, QueryRegistry, QueryState};
 use crate::query_id::QueryIds;
+use crate::state::StateStore;
 
 /// What the parts of the coordinator share.
 pub struct Services {
@@ -29,38 +32,89 @@ pub struct Services {
     pub dispatcher: Dispatcher,
     /// Where results are read.
     pub exchange: Arc<ExchangeManager>,
+    /// What outlives this coordinator.
+    pub state: StateStore,
     /// The queries that are remembered.
     pub queries: Arc<QueryRegistry>,
     /// Names for new queries.
     pub query_ids: QueryIds,
+    /// Ends this life of the coordinator.
+    pub stop: CancellationToken,
 }
 
 impl Services {
-    /// Accepts a statement as a new query. It does nothing until it is started.
-    pub fn accept(&self, text: String, client: ClientContext) -> Arc<Query> {
+    /// Accepts a statement as a new query, which is recorded. It does nothing until it is started.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub async fn accept(&self, text: String, client: ClientContext) -> Result<Arc<Query>> {
         let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client));
+        // Whoever cleans the store must know it before anything of it is there.
         self.queries.insert(Arc::clone(&query));
-        query
+        let content = query.record().encode();
+        match self.state.try_create(ObjectKey::Query(query.id), content).await {
+            Ok(_) => Ok(query),
+            Err(error) => {
+                query.fail(error.clone());
+                self.queries.remove(&query.id);
+                Err(error)
+            }
+        }
     }
 
-    /// Ends a query with an error, unless it has ended.
-    pub async fn end(&self, query: &Arc<Query>, error: Error) {
-        if query.fail(error.clone()) {
-            self.dispatcher.cancel(query.id, error).await;
-            // Once it is closed, the scheduler forgets it.
-            QueryProgress::refresh_with_attempts(self, query).await;
-            self.dispatcher.close(query.id).await;
-            // A page may be in the making; it ends by itself, and then the rest of the rows is let go.
-            let query = Arc::clone(query);
-            tokio::spawn(async move { query.pages.lock().await.clear() });
+    /// Ends a query with an error, unless it has ended. It has when its outcome is recorded; that is not waited for.
+    pub async fn end(self: &Arc<Self>, query: &Arc<Query>, error: Error) {
+        match query.ending() {
+            Ending::OfScheduler(root) if root.outcome().is_none() => {
+                self.dispatcher.cancel(query.id, error).await;
+            }
+            // The scheduler has done its part, and the client has not got everything.
+            Ending::OfScheduler(_) => self.conclude(query, Err(error)).await,
+            Ending::Ours => {
+                let (services, query) = (Arc::clone(self), Arc::clone(query));
+                tokio::spawn(async move { services.record_outcome(&query, Err(error)).await });
+            }
+            Ending::OfAnother => {}
         }
     }
 
     /// The result of a query was delivered.
     pub async fn finish(&self, query: &Arc<Query>) {
+        match query.ending() {
+            Ending::OfScheduler(_) => self.conclude(query, Ok(())).await,
+            Ending::Ours => self.record_outcome(query, Ok(())).await,
+            Ending::OfAnother => {}
+        }
+    }
+
+    /// Records the outcome of a query that the scheduler does not know. The one that is there counts.
+    async fn record_outcome(&self, query: &Arc<Query>, outcome: Result<()>) {
+        let record = Record::Done { outcome };
+        let outcome = match self.state.create_record(query.id, &record, Vec::new()).await {
+            Ok((Record::Done { outcome }, _)) => outcome,
+            Ok(_) => Err(Error::internal("the outcome of a query is another record")),
+            // Whoever leads now ends it.
+            Err(_) if self.state.leadership().is_superseded() => return,
+            Err(error) => Err(error),
+        };
+        self.conclude(query, outcome).await;
+    }
+
+    /// The outcome of a query is known: it can be told, and what is left of the query be deleted.
+    pub async fn conclude(&self, query: &Arc<Query>, outcome: Result<()>) {
+        // Once it is closed, the scheduler forgets it.
         QueryProgress::refresh_with_attempts(self, query).await;
-        if query.advance(QueryState::Finished) {
+        let (concluded, failed) = match outcome {
+            Ok(()) => (query.advance(QueryState::Finished), false),
+            Err(error) => (query.fail(error), true),
+        };
+        if concluded {
             self.dispatcher.close(query.id).await;
+        }
+        if failed {
+            // A page may be in the making; it ends by itself, and then the rest of the rows is let go.
+            let query = Arc::clone(query);
+            tokio::spawn(async move { query.pages.lock().await.clear() });
         }
     }
 

@@ -1,11 +1,13 @@
 //! Slugs: the secrets in the addresses of result pages.
 //!
 //! Whoever knows a page's address may read it, so each address holds a code that only the coordinator can make:
-//! an HMAC over the context and the token, under a random key of the query.
+//! an HMAC over the context, the token and the position, under a random key of the query.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rand::RngCore;
 use sha2::Sha256;
+
+use crate::query::Position;
 
 /// What an address is for; a slug of one context does not open the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,8 @@ pub struct Slug {
 }
 
 impl Slug {
-    const KEY_LENGTH: usize = 16;
+    /// The length of a key, in bytes.
+    pub const KEY_LENGTH: usize = 16;
     /// How many bytes of the code stand in the address.
     const CODE_LENGTH: usize = 20;
 
@@ -33,9 +36,19 @@ impl Slug {
         Slug { key }
     }
 
-    /// The slug of a token.
-    pub fn make(&self, context: SlugContext, token: u64) -> String {
-        let code = self.code(context, token).finalize().into_bytes();
+    /// Slugs under a key that was made before.
+    pub fn of(key: [u8; Slug::KEY_LENGTH]) -> Self {
+        Slug { key }
+    }
+
+    /// The key, for another coordinator that is to serve the same addresses.
+    pub fn key(&self) -> &[u8; Slug::KEY_LENGTH] {
+        &self.key
+    }
+
+    /// The slug of a token and a position.
+    pub fn make(&self, context: SlugContext, token: u64, position: Option<Position>) -> String {
+        let code = self.code(context, token, position).finalize().into_bytes();
         let mut slug = String::with_capacity(1 + 2 * Slug::CODE_LENGTH);
         slug.push('y');
         for byte in &code[..Slug::CODE_LENGTH] {
@@ -44,21 +57,25 @@ impl Slug {
         slug
     }
 
-    /// Whether a slug is the one of that token, in time that does not depend on where it differs.
-    pub fn is_valid(&self, context: SlugContext, token: u64, slug: &str) -> bool {
+    /// Whether a slug is the one of that token and position, in time that does not depend on where it differs.
+    pub fn is_valid(&self, context: SlugContext, token: u64, position: Option<Position>, slug: &str) -> bool {
         let Some(code) = slug.strip_prefix('y').and_then(decode_hex) else {
             return false;
         };
-        code.len() == Slug::CODE_LENGTH && self.code(context, token).verify_truncated_left(&code).is_ok()
+        let expected = self.code(context, token, position);
+        code.len() == Slug::CODE_LENGTH && expected.verify_truncated_left(&code).is_ok()
     }
 
-    fn code(&self, context: SlugContext, token: u64) -> Hmac<Sha256> {
+    fn code(&self, context: SlugContext, token: u64, position: Option<Position>) -> Hmac<Sha256> {
         let mut code = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         code.update(&[match context {
             SlugContext::Queued => 0,
             SlugContext::Executing => 1,
         }]);
         code.update(&token.to_be_bytes());
+        if let Some(position) = position {
+            code.update(position.to_string().as_bytes());
+        }
         code
     }
 }
@@ -76,16 +93,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slug_opens_its_own_token_and_context_only() {
+    fn a_slug_opens_its_own_token_position_and_context_only() {
         let slug = Slug::random();
-        let text = slug.make(SlugContext::Executing, 7);
+        let executing = SlugContext::Executing;
+        let position = Position { task: 1, generation: 0, batch: 2, row: 3 };
+        let text = slug.make(executing, 7, Some(position));
         assert!(text.starts_with('y') && text.len() == 41);
-        assert!(slug.is_valid(SlugContext::Executing, 7, &text));
-        assert!(!slug.is_valid(SlugContext::Executing, 8, &text));
-        assert!(!slug.is_valid(SlugContext::Queued, 7, &text));
-        assert!(!Slug::random().is_valid(SlugContext::Executing, 7, &text));
+        assert!(slug.is_valid(executing, 7, Some(position), &text));
+        assert!(Slug::of(*slug.key()).is_valid(executing, 7, Some(position), &text));
+        assert!(!slug.is_valid(executing, 8, Some(position), &text));
+        assert!(!slug.is_valid(executing, 7, Some(Position { row: 4, ..position }), &text));
+        assert!(!slug.is_valid(executing, 7, None, &text));
+        assert!(!slug.is_valid(SlugContext::Queued, 7, Some(position), &text));
+        assert!(!Slug::random().is_valid(executing, 7, Some(position), &text));
         for bad in ["", "y", "x", "yzz", "y00", "yé"] {
-            assert!(!slug.is_valid(SlugContext::Executing, 7, bad), "{bad}");
+            assert!(!slug.is_valid(executing, 7, None, bad), "{bad}");
         }
     }
 }

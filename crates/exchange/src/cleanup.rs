@@ -3,6 +3,8 @@
 //! What to delete is found by listing, never from memory: a restarted coordinator, or another one, cleans up
 //! as well as the first.
 
+use std::collections::BTreeSet;
+
 use base::{QueryId, Result};
 
 use crate::layout::{ObjectKey, query_prefix};
@@ -15,6 +17,22 @@ impl ExchangeManager {
     /// [`ExchangeManager::queries`].
     pub async fn remove_query(&self, query: QueryId) -> Result<()> {
         Ok(self.store().remove_prefix(&query_prefix(query)).await?)
+    }
+
+    /// Removes the output of all stages of a query, and leaves its records.
+    ///
+    /// Unfinished uploads of stages that have nothing else stay until [`ExchangeManager::remove_query`].
+    pub async fn remove_output(&self, query: QueryId) -> Result<()> {
+        let prefix = query_prefix(query);
+        let mut stages = BTreeSet::new();
+        for object in self.store().list(&prefix).await? {
+            let stage = object.key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'));
+            stages.extend(stage.and_then(|(stage, _)| stage.parse::<u32>().ok()));
+        }
+        for stage in stages {
+            self.store().remove_prefix(&format!("{prefix}{stage}/")).await?;
+        }
+        Ok(())
     }
 
     /// All queries that have anything in the exchange, in ascending order.

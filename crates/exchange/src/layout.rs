@@ -2,7 +2,11 @@
 //! prefix.
 //!
 //! ```text
+//! coordinator/epoch/{epoch}                                 a life of the coordinator began
+//! coordinator/lease/{epoch}                                 it is still there
 //! {query}/query                                             the statement, by which another coordinator goes on
+//! {query}/plan                                              what its stages run
+//! {query}/tasks/{stage}/{number}                            the next tasks of a stage, and what they read
 //! {query}/rollback/{number}                                 one atomic change of several generations
 //! {query}/done                                              the outcome
 //! {query}/{stage}/{partition}.{generation}.commit           the commit record of a task's output
@@ -19,6 +23,17 @@ use base::{AttemptId, Epoch, OutputId, QueryId, StageId, TaskId};
 pub enum ObjectKey {
     /// The record of a query.
     Query(QueryId),
+    /// What the stages of a query run.
+    Plan(QueryId),
+    /// The next tasks of a stage.
+    Tasks {
+        /// The query.
+        query: QueryId,
+        /// The stage.
+        stage: StageId,
+        /// Its number within the stage, counted from 0.
+        number: u32,
+    },
     /// An atomic change of several generations.
     Rollback {
         /// The query.
@@ -38,7 +53,8 @@ impl ObjectKey {
     /// The query that the object belongs to.
     pub fn query(&self) -> QueryId {
         match self {
-            ObjectKey::Query(query) | ObjectKey::Done(query) | ObjectKey::Rollback { query, .. } => *query,
+            ObjectKey::Query(query) | ObjectKey::Plan(query) | ObjectKey::Done(query) => *query,
+            ObjectKey::Rollback { query, .. } | ObjectKey::Tasks { query, .. } => *query,
             ObjectKey::Commit(output) => output.task.query,
             ObjectKey::Data(attempt) => attempt.task.query,
         }
@@ -49,6 +65,8 @@ impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ObjectKey::Query(query) => write!(f, "{query}/query"),
+            ObjectKey::Plan(query) => write!(f, "{query}/plan"),
+            ObjectKey::Tasks { query, stage, number } => write!(f, "{query}/tasks/{stage}/{number}"),
             ObjectKey::Rollback { query, number } => write!(f, "{query}/rollback/{number}"),
             ObjectKey::Done(query) => write!(f, "{query}/done"),
             ObjectKey::Commit(OutputId { task: TaskId { query, stage, partition }, generation }) => {
@@ -89,8 +107,17 @@ fn parse(text: &str) -> Option<ObjectKey> {
     let query: QueryId = query.parse().ok()?;
     match rest.split_once('/') {
         None if rest == "query" => Some(ObjectKey::Query(query)),
+        None if rest == "plan" => Some(ObjectKey::Plan(query)),
         None if rest == "done" => Some(ObjectKey::Done(query)),
         None => None,
+        Some(("tasks", rest)) => {
+            let (stage, number) = rest.split_once('/')?;
+            Some(ObjectKey::Tasks {
+                query,
+                stage: StageId(stage.parse().ok()?),
+                number: number.parse().ok()?,
+            })
+        }
         Some(("rollback", number)) => Some(ObjectKey::Rollback { query, number: number.parse().ok()? }),
         Some((stage, name)) => {
             let parts: Vec<&str> = name.split('.').collect();
@@ -118,6 +145,44 @@ fn parse(text: &str) -> Option<ObjectKey> {
     }
 }
 
+/// The prefix of the objects that say which coordinator leads.
+pub const COORDINATOR_PREFIX: &str = "coordinator/";
+
+/// The key of an object that says which coordinator leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CoordinatorKey {
+    /// A life of the coordinator began.
+    Epoch(Epoch),
+    /// That life is still there.
+    Lease(Epoch),
+}
+
+impl fmt::Display for CoordinatorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CoordinatorKey::Epoch(epoch) => write!(f, "{COORDINATOR_PREFIX}epoch/{}", epoch.0),
+            CoordinatorKey::Lease(epoch) => write!(f, "{COORDINATOR_PREFIX}lease/{}", epoch.0),
+        }
+    }
+}
+
+impl FromStr for CoordinatorKey {
+    type Err = ParseKeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.strip_prefix(COORDINATOR_PREFIX).and_then(|rest| rest.split_once('/'));
+        let key = parsed.and_then(|(kind, epoch)| {
+            let epoch = Epoch(epoch.parse().ok()?);
+            match kind {
+                "epoch" => Some(CoordinatorKey::Epoch(epoch)),
+                "lease" => Some(CoordinatorKey::Lease(epoch)),
+                _ => None,
+            }
+        });
+        key.filter(|key| key.to_string() == text).ok_or_else(|| ParseKeyError(text.to_string()))
+    }
+}
+
 /// The prefix of all objects of a query.
 pub fn query_prefix(query: QueryId) -> String {
     format!("{query}/")
@@ -134,6 +199,8 @@ mod tests {
         let attempt = AttemptId { task, generation: 1, epoch: Epoch(2), number: 3 };
         let keys = [
             (ObjectKey::Query(query), "query"),
+            (ObjectKey::Plan(query), "plan"),
+            (ObjectKey::Tasks { query, stage: StageId(4), number: 2 }, "tasks/4/2"),
             (ObjectKey::Rollback { query, number: 9 }, "rollback/9"),
             (ObjectKey::Done(query), "done"),
             (ObjectKey::Commit(attempt.output()), "4/17.1.commit"),
@@ -158,9 +225,26 @@ mod tests {
             "x/1.1.commit",
             "4/1.1.1.data",
             "rollback/-1",
+            "tasks/1",
+            "tasks/1/02",
         ] {
             assert!(format!("{query}/{rest}").parse::<ObjectKey>().is_err(), "{rest}");
         }
         assert!("probe/1".parse::<ObjectKey>().is_err());
+    }
+
+    #[test]
+    fn keys_of_coordinators_round_trip() {
+        for (key, text) in [
+            (CoordinatorKey::Epoch(Epoch(12)), "coordinator/epoch/12"),
+            (CoordinatorKey::Lease(Epoch(0)), "coordinator/lease/0"),
+        ] {
+            assert_eq!(key.to_string(), text);
+            assert_eq!(text.parse(), Ok(key));
+            assert!(text.parse::<ObjectKey>().is_err());
+        }
+        for bad in ["coordinator/epoch/01", "coordinator/other/1", "epoch/1", "coordinator/lease"] {
+            assert!(bad.parse::<CoordinatorKey>().is_err(), "{bad}");
+        }
     }
 }

@@ -39,7 +39,7 @@ pub use codec::ExchangeCompression;
 pub use commit::Committed;
 pub use handle::{ReadPosition, SourceHandle};
 pub use index::PartitionEntry;
-pub use layout::ObjectKey;
+pub use layout::{CoordinatorKey, ObjectKey};
 pub use local::LocalStore;
 pub use manager::ExchangeManager;
 pub use memory::MemoryCharge;

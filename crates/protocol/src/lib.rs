@@ -1,6 +1,7 @@
-//! Wire types: the client protocol and the protocol between nodes.
+//! Wire types: the client protocol, the protocol between nodes, and the records of coordinators.
 
 #![forbid(unsafe_code)]
 
 pub mod client;
 pub mod node;
+pub mod state;

@@ -53,6 +53,35 @@ pub(super) const PROPERTIES: &[Property] = &[
         "Whether the coordinator runs tasks, too.",
     )
     .coordinator_only(),
+    Property::unset(
+        Topic::Node,
+        "coordinator.state-directory",
+        Kind::Text,
+        "The directory in which coordinators keep what must outlive them: which one leads, and the queries. All \
+         coordinators of a cluster see the same.",
+    )
+    .computed("the first of `exchange.base-directories`")
+    .coordinator_only()
+    .extension(),
+    Property::new(
+        Topic::Node,
+        "coordinator.standby",
+        BOOLEAN,
+        "false",
+        "Whether this coordinator waits until the one that leads is gone, and then takes its place. If not, it takes \
+         its place at once.",
+    )
+    .coordinator_only()
+    .extension(),
+    Property::new(
+        Topic::Node,
+        "coordinator.lease-duration",
+        duration_from(Duration::millis(100)),
+        "5s",
+        "How long the coordinator that leads may give no sign of itself before one that stands by takes its place.",
+    )
+    .coordinator_only()
+    .extension(),
     Property::new(Topic::Node, "http-server.http.port", PORT, "8080", "The port to listen on. 0: any free port."),
     Property::new(
         Topic::Node,

@@ -40,7 +40,7 @@ fn scan_splits(stage: &ExecutionStage, input: &TaskInput) -> Result<Vec<wire::Sc
                 .map(|split| {
                     let split = scan
                         .splits
-                        .get(*split as usize)
+                        .get(split)
                         .ok_or_else(|| Error::internal(format!("split {split} of a scan is not known")))?;
                     Ok(wire::Split { payload: split.payload.clone(), size_bytes: split.size_bytes })
                 })

@@ -1,9 +1,15 @@
-//! Deletes what queries left in the exchange, and looks again until it is gone.
+//! Deletes what queries left in the store, and looks again until it is gone.
 //!
-//! A query is cleaned when it is released. That is enough as long as everybody does what they are told. A worker
-//! that was taken for lost may still write, and the store may refuse a removal. So the exchange is swept from time
-//! to time, often as long as there is a reason to, for queries of this coordinator that it does not run.
+//! A query is cleaned when it is released. First its plan goes, after which nobody goes on with it, and its output;
+//! some seconds later its records, the outcome last: a client that lost the last answer can ask again, even another
+//! coordinator. A coordinator may die in between, a worker that was taken for lost may still write, and the store may
+//! refuse a removal. So the store is swept from time to time, often as long as there is a reason to, for queries of
+//! this life and those before it that nobody runs.
+//!
+//! Only the coordinator that leads deletes.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,23 +18,30 @@ use exchange::ExchangeManager;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::Dispatcher;
+use crate::query::QueryRegistry;
+use crate::state::StateStore;
 
 /// How many queries are cleaned at once.
 const REMOVAL_COUNT_MAX: usize = 8;
-/// How many queries may wait to be cleaned. The next sweep finds those beyond.
+/// How many queries may wait to be cleaned. A sweep finds those beyond.
+const WAITING_COUNT_MAX: usize = 10_000;
+/// How many requests to clean a query may wait to be taken note of. A sweep finds those beyond.
 const REQUEST_COUNT_MAX: usize = 1024;
 
-/// When the exchange is swept.
+/// When what is deleted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SweepTimes {
-    /// How often while there is no reason to.
+    /// How often the store is swept while there is no reason to.
     pub interval: Duration,
     /// How often while there is a reason.
     pub interval_in_distrust: Duration,
     /// How long after its last sign a reason holds.
     pub distrust_period: Duration,
+    /// How long the outcome of a query stays after everybody is done with it.
+    pub done_retention: Duration,
 }
 
 impl Default for SweepTimes {
@@ -37,14 +50,15 @@ impl Default for SweepTimes {
             interval: Duration::from_secs(60),
             interval_in_distrust: Duration::from_secs(1),
             distrust_period: Duration::from_secs(60),
+            done_retention: Duration::from_secs(5),
         }
     }
 }
 
-/// Deletes what queries left in the exchange.
+/// Deletes what queries left in the store.
 #[derive(Debug)]
 pub(super) struct Cleaner {
-    requests: mpsc::Sender<QueryId>,
+    requests: mpsc::Sender<(QueryId, Part)>,
     distrust: Arc<Distrust>,
 }
 
@@ -63,16 +77,21 @@ impl Distrust {
 
 /// Which queries are alive.
 pub(super) struct KnownQueries {
-    /// What the ids of all queries of this coordinator end in. Others may share the exchange.
-    pub coordinator_id: String,
+    /// What the ids of all queries of this life and those before it end in. Others may share the store.
+    pub coordinator_ids: Vec<String>,
+    /// The queries that are remembered.
+    pub queries: Arc<QueryRegistry>,
     /// Who runs them.
     pub dispatcher: Dispatcher,
 }
 
 impl KnownQueries {
-    /// Those of this coordinator that do not run any more. No query leaves anything before it runs.
+    /// Those of this life and those before it that do not run any more.
     async fn retain_gone(&self, mut queries: Vec<QueryId>) -> Result<Vec<QueryId>> {
-        queries.retain(|query| query.as_str().ends_with(&self.coordinator_id));
+        queries.retain(|query| {
+            let is_ours = self.coordinator_ids.iter().any(|id| query.as_str().ends_with(id.as_str()));
+            is_ours && self.queries.get(query).is_none_or(|known| known.state().is_final())
+        });
         if queries.is_empty() {
             return Ok(queries);
         }
@@ -86,18 +105,40 @@ impl KnownQueries {
 }
 
 impl Cleaner {
-    pub(super) fn start(exchange: Arc<ExchangeManager>, known: KnownQueries, times: SweepTimes) -> Self {
+    pub(super) fn start(
+        exchange: Arc<ExchangeManager>,
+        state: StateStore,
+        known: KnownQueries,
+        times: SweepTimes,
+        stop: CancellationToken,
+    ) -> Self {
         let (requests, requested) = mpsc::channel(REQUEST_COUNT_MAX);
         let distrust =
             Arc::new(Distrust { until: watch::Sender::new(Instant::now()), period: times.distrust_period });
-        let sweeper = Sweeper { exchange, known, times, distrust: Arc::clone(&distrust), is_failing: false };
-        tokio::spawn(sweeper.run(requested));
+        let sweeper = Sweeper {
+            remover: Remover { exchange, state },
+            known,
+            times,
+            distrust: Arc::clone(&distrust),
+            waiting: BTreeMap::new(),
+            is_failing: false,
+        };
+        tokio::spawn(async move { stop.run_until_cancelled(sweeper.run(requested)).await });
         Cleaner { requests, distrust }
+    }
+
+    /// Makes sure that nobody goes on with a query: its client has got everything, or wants nothing.
+    pub(super) fn forget_plan(&self, query: QueryId) {
+        self.request(query, Part::Plan);
     }
 
     /// Deletes what a query left that does not run any more.
     pub(super) fn clean(&self, query: QueryId) {
-        if self.requests.try_send(query).is_err() {
+        self.request(query, Part::Output);
+    }
+
+    fn request(&self, query: QueryId, part: Part) {
+        if self.requests.try_send((query, part)).is_err() {
             self.distrust();
         }
     }
@@ -108,17 +149,78 @@ impl Cleaner {
     }
 }
 
-struct Sweeper {
+/// What is deleted of a query, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Removal {
+    at: Instant,
+    part: Part,
+    /// Whether it is being deleted now.
+    is_running: bool,
+    /// What was asked for while it was.
+    asked: Option<Part>,
+}
+
+/// A part of what a query has in the store. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// Its plan.
+    Plan,
+    /// Its output.
+    Output,
+    /// Everything.
+    All,
+}
+
+#[derive(Clone)]
+struct Remover {
     exchange: Arc<ExchangeManager>,
+    state: StateStore,
+}
+
+impl Remover {
+    async fn remove(&self, query: QueryId, part: Part) -> Result<()> {
+        match part {
+            Part::Plan => self.state.forget_plan(query).await,
+            Part::Output => {
+                self.state.forget_plan(query).await?;
+                self.exchange.remove_output(query).await
+            }
+            Part::All => {
+                self.state.remove_query(query).await?;
+                // The records may be elsewhere than the output.
+                self.exchange.remove_query(query).await
+            }
+        }
+    }
+
+    /// Whether a query that nobody runs left something that is to go: all but the record of a query that was not
+    /// ended.
+    async fn is_left(&self, query: QueryId) -> Result<bool> {
+        let found = self.state.look(query).await?;
+        Ok(!found.has_query || found.is_done)
+    }
+
+    async fn queries(&self) -> Result<Vec<QueryId>> {
+        let mut queries = self.exchange.queries().await?;
+        queries.extend(self.state.queries().await?);
+        queries.sort();
+        queries.dedup();
+        Ok(queries)
+    }
+}
+
+struct Sweeper {
+    remover: Remover,
     known: KnownQueries,
     times: SweepTimes,
     distrust: Arc<Distrust>,
+    waiting: BTreeMap<QueryId, Removal>,
     /// Whether the last request to the store failed. Only the first failure in a row is told.
     is_failing: bool,
 }
 
 impl Sweeper {
-    async fn run(mut self, mut requested: mpsc::Receiver<QueryId>) {
+    async fn run(mut self, mut requested: mpsc::Receiver<(QueryId, Part)>) {
         let mut changes = self.distrust.until.subscribe();
         let mut removals = JoinSet::new();
         let mut swept = Instant::now();
@@ -127,44 +229,109 @@ impl Sweeper {
                 true => self.times.interval_in_distrust,
                 false => self.times.interval,
             };
+            let due = self.start_due(&mut removals);
             tokio::select! {
-                query = requested.recv(), if removals.len() < REMOVAL_COUNT_MAX => {
-                    let Some(query) = query else { return };
-                    let exchange = Arc::clone(&self.exchange);
-                    removals.spawn(async move { exchange.remove_query(query).await });
-                }
-                // A removal that panicked is as good as a failed one: the next sweep does it again.
+                request = requested.recv() => match request {
+                    Some((query, part)) => self.clean(query, part),
+                    None => return,
+                },
+                // A removal that panicked is done again by a sweep.
                 Some(removed) = removals.join_next() => match removed {
-                    Ok(outcome) => self.judge(outcome),
+                    Ok((query, part, outcome)) => self.removed(query, part, outcome),
                     Err(_) => self.distrust.extend(),
                 },
                 _ = changes.changed() => {}
+                () = sleep_until(due.unwrap_or(swept + interval)), if due.is_some() => {}
                 () = sleep_until(swept + interval) => {
                     let outcome = self.sweep().await;
-                    self.judge(outcome);
+                    self.judge(&outcome);
                     swept = Instant::now();
                 }
             }
         }
     }
 
-    /// Deletes everything of queries that are gone.
-    async fn sweep(&self) -> Result<()> {
-        let listed = self.exchange.queries().await?;
+    /// Starts the removals whose time has come, and says when the next one is to start.
+    fn start_due(&mut self, removals: &mut JoinSet<(QueryId, Part, Result<()>)>) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next = None;
+        for (query, removal) in self.waiting.iter_mut().filter(|(_, removal)| !removal.is_running) {
+            if removals.len() >= REMOVAL_COUNT_MAX {
+                // The end of one of them is noticed.
+                return None;
+            }
+            if removal.at > now {
+                next = Some(next.map_or(removal.at, |next: Instant| next.min(removal.at)));
+                continue;
+            }
+            removal.is_running = true;
+            let (query, part, remover) = (*query, removal.part, self.remover.clone());
+            removals.spawn(async move { (query, part, remover.remove(query, part).await) });
+        }
+        next
+    }
+
+    fn clean(&mut self, query: QueryId, part: Part) {
+        if self.waiting.len() >= WAITING_COUNT_MAX {
+            return self.distrust.extend();
+        }
+        let now = Instant::now();
+        match self.waiting.entry(query) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Removal { at: now, part, is_running: false, asked: None });
+            }
+            // The plan goes with whatever else goes.
+            Entry::Occupied(_) if part == Part::Plan => {}
+            Entry::Occupied(known) if known.get().is_running => known.into_mut().asked = Some(part),
+            // What is asked for again was written since: it begins again.
+            Entry::Occupied(known) => {
+                *known.into_mut() = Removal { at: now, part, is_running: false, asked: None };
+            }
+        }
+    }
+
+    fn removed(&mut self, query: QueryId, part: Part, outcome: Result<()>) {
+        self.judge(&outcome);
+        let Entry::Occupied(mut entry) = self.waiting.entry(query) else {
+            return;
+        };
+        let removal = entry.get_mut();
+        removal.is_running = false;
+        let now = Instant::now();
+        match (outcome, removal.asked.take(), part) {
+            (Err(_), asked, _) => {
+                removal.part = asked.map_or(part, |asked| asked.max(part));
+                removal.at = now + self.times.interval_in_distrust;
+            }
+            (Ok(()), Some(asked), _) => (removal.part, removal.at) = (asked, now),
+            (Ok(()), None, Part::Output) => {
+                (removal.part, removal.at) = (Part::All, now + self.times.done_retention);
+            }
+            (Ok(()), None, Part::Plan | Part::All) => {
+                entry.remove();
+            }
+        }
+    }
+
+    /// Cleans queries that are gone.
+    async fn sweep(&mut self) -> Result<()> {
+        let listed = self.remover.queries().await?;
         for query in self.known.retain_gone(listed).await? {
-            tracing::info!(%query, "a query that is gone has left something in the exchange");
-            self.exchange.remove_query(query).await?;
+            if !self.waiting.contains_key(&query) && self.remover.is_left(query).await? {
+                tracing::info!(%query, "a query that is gone has left something in the store");
+                self.clean(query, Part::Output);
+            }
         }
         Ok(())
     }
 
-    fn judge(&mut self, outcome: Result<()>) {
+    fn judge(&mut self, outcome: &Result<()>) {
         match outcome {
             Ok(()) => self.is_failing = false,
             Err(error) => {
                 self.distrust.extend();
                 if !std::mem::replace(&mut self.is_failing, true) {
-                    tracing::warn!(%error, "cleaning the exchange failed and is tried again");
+                    tracing::warn!(%error, "cleaning the store failed and is tried again");
                 }
             }
         }

@@ -2,15 +2,17 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use base::Epoch;
 use bytes::Bytes;
 use exchange::{
-    CreateOutcome, ExchangeOptions, ExchangeStore, LocalStore, ObjectMeta, StoreError, StoreErrorKind, Upload,
+    CreateOutcome, ExchangeOptions, ExchangeStore, LocalStore, ObjectKey, ObjectMeta, StoreError,
+    StoreErrorKind, Upload,
 };
-use scheduler::CoreOptions;
+use scheduler::{CoreOptions, Record};
 use tempfile::TempDir;
 
+use super::super::DispatcherOptions;
 use super::*;
+use crate::state::{Identity, Leadership};
 
 const OURS: &str = "20261120_061411_00001_abcde";
 const OTHERS: &str = "20261120_061411_00001_fghij";
@@ -69,11 +71,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Fixture {
     directory: TempDir,
     store: Arc<Stubborn>,
+    state: StateStore,
     cleaner: Cleaner,
+    _stop: tokio_util::sync::DropGuard,
 }
 
 impl Fixture {
-    fn new(refusals: u32, times: SweepTimes) -> Self {
+    async fn new(refusals: u32, times: SweepTimes) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Stubborn {
             local: LocalStore::new(directory.path(), false),
@@ -81,10 +85,23 @@ impl Fixture {
         });
         let exchange = ExchangeManager::with_store(Arc::clone(&store) as _, ExchangeOptions::default());
         let exchange = Arc::new(exchange);
-        let options = CoreOptions::default();
-        let dispatcher = Dispatcher::start(Epoch(1), "abcde", options, Arc::clone(&exchange));
-        let known = KnownQueries { coordinator_id: "abcde".to_owned(), dispatcher };
-        let fixture = Fixture { directory, store, cleaner: Cleaner::start(exchange, known, times) };
+        let identity =
+            Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
+        let leadership = Leadership::take(Arc::clone(&store) as _, &identity, SELDOM).await;
+        let state = StateStore::new(Arc::clone(&store) as _, Arc::new(leadership));
+        let queries = Arc::new(QueryRegistry::new(1, SELDOM));
+        let stop = CancellationToken::new();
+        let dispatcher = Dispatcher::start(DispatcherOptions {
+            core: CoreOptions::default(),
+            exchange: Arc::clone(&exchange),
+            state: state.clone(),
+            queries: Arc::clone(&queries),
+            coordinator_ids: vec!["abcde".to_owned()],
+            stop: stop.clone(),
+        });
+        let known = KnownQueries { coordinator_ids: vec!["abcde".to_owned()], queries, dispatcher };
+        let cleaner = Cleaner::start(exchange, state.clone(), known, times, stop.clone());
+        let fixture = Fixture { directory, store, state, cleaner, _stop: stop.drop_guard() };
         fixture.write(OURS);
         fixture.write(OTHERS);
         fixture
@@ -112,12 +129,17 @@ impl Fixture {
 }
 
 fn sweeps_in_distrust_only() -> SweepTimes {
-    SweepTimes { interval: SELDOM, interval_in_distrust: OFTEN, distrust_period: SELDOM }
+    SweepTimes {
+        interval: SELDOM,
+        interval_in_distrust: OFTEN,
+        distrust_period: SELDOM,
+        done_retention: Duration::ZERO,
+    }
 }
 
 #[tokio::test]
 async fn a_removal_that_is_refused_is_done_again() {
-    let fixture = Fixture::new(3, sweeps_in_distrust_only());
+    let fixture = Fixture::new(3, sweeps_in_distrust_only()).await;
     fixture.cleaner.clean(OURS.parse().unwrap());
     fixture.cleaned().await;
     assert_eq!(fixture.store.refusals.load(Ordering::Relaxed), 0);
@@ -125,7 +147,7 @@ async fn a_removal_that_is_refused_is_done_again() {
 
 #[tokio::test]
 async fn what_is_written_after_the_removal_goes_too() {
-    let fixture = Fixture::new(0, sweeps_in_distrust_only());
+    let fixture = Fixture::new(0, sweeps_in_distrust_only()).await;
     fixture.cleaner.clean(OURS.parse().unwrap());
     fixture.cleaned().await;
     fixture.cleaner.distrust();
@@ -138,5 +160,51 @@ async fn what_is_written_after_the_removal_goes_too() {
 #[tokio::test]
 async fn what_nobody_suspects_is_found_too() {
     let times = SweepTimes { interval: OFTEN, ..sweeps_in_distrust_only() };
-    Fixture::new(0, times).cleaned().await;
+    Fixture::new(0, times).await.cleaned().await;
+}
+
+#[tokio::test]
+async fn a_query_that_was_not_ended_stays() {
+    let times = SweepTimes { interval: OFTEN, ..sweeps_in_distrust_only() };
+    let fixture = Fixture::new(0, times).await;
+    let kept = "20261120_061411_00003_abcde";
+    let query: QueryId = kept.parse().unwrap();
+    fixture.state.create(ObjectKey::Query(query), Bytes::from_static(b"query")).await.unwrap();
+    fixture.write(kept);
+    // A query of another kind comes and goes: the store was swept meanwhile.
+    let other: QueryId = "20261120_061411_00002_abcde".parse().unwrap();
+    for _ in 0..3 {
+        fixture.write(other.as_str());
+        let since = Instant::now();
+        while fixture.exists(other.as_str()) {
+            assert!(since.elapsed() < PATIENCE, "it stays");
+            tokio::time::sleep(OFTEN).await;
+        }
+    }
+    assert!(fixture.exists(kept));
+    let done = Record::Done { outcome: Ok(()) };
+    fixture.state.create_record(query, &done, Vec::new()).await.unwrap();
+    let since = Instant::now();
+    while fixture.exists(kept) {
+        assert!(since.elapsed() < PATIENCE, "it stays");
+        tokio::time::sleep(OFTEN).await;
+    }
+}
+
+#[tokio::test]
+async fn the_outcome_stays_for_a_while() {
+    let times = SweepTimes { done_retention: SELDOM, ..sweeps_in_distrust_only() };
+    let fixture = Fixture::new(0, times).await;
+    let query: QueryId = OURS.parse().unwrap();
+    for key in [ObjectKey::Query(query), ObjectKey::Plan(query), ObjectKey::Done(query)] {
+        fixture.state.create(key, Bytes::from_static(b"content")).await.unwrap();
+    }
+    fixture.cleaner.clean(query);
+    let since = Instant::now();
+    while fixture.exists(&format!("{OURS}/0")) {
+        assert!(since.elapsed() < PATIENCE, "it stays");
+        tokio::time::sleep(OFTEN).await;
+    }
+    let left = fixture.state.look(query).await.unwrap();
+    assert!(left.has_query && left.is_done && !left.has_plan, "{left:?}");
 }

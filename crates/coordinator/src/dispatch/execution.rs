@@ -1,6 +1,6 @@
 //! What the event loop keeps of a running query beyond its shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
 use protocol::node::wire;
-use scheduler::{InputShape, QueryOptions, QueryShape};
+use scheduler::{InputShape, QueryOptions, QueryShape, Record};
 
 use super::root_output::RootOutput;
 use super::splits::SplitEnumeration;
@@ -59,6 +59,8 @@ pub struct Execution {
     pub attempts: BTreeMap<AttemptId, AttemptRecord>,
     /// Commit records that were reported, by author, until their output is decided.
     pub reported_records: BTreeMap<AttemptId, CommitRecord>,
+    /// Records that are being created, the first of them now.
+    pub unpersisted: VecDeque<Record>,
 }
 
 /// What the event loop keeps of a stage.
@@ -79,8 +81,10 @@ pub struct ExecutionStage {
 pub struct ExecutionScan {
     /// What is scanned, and by whom.
     pub description: ScanDescription,
-    /// The splits known so far, in the order they arrived.
-    pub splits: Vec<Split>,
+    /// The splits known so far, by number: in the order in which the connector enumerates them.
+    pub splits: BTreeMap<u32, Split>,
+    /// How many of them the connector has enumerated. Others are known from records.
+    pub arrived: u32,
     /// The running enumeration.
     pub enumeration: Option<SplitEnumeration>,
 }
@@ -119,7 +123,12 @@ impl Execution {
                 scans: stage
                     .scans
                     .into_iter()
-                    .map(|description| ExecutionScan { description, splits: Vec::new(), enumeration: None })
+                    .map(|description| ExecutionScan {
+                        description,
+                        splits: BTreeMap::new(),
+                        arrived: 0,
+                        enumeration: None,
+                    })
                     .collect(),
                 tasks: None,
                 outputs: BTreeMap::new(),
@@ -131,6 +140,7 @@ impl Execution {
             split_options,
             attempts: BTreeMap::new(),
             reported_records: BTreeMap::new(),
+            unpersisted: VecDeque::new(),
         }
     }
 
@@ -145,13 +155,6 @@ impl Execution {
         decided.is_some_and(|record| record.attempt().generation >= output.generation)
     }
 
-    /// Whether a record is the one that counts.
-    pub fn is_current(&self, record: &CommitRecord) -> bool {
-        let task = record.attempt().task;
-        let known = self.stage(task.stage).and_then(|stage| stage.outputs.get(&task.partition));
-        known.is_some_and(|known| known.attempt() == record.attempt())
-    }
-
     /// Outputs that were decided do not count any more.
     pub fn forget_outputs(&mut self, outputs: &[OutputId]) {
         for output in outputs {
@@ -162,10 +165,8 @@ impl Execution {
             if stage.outputs.get(&partition).is_some_and(|record| record.attempt().output() == *output) {
                 stage.outputs.remove(&partition);
             }
-            if output.task.stage.0 == 0 {
-                self.root.forget(*output);
-            }
         }
+        self.root.roll_back(outputs);
     }
 
     /// The attempts of a stage that a worker ever reported.

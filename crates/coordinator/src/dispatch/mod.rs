@@ -8,6 +8,8 @@ mod cleaner;
 mod connection;
 mod execution;
 mod node_service;
+mod persister;
+mod records;
 mod root_output;
 mod splits;
 mod state;
@@ -16,20 +18,27 @@ mod totals;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::{Epoch, Error, Incarnation, Millis, NodeId, QueryId, Result, StageId};
+use base::{Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result, StageId};
 use connector::Split;
-use exchange::{CommitRecord, ExchangeManager};
+use exchange::ExchangeManager;
 use protocol::node::NodeReport;
-use scheduler::{Core, CoreOptions, Event};
+use protocol::state::TasksContent;
+use scheduler::{Core, CoreOptions, Event, Record};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use cleaner::{Cleaner, KnownQueries, SweepTimes};
 pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
+use persister::Persister;
+pub use records::Recovery;
 pub use root_output::{NextOutput, RootOutput};
 pub use state::DispatchState;
 pub use totals::AttemptCounts;
+
+use crate::query::{QueryRegistry, ReadConsent};
+use crate::state::StateStore;
 
 /// How many facts may wait for the loop before those who tell them wait too.
 const INBOX_COUNT_MAX: usize = 1024;
@@ -44,6 +53,13 @@ const STANDSTILL_MIN: Duration = Duration::from_secs(1);
 /// A fact for the loop.
 enum Input {
     Submit(Box<Submission>),
+    /// A query of a former life goes on.
+    Recover(Box<Recovery>),
+    /// It is known what is under the key of the record that is being created for a query.
+    Persisted {
+        query: QueryId,
+        created: Box<Result<(Record, TasksContent)>>,
+    },
     Cancel(QueryId, Error),
     Close(QueryId),
     /// The query was closed a while ago. It may have been released since.
@@ -54,11 +70,6 @@ enum Input {
         scan: u32,
         splits: Vec<Split>,
         last: bool,
-    },
-    /// The client is about to get the rows of a root task.
-    ReadResult {
-        record: Arc<CommitRecord>,
-        answer: oneshot::Sender<bool>,
     },
     Attached {
         description: WorkerDescription,
@@ -75,32 +86,66 @@ enum Input {
         incarnation: Incarnation,
         connection: u64,
     },
+    /// The client is about to get rows of a root task.
+    ResultRead {
+        query: QueryId,
+        partition: u32,
+        generation: Option<u32>,
+        answer: oneshot::Sender<ReadConsent>,
+    },
+    /// A committed output of the root stage could not be read.
+    OutputLost {
+        output: OutputId,
+        error: Error,
+        answer: oneshot::Sender<Result<()>>,
+    },
     Inspect(Box<dyn FnOnce(&DispatchState) + Send>),
 }
 
+/// What the event loop of a coordinator life works with.
+pub struct DispatcherOptions {
+    /// The scheduler's limits.
+    pub core: CoreOptions,
+    /// Where stages leave their output.
+    pub exchange: Arc<ExchangeManager>,
+    /// Where decisions are recorded.
+    pub state: StateStore,
+    /// The queries that are remembered.
+    pub queries: Arc<QueryRegistry>,
+    /// What the ids of the queries of this life and of those before it end in.
+    pub coordinator_ids: Vec<String>,
+    /// Ends the life.
+    pub stop: CancellationToken,
+}
+
 /// The way to the event loop.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Dispatcher {
     inbox: mpsc::Sender<Input>,
 }
 
 impl Dispatcher {
-    /// Starts the loop of a coordinator life. All its queries have ids that end in `coordinator_id`.
-    pub fn start(
-        epoch: Epoch,
-        coordinator_id: &str,
-        options: CoreOptions,
-        exchange: Arc<ExchangeManager>,
-    ) -> Self {
+    /// Starts the loop of a coordinator life. It ends when the life does.
+    pub fn start(options: DispatcherOptions) -> Self {
+        let DispatcherOptions { core, exchange, state, queries, coordinator_ids, stop } = options;
         let (inbox, facts) = mpsc::channel(INBOX_COUNT_MAX);
         let dispatcher = Dispatcher { inbox };
-        let core = Core::new(epoch, options);
-        let known =
-            KnownQueries { coordinator_id: coordinator_id.to_owned(), dispatcher: dispatcher.clone() };
-        let cleaner = Cleaner::start(exchange, known, SweepTimes::default());
-        let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner);
-        tokio::spawn(run(state, facts));
+        let epoch = state.leadership().epoch();
+        let core = Core::new(epoch, core);
+        let known = KnownQueries { coordinator_ids, queries, dispatcher: dispatcher.clone() };
+        let cleaner = Cleaner::start(exchange, state.clone(), known, SweepTimes::default(), stop.clone());
+        let persister = Persister::new(state, dispatcher.clone());
+        let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner, persister);
+        tokio::spawn(async move {
+            // What was decided and not done is decided again by the next life.
+            stop.run_until_cancelled(run(state, facts)).await;
+        });
         dispatcher
+    }
+
+    /// Goes on with a query of a former life. What becomes of it is told to the submission's [`RootOutput`].
+    pub async fn recover(&self, recovery: Recovery) {
+        self.send(Input::Recover(Box::new(recovery))).await;
     }
 
     /// Runs a planned query. What becomes of it is told to the submission's [`RootOutput`].
@@ -118,12 +163,24 @@ impl Dispatcher {
         self.send(Input::Close(query)).await;
     }
 
-    /// The client is about to get rows of a committed output of the root stage. Whether it may: if not, the output has
-    /// been found lost, and another one will be there.
-    pub async fn read_result(&self, record: Arc<CommitRecord>) -> bool {
+    /// The client is about to get rows of a root task, of that version of its output if one is named. Says whether
+    /// they may be given.
+    pub async fn result_read(
+        &self,
+        query: QueryId,
+        partition: u32,
+        generation: Option<u32>,
+    ) -> Result<ReadConsent> {
         let (answer, answered) = oneshot::channel();
-        self.send(Input::ReadResult { record, answer }).await;
-        answered.await.unwrap_or_default()
+        self.send(Input::ResultRead { query, partition, generation, answer }).await;
+        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))
+    }
+
+    /// A committed output of the root stage could not be read. Fails with the error if it will not be computed again.
+    pub async fn output_lost(&self, output: OutputId, error: Error) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::OutputLost { output, error, answer }).await;
+        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))?
     }
 
     /// Looks at the state of the loop, between two steps.
@@ -142,7 +199,7 @@ impl Dispatcher {
 
     async fn send(&self, input: Input) {
         if self.inbox.send(input).await.is_err() {
-            tracing::error!("the scheduler has stopped");
+            tracing::debug!("the scheduler has stopped");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the client waits for: the committed outputs of the root stage, and how the query ended.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use base::{Error, OutputId};
@@ -39,13 +40,18 @@ impl RootOutput {
         self.changed.notify_waiters();
     }
 
-    /// The output of a root task does not count any more.
-    pub fn forget(&self, output: OutputId) {
-        let outputs = &mut self.lock().outputs;
-        let partition = output.task.partition;
-        if outputs.get(&partition).is_some_and(|record| record.attempt().output() == output) {
-            outputs.remove(&partition);
+    /// Outputs of root tasks do not count any more.
+    pub fn roll_back(&self, outputs: &[OutputId]) {
+        let mut progress = self.lock();
+        for output in outputs.iter().filter(|output| output.task.stage.0 == 0) {
+            if let Entry::Occupied(entry) = progress.outputs.entry(output.task.partition)
+                && entry.get().attempt().output() == *output
+            {
+                entry.remove();
+            }
         }
+        drop(progress);
+        self.changed.notify_waiters();
     }
 
     /// The number of root tasks is final.
@@ -80,6 +86,23 @@ impl RootOutput {
                 return Some(Ok(NextOutput::Output(Arc::clone(record))));
             }
             progress.tasks.is_some_and(|tasks| partition >= tasks).then_some(Ok(NextOutput::End))
+        })
+        .await
+    }
+
+    /// The version of a root task's output that counts, if it is decided.
+    pub fn generation(&self, partition: u32) -> Option<u32> {
+        self.lock().outputs.get(&partition).map(|record| record.attempt().generation)
+    }
+
+    /// Waits until an output of a root task does not count any more. Fails when the query does.
+    pub async fn replaced(&self, output: OutputId) -> Result<(), Error> {
+        self.wait(|progress| {
+            if let Some(Err(error)) = &progress.outcome {
+                return Some(Err(error.clone()));
+            }
+            let current = progress.outputs.get(&output.task.partition);
+            current.is_none_or(|record| record.attempt().output() != output).then_some(Ok(()))
         })
         .await
     }

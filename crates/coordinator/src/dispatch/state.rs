@@ -1,6 +1,6 @@
 //! The state of the event loop: the core, the connections, the running queries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use super::assignment::assignment;
 use super::cleaner::Cleaner;
 use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded};
 use super::execution::{AttemptRecord, Execution, Submission};
+use super::persister::Persister;
 use super::splits::SplitEnumeration;
 use super::totals::{AttemptCounts, AttemptTotals};
 use super::{Dispatcher, Input};
@@ -29,11 +30,12 @@ pub struct DispatchState {
     dispatcher: Dispatcher,
     connections: BTreeMap<NodeId, Connection>,
     usage: BTreeMap<NodeId, wire::NodeUsage>,
-    executions: BTreeMap<QueryId, Execution>,
+    pub(super) executions: BTreeMap<QueryId, Execution>,
     /// The newest message for each worker that was not sent yet.
     desired: BTreeMap<NodeId, PendingDesired>,
     cleaner: Cleaner,
     totals: AttemptTotals,
+    pub(super) persister: Persister,
 }
 
 struct PendingDesired {
@@ -52,7 +54,13 @@ pub struct ConnectedNode<'a> {
 }
 
 impl DispatchState {
-    pub(super) fn new(core: Core, epoch: Epoch, dispatcher: Dispatcher, cleaner: Cleaner) -> Self {
+    pub(super) fn new(
+        core: Core,
+        epoch: Epoch,
+        dispatcher: Dispatcher,
+        cleaner: Cleaner,
+        persister: Persister,
+    ) -> Self {
         DispatchState {
             core,
             epoch,
@@ -64,6 +72,7 @@ impl DispatchState {
             desired: BTreeMap::new(),
             cleaner,
             totals: AttemptTotals::default(),
+            persister,
         }
     }
 
@@ -112,11 +121,17 @@ impl DispatchState {
     pub(super) fn take(&mut self, now: Millis, input: Input) {
         match input {
             Input::Submit(submission) => self.submit(now, *submission),
+            Input::Recover(recovery) => self.recover(now, *recovery),
+            Input::Persisted { query, created } => self.persisted(now, query, *created),
             Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
             Input::Close(query) => {
                 self.totals.close(&self.core, query);
                 self.step(now, Event::QueryClosed { query });
                 self.clean_without_waiting(query);
+                match self.executions.contains_key(&query) {
+                    true => self.cleaner.forget_plan(query),
+                    false => self.cleaner.clean(query),
+                }
             }
             Input::NotReleased(query) => {
                 if self.executions.contains_key(&query) {
@@ -124,23 +139,7 @@ impl DispatchState {
                 }
             }
             Input::Splits { query, stage, scan, splits, last } => {
-                let sizes = splits.iter().map(|split| split.size_bytes).collect();
-                let Some(known) = self.executions.get_mut(&query).and_then(|it| it.scan_mut(stage, scan))
-                else {
-                    return;
-                };
-                known.splits.extend(splits);
-                self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
-            }
-            Input::ReadResult { record, answer } => {
-                let task = record.attempt().task;
-                let execution = self.executions.get(&task.query);
-                let current = execution.is_none_or(|it| it.is_current(&record));
-                if current {
-                    self.step(now, Event::ResultRead { query: task.query, partition: task.partition });
-                }
-                // A reader that is gone needs no answer.
-                let _ = answer.send(current);
+                self.splits_arrived(now, query, stage, scan, splits, last);
             }
             Input::Attached { description, connection, outbox } => {
                 self.attach(now, description, connection, outbox);
@@ -153,6 +152,13 @@ impl DispatchState {
             }
             Input::Detached { node, incarnation, connection } => {
                 self.detach(now, node, incarnation, connection)
+            }
+            Input::ResultRead { query, partition, generation, answer } => {
+                // Whoever asked may have gone away; then nobody misses the answer.
+                let _ = answer.send(self.result_read(now, query, partition, generation));
+            }
+            Input::OutputLost { output, error, answer } => {
+                let _ = answer.send(self.output_lost(now, output, error));
             }
             Input::Inspect(look) => look(self),
         }
@@ -265,18 +271,10 @@ impl DispatchState {
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {
-        let mut events = VecDeque::from([event]);
         let mut commands = Vec::new();
-        while let Some(event) = events.pop_front() {
-            self.core.step(now, event, &mut commands);
-            for command in commands.drain(..) {
-                // A record lives as long as this process.
-                if let Command::Persist { query, record } = command {
-                    events.push_back(Event::RecordPersisted { query, record });
-                } else {
-                    self.carry_out(command);
-                }
-            }
+        self.core.step(now, event, &mut commands);
+        for command in commands {
+            self.carry_out(command);
         }
     }
 
@@ -302,7 +300,7 @@ impl DispatchState {
                 });
                 enumeration.request(count_max);
             }
-            Command::Persist { .. } => {}
+            Command::Persist { query, record } => self.persist(query, record),
             Command::OutputsRolledBack { query, outputs } => {
                 tracing::warn!(%query, count = outputs.len(), "committed output is lost and will be recomputed");
                 if let Some(execution) = self.executions.get_mut(&query) {
@@ -310,7 +308,7 @@ impl DispatchState {
                 }
             }
             Command::Superseded { by } => {
-                tracing::error!(epoch = by.0, "a newer coordinator is there: this one commands nothing more");
+                self.persister.state().leadership().superseded_by(by);
             }
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
@@ -361,6 +359,9 @@ impl DispatchState {
 
     /// Sends the newest message to each worker that has one waiting.
     pub(super) fn flush(&mut self) {
+        if self.persister.state().leadership().is_superseded() {
+            return;
+        }
         for (node, pending) in std::mem::take(&mut self.desired) {
             let Some(connection) = self.connections.get_mut(&node) else {
                 continue;

@@ -8,26 +8,39 @@ use scheduler::{Capacity, Distribution, NodeState, QueryOptions, QueryShape, Sta
 use tempfile::TempDir;
 
 use super::*;
+use crate::state::{Identity, Leadership};
+use tokio_util::sync::DropGuard;
 
 struct Fixture {
     dispatcher: Dispatcher,
     directory: TempDir,
+    _stop: DropGuard,
 }
 
 type Stream = mpsc::Receiver<Result<wire::CoordinatorMessage, tonic::Status>>;
 
 impl Fixture {
-    fn new() -> Self {
+    async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = exchange::ExchangeOptions {
             base_directories: vec![directory.path().to_str().unwrap().to_owned()],
             ..exchange::ExchangeOptions::default()
         };
         let exchange = Arc::new(ExchangeManager::new(options).unwrap());
-        Fixture {
-            dispatcher: Dispatcher::start(Epoch(1), "abcde", CoreOptions::default(), exchange),
-            directory,
-        }
+        let identity =
+            Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
+        let lease = Duration::from_secs(3600);
+        let leadership = Leadership::take(Arc::clone(exchange.store()), &identity, lease).await;
+        let stop = CancellationToken::new();
+        let dispatcher = Dispatcher::start(DispatcherOptions {
+            core: CoreOptions::default(),
+            state: StateStore::new(Arc::clone(exchange.store()), Arc::new(leadership)),
+            exchange,
+            queries: Arc::new(QueryRegistry::new(1, Duration::ZERO)),
+            coordinator_ids: vec!["abcde".into()],
+            stop: stop.clone(),
+        });
+        Fixture { dispatcher, directory, _stop: stop.drop_guard() }
     }
 
     async fn attach(&self, connection: u64, incarnation: u64) -> Stream {
@@ -83,7 +96,7 @@ fn is_superseded(stream: &mut Stream) -> bool {
 
 #[tokio::test]
 async fn of_two_lives_of_a_node_the_newer_one_stays() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let mut old = fixture.attach(0, 10).await;
     fixture.report(0, 10, 1).await;
     assert_eq!(fixture.seen().await, (10, Some(1), true));
@@ -102,7 +115,7 @@ async fn of_two_lives_of_a_node_the_newer_one_stays() {
 
 #[tokio::test]
 async fn a_life_that_comes_back_on_another_stream_is_the_same_life() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let mut first = fixture.attach(0, 10).await;
     fixture.report(0, 10, 1).await;
     let second = fixture.attach(1, 10).await;
@@ -135,7 +148,7 @@ fn submission(query: QueryId) -> Submission {
 
 #[tokio::test]
 async fn what_a_closed_query_left_is_deleted_although_a_worker_holds_on_to_it() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let mut stream = fixture.attach(0, 10).await;
     fixture.report(0, 10, 1).await;
     let query: QueryId = "20261120_061411_00001_abcde".parse().unwrap();

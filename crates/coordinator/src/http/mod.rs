@@ -16,6 +16,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tower_http::compression::CompressionLayer;
 
+pub use node::standby_router;
+
 use crate::node::NodeDescription;
 use crate::services::Services;
 

@@ -11,6 +11,7 @@ use protocol::client::server_info::TRINO_VERSION;
 use serde_json::{Value, json};
 
 use super::{HttpState, Refusal};
+use crate::node::NodeDescription;
 use crate::services::Services;
 
 /// The resources.
@@ -23,18 +24,32 @@ pub fn routes() -> Router<HttpState> {
         .route("/v1/node", get(nodes))
 }
 
+/// The resources of a coordinator that does not lead, or not yet: it is there, and does nothing else.
+pub fn standby_router(node: NodeDescription) -> Router {
+    Router::new()
+        .route("/v1/info", get(move || async move { Json(describe(&node, true)) }))
+        .route("/v1/info/state", get(state))
+        .route("/v1/info/coordinator", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
+        .fallback(async || {
+            Refusal(StatusCode::SERVICE_UNAVAILABLE, "Coordinator is starting, or another one leads".into())
+        })
+}
+
 async fn info(State(state): State<HttpState>) -> Json<Value> {
-    let node = &state.node;
-    Json(json!({
+    Json(describe(&state.node, false))
+}
+
+fn describe(node: &NodeDescription, starting: bool) -> Value {
+    json!({
         "nodeId": node.node_id.as_str(),
         "state": "ACTIVE",
         "nodeVersion": { "version": TRINO_VERSION },
         "environment": node.environment,
         "coordinator": true,
         "coordinatorId": node.coordinator_id,
-        "starting": false,
+        "starting": starting,
         "uptime": node.uptime(),
-    }))
+    })
 }
 
 async fn state() -> Json<&'static str> {

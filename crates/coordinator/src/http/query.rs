@@ -119,6 +119,7 @@ fn attempt(attempt: &AttemptProgress) -> Value {
         "stage": id.task.stage.0,
         "partition": id.task.partition,
         "generation": id.generation,
+        "epoch": id.epoch.0,
         "number": id.number,
         "nodeId": attempt.node.as_str(),
         "state": match attempt.state {

@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query as Parameters, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use base::ErrorCode;
 use protocol::client::ClientContext;
 use protocol::client::headers::request::PREPARED_STATEMENT;
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::authentication::basic_user;
 use super::base_uri::BaseUri;
 use super::results::respond;
 use super::{HttpState, Refusal};
-use crate::query::{Page, PageError, Query, QueryProgress, QueryState, run};
+use crate::query::{Page, PageError, Position, Query, QueryProgress, QueryState, run};
 use crate::services::Services;
 use crate::slug::SlugContext;
 
@@ -40,6 +41,20 @@ pub fn routes() -> Router<HttpState> {
 /// The parts of a page's address.
 type Address = Path<(String, String, u64)>;
 
+/// Where a page goes on, in its address.
+#[derive(Deserialize)]
+struct PagePosition {
+    position: Option<String>,
+}
+
+impl PagePosition {
+    /// None: at the beginning.
+    fn parse(&self) -> Result<Option<Position>, Refusal> {
+        let position = self.position.as_deref().map(str::parse).transpose();
+        position.map_err(|_| Refusal::not_found("Query not found"))
+    }
+}
+
 async fn submit(
     State(services): State<Arc<Services>>,
     base: BaseUri,
@@ -52,7 +67,9 @@ async fn submit(
     }
     let client = client_context(&headers)?;
     check_prepared_statements(&client)?;
-    let query = services.accept(text.to_string(), client);
+    let accepted = services.accept(text.to_string(), client).await;
+    let query =
+        accepted.map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?;
     let next = queued_uri(&base, &query, 1);
     Ok(respond(&base, &query, &Page::default(), Some(next)))
 }
@@ -91,7 +108,7 @@ async fn queued(
     base: BaseUri,
     Path((id, slug, token)): Address,
 ) -> Result<Response, Refusal> {
-    let query = find(&services, &id, SlugContext::Queued, token, &slug)?;
+    let query = find(&services, &id, SlugContext::Queued, token, None, &slug)?;
     let _attended = query.attend();
     if token == 0 || token > query.queued_token() + 1 {
         return Err(Refusal::gone("Invalid token"));
@@ -105,7 +122,7 @@ async fn queued(
     let next = match query.state() {
         QueryState::Queued => Some(queued_uri(&base, &query, token + 1)),
         QueryState::Failed => None,
-        _ => Some(executing_uri(&base, &query, 0)),
+        _ => Some(executing_uri(&base, &query, 0, None)),
     };
     Ok(respond(&base, &query, &Page::default(), next))
 }
@@ -114,20 +131,27 @@ async fn executing(
     State(services): State<Arc<Services>>,
     base: BaseUri,
     Path((id, slug, token)): Address,
+    Parameters(position): Parameters<PagePosition>,
 ) -> Result<Response, Refusal> {
-    let query = find(&services, &id, SlugContext::Executing, token, &slug)?;
+    let position = position.parse()?;
+    let query = find(&services, &id, SlugContext::Executing, token, position, &slug)?;
     let _attended = query.attend();
-    let page = page(&services, &query, token).await?;
+    let page = page(&services, &query, token, position).await?;
     QueryProgress::refresh(&services, &query).await;
     let failed = query.state() == QueryState::Failed;
     let is_final = page.is_last && page.data.is_none();
-    let next = (!failed && !is_final).then(|| executing_uri(&base, &query, token + 1));
+    let next = (!failed && !is_final).then(|| executing_uri(&base, &query, token + 1, page.next));
     let page = if failed { Page::default() } else { page };
     Ok(respond(&base, &query, &page, next))
 }
 
 /// The page of a token: the one that is kept, or the next one.
-async fn page(services: &Arc<Services>, query: &Arc<Query>, token: u64) -> Result<Page, Refusal> {
+async fn page(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    token: u64,
+    position: Option<Position>,
+) -> Result<Page, Refusal> {
     let deadline = Instant::now() + WAIT_MAX;
     let mut pages = query.pages.lock().await;
     pages.check(token).map_err(|error| match error {
@@ -146,13 +170,18 @@ async fn page(services: &Arc<Services>, query: &Arc<Query>, token: u64) -> Resul
             return Ok(page);
         }
     }
-    if query.state() == QueryState::Failed {
-        return Ok(pages.keep_empty(token, true));
+    match query.state() {
+        QueryState::Failed => return Ok(pages.keep_empty(token, position, true)),
+        // A former life of the coordinator has delivered everything.
+        QueryState::Finished if !pages.has_source() => {
+            return Ok(pages.keep_empty(token, position, true));
+        }
+        _ => {}
     }
     if !pages.has_source() {
-        return Ok(pages.keep_empty(token, false));
+        return Ok(pages.keep_empty(token, position, false));
     }
-    match pages.make(token, deadline).await {
+    match pages.make(token, position, deadline).await {
         Ok(page) => {
             if page.is_last && page.data.is_none() {
                 services.finish(query).await;
@@ -160,10 +189,13 @@ async fn page(services: &Arc<Services>, query: &Arc<Query>, token: u64) -> Resul
             Ok(page)
         }
         Err(error) => {
-            let page = pages.keep_empty(token, true);
+            pages.rewind();
             drop(pages);
             services.end(query, error).await;
-            Ok(page)
+            // The client is told when the outcome is on record.
+            let _ = tokio::time::timeout_at(deadline, query.reached(QueryState::Finished)).await;
+            let is_final = query.state().is_final();
+            Ok(query.pages.lock().await.keep_empty(token, position, is_final))
         }
     }
 }
@@ -171,8 +203,9 @@ async fn page(services: &Arc<Services>, query: &Arc<Query>, token: u64) -> Resul
 async fn heartbeat(
     State(services): State<Arc<Services>>,
     Path((id, slug, token)): Address,
+    Parameters(position): Parameters<PagePosition>,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Executing, token, &slug)?;
+    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug)?;
     drop(query.attend());
     Ok(StatusCode::OK)
 }
@@ -181,7 +214,7 @@ async fn cancel_queued(
     State(services): State<Arc<Services>>,
     Path((id, slug, token)): Address,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Queued, token, &slug)?;
+    let query = find(&services, &id, SlugContext::Queued, token, None, &slug)?;
     services.end(&query, Query::canceled()).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -189,8 +222,9 @@ async fn cancel_queued(
 async fn cancel_executing(
     State(services): State<Arc<Services>>,
     Path((id, slug, token)): Address,
+    Parameters(position): Parameters<PagePosition>,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Executing, token, &slug)?;
+    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug)?;
     services.end(&query, Query::canceled()).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -200,7 +234,7 @@ async fn partial_cancel(
     State(services): State<Arc<Services>>,
     Path((id, _stage, slug, token)): Path<(String, u32, String, u64)>,
 ) -> Result<Response, Refusal> {
-    find(&services, &id, SlugContext::Executing, token, &slug)?;
+    find(&services, &id, SlugContext::Executing, token, None, &slug)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -209,20 +243,25 @@ fn find(
     id: &str,
     context: SlugContext,
     token: u64,
+    position: Option<Position>,
     slug: &str,
 ) -> Result<Arc<Query>, Refusal> {
     services
         .query(id)
-        .filter(|query| query.slug.is_valid(context, token, slug))
+        .filter(|query| query.slug.is_valid(context, token, position, slug))
         .ok_or_else(|| Refusal::not_found("Query not found"))
 }
 
 fn queued_uri(base: &BaseUri, query: &Query, token: u64) -> String {
-    let slug = query.slug.make(SlugContext::Queued, token);
+    let slug = query.slug.make(SlugContext::Queued, token, None);
     format!("{}/v1/statement/queued/{}/{slug}/{token}", base.0, query.id)
 }
 
-fn executing_uri(base: &BaseUri, query: &Query, token: u64) -> String {
-    let slug = query.slug.make(SlugContext::Executing, token);
-    format!("{}/v1/statement/executing/{}/{slug}/{token}", base.0, query.id)
+fn executing_uri(base: &BaseUri, query: &Query, token: u64, position: Option<Position>) -> String {
+    let slug = query.slug.make(SlugContext::Executing, token, position);
+    let mut uri = format!("{}/v1/statement/executing/{}/{slug}/{token}", base.0, query.id);
+    if let Some(position) = position {
+        uri.push_str(&format!("?position={position}"));
+    }
+    uri
 }

@@ -11,22 +11,22 @@ use super::run::submit;
 use super::{Query, QueryState};
 use crate::plan::PlannedQuery;
 use crate::services::Services;
-use crate::statement::{QUERY_PLAN, StatementResult};
+use crate::statement::{QUERY_PLAN, StatementContext, StatementResult};
 
 /// Runs a planned query and shows its plan with what each stage did.
 pub async fn explain_analyze(
     services: &Arc<Services>,
     query: &Arc<Query>,
-    planned: PlannedQuery,
-    _verbose: bool,
+    context: &StatementContext,
+    mut planned: PlannedQuery,
 ) -> Result<StatementResult> {
+    planned.record.is_analyzed = true;
     let plan = planned.plan.clone();
-    let root = submit(services, query, planned).await;
+    let (root, _) = submit(services, query, context, planned).await?;
     root.finished().await?;
     QueryProgress::refresh(services, query).await;
     let progress = query.progress();
     let operators = operator_lines(services, query).await?;
-    services.dispatcher.close(query.id).await;
     query.advance(QueryState::Finishing);
     let mut text = summary(query, &progress);
     text.push_str(&planner::explain::analyzed(&plan, &|stage, operator| {

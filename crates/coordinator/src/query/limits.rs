@@ -29,9 +29,11 @@ impl TimeLimits {
             tokio::time::sleep(self.execution.as_std()).await;
             exceeded("maximum execution time", self.execution)
         };
+        // It may have been accepted by another coordinator.
+        let run_left = self.run.as_std().saturating_sub(query.status().times.created_at.elapsed());
         tokio::select! {
             error = planning => Some(error),
-            () = tokio::time::sleep(self.run.as_std()) => Some(exceeded("maximum run time", self.run)),
+            () = tokio::time::sleep(run_left) => Some(exceeded("maximum run time", self.run)),
             () = query.reached(QueryState::Finished) => None,
         }
     }

@@ -3,8 +3,10 @@
 mod explain_analyze;
 mod limits;
 mod pages;
+mod position;
 mod progress;
 mod registry;
+mod result_reader;
 mod run;
 mod state;
 
@@ -19,12 +21,15 @@ use tokio::sync::watch;
 
 use crate::dispatch::RootOutput;
 use crate::slug::Slug;
+use crate::state::QueryRecord;
 
 pub use limits::abandoned;
 pub use pages::{Page, PageError, Pages};
+pub use position::Position;
 pub use progress::{AttemptProgress, QueryProgress};
 pub use registry::QueryRegistry;
-pub use run::run;
+pub use result_reader::ReadConsent;
+pub use run::{resume, run};
 pub use state::{QueryState, QueryStatus};
 
 /// A query that was accepted.
@@ -40,8 +45,8 @@ pub struct Query {
     /// The result as the client fetches it.
     pub pages: tokio::sync::Mutex<Pages>,
     status: Mutex<QueryStatus>,
-    /// The committed outputs of its root stage, once it was handed to the scheduler.
-    root: Mutex<Option<Arc<RootOutput>>>,
+    /// Who ends it.
+    owner: Mutex<Owner>,
     /// The last that is known of its stages; kept when the scheduler has forgotten it.
     progress: Mutex<QueryProgress>,
     changed: watch::Sender<()>,
@@ -51,6 +56,28 @@ pub struct Query {
     queued_token: AtomicU64,
     /// How many requests of the client are being served.
     attended: AtomicU64,
+}
+
+/// Who ends a query.
+#[derive(Debug)]
+enum Owner {
+    /// Whoever wants to first: it was not handed to the scheduler.
+    Anybody,
+    /// The scheduler. It tells of the query here.
+    Scheduler(Arc<RootOutput>),
+    /// Somebody ended it before the scheduler knew of it.
+    Nobody,
+}
+
+/// How to end a query.
+#[derive(Debug)]
+pub enum Ending {
+    /// Its outcome is to be recorded by whoever asked.
+    Ours,
+    /// The scheduler ends it.
+    OfScheduler(Arc<RootOutput>),
+    /// Somebody else is ending it.
+    OfAnother,
 }
 
 /// A request of a query's client that is being served. Its end is the last that was heard of the client.
@@ -66,14 +93,21 @@ impl Drop for Attendance {
 impl Query {
     /// A query that is accepted now.
     pub fn new(id: QueryId, text: String, client: ClientContext) -> Self {
+        let slug_key = *Slug::random().key();
+        Query::of(id, QueryRecord { text, client, slug_key, created: SystemTime::now() })
+    }
+
+    /// The query of a record.
+    pub fn of(id: QueryId, record: QueryRecord) -> Self {
+        let QueryRecord { text, client, slug_key, created } = record;
         Query {
             id,
             text,
             client,
-            slug: Slug::random(),
+            slug: Slug::of(slug_key),
             pages: tokio::sync::Mutex::new(Pages::default()),
-            status: Mutex::new(QueryStatus::new()),
-            root: Mutex::new(None),
+            status: Mutex::new(QueryStatus::new(created)),
+            owner: Mutex::new(Owner::Anybody),
             progress: Mutex::new(QueryProgress::default()),
             changed: watch::Sender::new(()),
             begun: AtomicBool::new(false),
@@ -90,6 +124,11 @@ impl Query {
     /// The last token of a page asked for while it was queued.
     pub fn queued_token(&self) -> u64 {
         self.queued_token.load(Ordering::Acquire)
+    }
+
+    /// Pages of any token may be asked for: another coordinator gave out their addresses.
+    pub fn accept_any_queued_token(&self) {
+        self.queued_token.store(u64::MAX - 1, Ordering::Release);
     }
 
     /// A page of that token was asked for while it was queued.
@@ -149,14 +188,47 @@ impl Query {
         status.session_update = session_update;
     }
 
-    /// Where the scheduler tells of it, once it was handed over.
-    pub fn root(&self) -> Option<Arc<RootOutput>> {
-        lock(&self.root).clone()
+    /// The record of it.
+    pub fn record(&self) -> QueryRecord {
+        QueryRecord {
+            text: self.text.clone(),
+            client: self.client.clone(),
+            slug_key: *self.slug.key(),
+            created: lock(&self.status).times.created,
+        }
     }
 
-    /// It was handed to the scheduler.
-    pub fn set_root(&self, root: Arc<RootOutput>) {
-        *lock(&self.root) = Some(root);
+    /// Where the scheduler tells of it, once it was handed over.
+    pub fn root(&self) -> Option<Arc<RootOutput>> {
+        match &*lock(&self.owner) {
+            Owner::Scheduler(root) => Some(Arc::clone(root)),
+            Owner::Anybody | Owner::Nobody => None,
+        }
+    }
+
+    /// It is handed to the scheduler. Says whether it is: it may have been ended before.
+    pub fn hand_over(&self, root: Arc<RootOutput>) -> bool {
+        let mut owner = lock(&self.owner);
+        match *owner {
+            Owner::Nobody => false,
+            Owner::Anybody | Owner::Scheduler(_) => {
+                *owner = Owner::Scheduler(root);
+                true
+            }
+        }
+    }
+
+    /// Somebody wants to end it, and asks how.
+    pub fn ending(&self) -> Ending {
+        let mut owner = lock(&self.owner);
+        match &*owner {
+            Owner::Scheduler(root) => Ending::OfScheduler(Arc::clone(root)),
+            Owner::Nobody => Ending::OfAnother,
+            Owner::Anybody => {
+                *owner = Owner::Nobody;
+                Ending::Ours
+            }
+        }
     }
 
     /// The last that is known of its stages.

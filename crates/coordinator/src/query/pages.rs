@@ -1,26 +1,29 @@
 //! The result of a query as pages, each of which the client fetches by its token.
 //!
 //! Exactly one page is kept: the last one. A client that lost the answer asks for it again and gets the same
-//! bytes; only when it asks for the next one is the page dropped.
+//! bytes; only when it asks for the next one is the page dropped. Each page tells the position after it, from which
+//! any other coordinator makes the next one.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use base::{Error, Result};
+use base::{Error, ErrorCode, Result};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use types::json::PAGE_TARGET_BYTES;
 use types::{BatchRows, JsonRows, RowEncoder};
 
+use super::position::Position;
+use super::result_reader::{ReadConsent, ResultBatch, ResultReader};
+
 /// Where rows come from.
 #[derive(Debug)]
 pub enum PageSource {
     /// They are all here.
-    Rows(VecDeque<RecordBatch>),
-    /// They come as they are read from the exchange.
-    Stream(mpsc::Receiver<Result<RecordBatch>>),
+    Rows(Vec<RecordBatch>),
+    /// They are read from the exchange.
+    Exchange(ResultReader),
 }
 
 /// The rows of a page.
@@ -30,6 +33,8 @@ pub struct Page {
     pub data: Option<Arc<str>>,
     /// Whether no page with rows follows.
     pub is_last: bool,
+    /// Where the next page goes on. None: at the beginning, because no row was delivered yet.
+    pub next: Option<Position>,
 }
 
 /// Why a page cannot be had.
@@ -45,22 +50,48 @@ pub enum PageError {
 #[derive(Debug, Default)]
 pub struct Pages {
     source: Option<PageSource>,
-    /// A batch of which some rows were delivered, and how many.
-    partial: Option<(BatchRows, usize)>,
     encoder: Option<RowEncoder>,
+    cursor: Option<Cursor>,
     drained: bool,
     /// The token of the page that is kept, and the page.
     kept: Option<(u64, Page)>,
 }
 
+/// What is being read of the source.
+#[derive(Debug)]
+struct Cursor {
+    batches: Batches,
+    /// The end of the last row that went into a page.
+    position: Option<Position>,
+    /// A batch of which some rows went into pages, and how many.
+    partial: Option<Partial>,
+    /// The task and generation whose rows the client has, or is about to get.
+    begun: Option<(u32, u32)>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    task: u32,
+    generation: u32,
+    batch: u64,
+    rows: BatchRows,
+    at: usize,
+}
+
+#[derive(Debug)]
+enum Batches {
+    /// The number of the next batch of those that are all here.
+    Rows(usize),
+    Stream(mpsc::Receiver<Result<ResultBatch>>),
+}
+
 impl Pages {
-    /// Whether a page of that token may be asked for.
+    /// Whether a page of that token may be asked for. The first token that is asked for may be any: another
+    /// coordinator may have served those before it.
     pub fn check(&self, token: u64) -> Result<(), PageError> {
-        let last = self.kept.as_ref().map(|(token, _)| *token);
-        match last {
+        match self.kept.as_ref().map(|(token, _)| *token) {
             Some(last) if token < last => Err(PageError::Gone),
             Some(last) if token > last + 1 => Err(PageError::Unknown),
-            None if token > 0 => Err(PageError::Unknown),
             Some(last) if token > last && self.kept_is_final() => Err(PageError::Unknown),
             _ => Ok(()),
         }
@@ -89,55 +120,123 @@ impl Pages {
     /// Drops all rows that were not delivered.
     pub fn clear(&mut self) {
         self.source = None;
-        self.partial = None;
+        self.cursor = None;
         self.drained = true;
     }
 
+    /// Forgets what was read. The next page is read from its position again.
+    pub fn rewind(&mut self) {
+        self.cursor = None;
+    }
+
     /// Keeps a page without rows under that token.
-    pub fn keep_empty(&mut self, token: u64, is_last: bool) -> Page {
-        let page = Page { data: None, is_last };
+    pub fn keep_empty(&mut self, token: u64, position: Option<Position>, is_last: bool) -> Page {
+        let page = Page { data: None, is_last, next: position };
         self.kept = Some((token, page.clone()));
         page
     }
 
-    /// Makes the page of that token, with rows that are there before the deadline, and keeps it.
-    pub async fn make(&mut self, token: u64, deadline: Instant) -> Result<Page> {
+    /// Makes the page of that token, with rows after that position that are there before the deadline, and keeps
+    /// it.
+    pub async fn make(&mut self, token: u64, position: Option<Position>, deadline: Instant) -> Result<Page> {
         let mut rows = JsonRows::new();
+        if self.cursor.as_ref().is_none_or(|cursor| cursor.position != position) {
+            self.drained = false;
+            self.open(position).await?;
+        }
         while rows.size_bytes() < PAGE_TARGET_BYTES && !self.drained {
-            if self.partial.is_none() {
-                match self.next_batch(rows.is_empty().then_some(deadline)).await? {
-                    ControlFlow::Continue(Some(batch)) => {
-                        let encoder = self.encoder.as_ref();
-                        let encoder = encoder.ok_or_else(|| Error::internal("rows without an encoder"))?;
-                        self.partial = Some((encoder.rows(&batch)?, 0));
-                    }
-                    ControlFlow::Continue(None) => break,
-                    ControlFlow::Break(()) => {
-                        self.drained = true;
-                        break;
-                    }
+            let cursor =
+                self.cursor.as_mut().ok_or_else(|| Error::internal("a page was made without rows"))?;
+            if let Some(mut partial) = cursor.partial.take() {
+                let next = rows.push(&partial.rows, partial.at, PAGE_TARGET_BYTES);
+                if next > partial.at {
+                    let Partial { task, generation, batch, .. } = partial;
+                    cursor.position = Some(Position { task, generation, batch, row: next as u64 });
                 }
+                partial.at = next;
+                cursor.partial = (next < partial.rows.count()).then_some(partial);
+                continue;
             }
-            if let Some((batch, at)) = self.partial.take() {
-                let next = rows.push(&batch, at, PAGE_TARGET_BYTES);
-                self.partial = (next < batch.count()).then_some((batch, next));
+            match self.next_batch(rows.is_empty().then_some(deadline)).await? {
+                ControlFlow::Continue(Some(batch)) => self.begin(batch).await?,
+                ControlFlow::Continue(None) => break,
+                ControlFlow::Break(()) => self.drained = true,
             }
         }
         let data = (!rows.is_empty()).then(|| Arc::from(rows.finish()));
-        let page = Page { data, is_last: self.drained };
+        let next = self.cursor.as_ref().and_then(|cursor| cursor.position);
+        let page = Page { data, is_last: self.drained, next };
         self.kept = Some((token, page.clone()));
         Ok(page)
+    }
+
+    /// Begins to read after a position.
+    async fn open(&mut self, position: Option<Position>) -> Result<()> {
+        let batches = match self.source.as_ref() {
+            None => return Err(Error::internal("a page was made without rows")),
+            Some(PageSource::Rows(_)) => {
+                let batch = position.map_or(0, |position| position.batch);
+                Batches::Rows(usize::try_from(batch).unwrap_or(usize::MAX))
+            }
+            Some(PageSource::Exchange(reader)) => Batches::Stream(reader.open(position).await?),
+        };
+        let begun = position.map(|position| (position.task, position.generation));
+        self.cursor = Some(Cursor { batches, position, partial: None, begun });
+        Ok(())
+    }
+
+    /// Makes a batch the one whose rows come next, if its task may still be read.
+    async fn begin(&mut self, batch: ResultBatch) -> Result<()> {
+        let ResultBatch { task, generation, batch, rows } = batch;
+        let (begun, position) = match &self.cursor {
+            Some(cursor) => (cursor.begun, cursor.position),
+            None => (None, None),
+        };
+        if begun != Some((task, generation)) {
+            if begun.is_some_and(|(begun, _)| begun == task) {
+                let text =
+                    format!("Task {task} of the result was computed again after the client had read of it");
+                return Err(Error::new(ErrorCode::EXCHANGE_DATA_LOST, text));
+            }
+            if let Some(PageSource::Exchange(reader)) = &self.source
+                && reader.begin(task, generation).await? == ReadConsent::Void
+            {
+                // What was read ahead does not count any more. None of it was delivered.
+                return self.open(position).await;
+            }
+        }
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::internal("rows without an encoder"))?;
+        let rows = encoder.rows(&rows)?;
+        let delivered = position.filter(|at| (at.task, at.batch) == (task, batch));
+        let at = delivered.map_or(0, |at| usize::try_from(at.row).unwrap_or(usize::MAX));
+        if at > rows.count() {
+            let text = "The address of the result page names a row that its batch does not have";
+            return Err(Error::new(ErrorCode::EXCHANGE_DATA_LOST, text));
+        }
+        if let Some(cursor) = &mut self.cursor {
+            cursor.begun = Some((task, generation));
+            cursor.partial = (at < rows.count()).then_some(Partial { task, generation, batch, rows, at });
+        }
+        Ok(())
     }
 
     /// The next batch. `Continue(None)`: none before the deadline, or none at once if there is no deadline.
     async fn next_batch(
         &mut self,
         deadline: Option<Instant>,
-    ) -> Result<ControlFlow<(), Option<RecordBatch>>> {
-        let source = self.source.as_mut().ok_or_else(|| Error::internal("a page was made without rows"))?;
-        let received = match source {
-            PageSource::Rows(batches) => batches.pop_front().map(Ok),
-            PageSource::Stream(batches) => match deadline {
+    ) -> Result<ControlFlow<(), Option<ResultBatch>>> {
+        let (Some(cursor), Some(source)) = (&mut self.cursor, &self.source) else {
+            return Err(Error::internal("a page was made without rows"));
+        };
+        let received = match (&mut cursor.batches, source) {
+            (Batches::Rows(next), PageSource::Rows(batches)) => {
+                let batch = batches.get(*next).map(|rows| {
+                    Ok(ResultBatch { task: 0, generation: 0, batch: *next as u64, rows: rows.clone() })
+                });
+                *next += 1;
+                batch
+            }
+            (Batches::Stream(batches), _) => match deadline {
                 Some(deadline) => match tokio::time::timeout_at(deadline, batches.recv()).await {
                     Ok(received) => received,
                     Err(_) => return Ok(ControlFlow::Continue(None)),
@@ -148,6 +247,7 @@ impl Pages {
                     Err(mpsc::error::TryRecvError::Disconnected) => None,
                 },
             },
+            (Batches::Rows(_), PageSource::Exchange(_)) => None,
         };
         match received {
             Some(batch) => Ok(ControlFlow::Continue(Some(batch?))),
@@ -157,80 +257,5 @@ impl Pages {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::array::{ArrayRef, Int64Array};
-    use std::time::Duration;
-    use types::{ClientCapabilities, Type};
-
-    fn batch(rows: std::ops::Range<i64>) -> RecordBatch {
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(rows));
-        RecordBatch::try_from_iter([("n", column)]).unwrap()
-    }
-
-    fn pages(source: PageSource) -> Pages {
-        let mut pages = Pages::default();
-        pages.set_source(source, RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL));
-        pages
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
-
-    #[tokio::test]
-    async fn the_last_page_is_kept_and_no_other() {
-        let mut pages = pages(PageSource::Rows(VecDeque::from([batch(0..2)])));
-        assert_eq!(pages.check(1), Err(PageError::Unknown));
-        assert_eq!(pages.check(0), Ok(()));
-        let first = pages.make(0, soon()).await.unwrap();
-        assert_eq!(first.data.as_deref(), Some("[[0],[1]]"));
-        assert_eq!(pages.kept(0).unwrap().data, first.data, "asked for again, it is the same");
-        assert_eq!(pages.check(1), Ok(()));
-        let last = pages.make(1, soon()).await.unwrap();
-        assert!(last.data.is_none() && last.is_last);
-        assert_eq!(pages.check(0), Err(PageError::Gone));
-        assert_eq!(pages.check(1), Ok(()));
-        assert_eq!(pages.check(2), Err(PageError::Unknown), "nothing follows the last page");
-    }
-
-    #[tokio::test]
-    async fn a_long_result_is_cut_and_nothing_is_lost_or_twice() {
-        let count = 1_000_000;
-        let mut pages = pages(PageSource::Rows(VecDeque::from([batch(0..count)])));
-        let (mut token, mut expected) = (0, 0);
-        loop {
-            let page = pages.make(token, soon()).await.unwrap();
-            let Some(data) = page.data else { break };
-            assert!(data.len() < 2 * PAGE_TARGET_BYTES);
-            let rows: Vec<[i64; 1]> = serde_json::from_str(&data).unwrap();
-            for [row] in rows {
-                assert_eq!(row, expected);
-                expected += 1;
-            }
-            token += 1;
-        }
-        assert_eq!(expected, count);
-        assert!(token > 4, "the result was cut into {token} pages");
-    }
-
-    #[tokio::test]
-    async fn a_page_without_rows_in_time_is_empty_and_not_the_last() {
-        let (sender, receiver) = mpsc::channel(1);
-        let mut pages = pages(PageSource::Stream(receiver));
-        let page = pages.make(0, Instant::now()).await.unwrap();
-        assert!(page.data.is_none() && !page.is_last);
-        sender.send(Ok(batch(0..1))).await.unwrap();
-        drop(sender);
-        let page = pages.make(1, soon()).await.unwrap();
-        assert_eq!(page.data.as_deref(), Some("[[0]]"));
-    }
-
-    #[tokio::test]
-    async fn an_error_of_the_source_is_told() {
-        let (sender, receiver) = mpsc::channel(1);
-        let mut pages = pages(PageSource::Stream(receiver));
-        sender.send(Err(Error::internal("broken"))).await.unwrap();
-        assert!(pages.make(0, soon()).await.is_err());
-    }
-}
+#[path = "pages_tests.rs"]
+mod tests;

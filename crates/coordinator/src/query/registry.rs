@@ -35,6 +35,11 @@ impl QueryRegistry {
         self.lock().queries.insert(query.id, query);
     }
 
+    /// Forgets a query.
+    pub fn remove(&self, id: &QueryId) {
+        self.lock().remove(id);
+    }
+
     /// A query, if it is remembered.
     pub fn get(&self, id: &QueryId) -> Option<Arc<Query>> {
         self.lock().queries.get(id).cloned()

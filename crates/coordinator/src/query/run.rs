@@ -1,26 +1,25 @@
 //! From an accepted query to rows: parse, analyse, plan, hand to the scheduler, read what it commits.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use base::{Error, ErrorCode, Result};
+use exchange::ObjectKey;
+use scheduler::Record;
 use sql::{AnalyzedQuery, Explain, OutputColumn, Statement};
-use tokio::sync::mpsc;
 use types::json::RowEncoder;
 
 use super::explain_analyze::explain_analyze;
 use super::limits::TimeLimits;
 use super::pages::PageSource;
 use super::progress::QueryProgress;
+use super::result_reader::ResultReader;
 use super::{Query, QueryState};
-use crate::dispatch::{NextOutput, RootOutput};
+use crate::dispatch::{Recovery, RootOutput};
 use crate::plan::{self, PlannedQuery};
+use crate::recovery::Remains;
 use crate::services::Services;
+use crate::state::PlanRecord;
 use crate::statement::{self, StatementContext, StatementResult};
-
-/// How many batches of a result are read ahead of the client.
-const RESULT_BATCH_COUNT_MAX: usize = 2;
 
 /// Runs an accepted query to its end.
 pub async fn run(services: Arc<Services>, query: Arc<Query>) {
@@ -34,19 +33,7 @@ pub async fn run(services: Arc<Services>, query: Arc<Query>) {
 
 async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
     let context = StatementContext::of(services, query)?;
-    let limits = TimeLimits {
-        planning: context.settings.query_max_planning_time,
-        execution: context.settings.query_max_execution_time,
-        run: context.settings.query_max_run_time,
-    };
-    tokio::spawn({
-        let (services, query) = (Arc::clone(services), Arc::clone(query));
-        async move {
-            if let Some(error) = limits.passed_by(&query).await {
-                services.end(&query, error).await;
-            }
-        }
-    });
+    keep_limits(services, query, &context);
     check_length(services, query)?;
     let statement = statement::resolve(&context, &query.text)?;
     match &statement {
@@ -54,17 +41,22 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
             let analyzed = services.analyzer.analyze(inner, &context.session).await?;
             start(services, query, &context, analyzed).await
         }
-        Statement::Explain(Explain { analyze: true, statement, verbose, .. }) => {
+        Statement::Explain(Explain { analyze: true, statement, .. }) => {
             let Statement::Query(inner) = statement.as_ref() else {
                 return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported"));
             };
             let analyzed = services.analyzer.analyze(inner, &context.session).await?;
             let planned = plan::plan(services, &context, analyzed).await?;
-            let result = explain_analyze(services, query, planned, *verbose).await?;
+            let result = explain_analyze(services, query, &context, planned).await?;
             deliver(query, result).await
         }
         other => {
             let result = statement::execute(services, &context, other).await?;
+            if statement::is_definition(other) {
+                // What was done is not to be done again by another coordinator.
+                let done = Record::Done { outcome: Ok(()) };
+                services.state.create_record(query.id, &done, Vec::new()).await?;
+            }
             deliver(query, result).await
         }
     }
@@ -81,6 +73,22 @@ fn check_length(services: &Services, query: &Query) -> Result<()> {
     Err(Error::new(ErrorCode::QUERY_TEXT_TOO_LARGE, text))
 }
 
+/// Ends a query that passes one of its time limits.
+fn keep_limits(services: &Arc<Services>, query: &Arc<Query>, context: &StatementContext) {
+    let limits = TimeLimits {
+        planning: context.settings.query_max_planning_time,
+        execution: context.settings.query_max_execution_time,
+        run: context.settings.query_max_run_time,
+    };
+    let (services, query) = (Arc::clone(services), Arc::clone(query));
+    tokio::spawn(async move {
+        let passed = services.stop.run_until_cancelled(limits.passed_by(&query)).await;
+        if let Some(Some(error)) = passed {
+            services.end(&query, error).await;
+        }
+    });
+}
+
 /// Hands a query to the scheduler, and lets the client read what its root tasks commit.
 async fn start(
     services: &Arc<Services>,
@@ -88,81 +96,106 @@ async fn start(
     context: &StatementContext,
     analyzed: AnalyzedQuery,
 ) -> Result<()> {
-    let columns = analyzed.output.clone();
     let planned = plan::plan(services, context, analyzed).await?;
-    let schema = planned.output_schema.clone();
-    let root = submit(services, query, planned).await;
-    let (batches, source) = mpsc::channel(RESULT_BATCH_COUNT_MAX);
-    tokio::spawn(read_result(Arc::clone(services), Arc::clone(&root), schema, batches));
-    set_result(query, columns, PageSource::Stream(source)).await;
-    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), root));
+    let (root, record) = submit(services, query, context, planned).await?;
+    serve(services, query, &root, record).await;
     Ok(())
 }
 
-/// Hands a planned query to the scheduler.
-pub async fn submit(services: &Arc<Services>, query: &Arc<Query>, planned: PlannedQuery) -> Arc<RootOutput> {
-    let root = Arc::new(RootOutput::default());
-    query.set_root(Arc::clone(&root));
-    // The scheduler may act at once, and then the query is to be seen running.
-    query.advance(QueryState::Starting);
-    query.advance(QueryState::Running);
-    services.dispatcher.submit(planned.into_submission(query.id, Arc::clone(&root))).await;
-    if let Some(error) = query.error() {
-        // It was ended before the scheduler knew of it.
-        services.dispatcher.cancel(query.id, error).await;
-        services.dispatcher.close(query.id).await;
+/// Records a planned query and hands it to the scheduler.
+pub async fn submit(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    context: &StatementContext,
+    planned: PlannedQuery,
+) -> Result<(Arc<RootOutput>, PlanRecord)> {
+    let PlannedQuery { plan, record } = planned;
+    let content = record.encode()?;
+    let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
+    if found != content {
+        // Another coordinator has planned it, and maybe more.
+        let record = PlanRecord::decode(query.id, &found)?;
+        let root = go_on(services, query, context, &record).await?;
+        return Ok((root, record));
     }
-    root
+    let root = Arc::new(RootOutput::default());
+    let submission =
+        plan::submission(services, &context.settings, query.id, &record, Some(&plan), Arc::clone(&root))?;
+    hand_over(query, &root)?;
+    services.dispatcher.submit(submission).await;
+    Ok((root, record))
+}
+
+/// Goes on with a query whose plan is recorded, from what former lives of the coordinator left of it. The result is
+/// served as it comes.
+pub async fn resume(services: &Arc<Services>, query: &Arc<Query>, record: PlanRecord) -> Result<()> {
+    let context = StatementContext::of(services, query)?;
+    keep_limits(services, query, &context);
+    let root = go_on(services, query, &context, &record).await?;
+    serve(services, query, &root, record).await;
+    Ok(())
+}
+
+async fn go_on(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    context: &StatementContext,
+    record: &PlanRecord,
+) -> Result<Arc<RootOutput>> {
+    let left = Remains::read(services, query.id).await?;
+    let root = Arc::new(RootOutput::default());
+    let submission =
+        plan::submission(services, &context.settings, query.id, record, None, Arc::clone(&root))?;
+    hand_over(query, &root)?;
+    let Remains { records, splits, commits } = left;
+    services.dispatcher.recover(Recovery { submission, records, splits, commits }).await;
+    Ok(root)
+}
+
+/// From now on, the scheduler ends the query.
+fn hand_over(query: &Query, root: &Arc<RootOutput>) -> Result<()> {
+    if !query.hand_over(Arc::clone(root)) {
+        return Err(Error::new(ErrorCode::ABANDONED_QUERY, "Query was ended before it was started"));
+    }
+    // The scheduler may act at once, and then the query is to be seen running.
+    for state in [QueryState::Planning, QueryState::Starting, QueryState::Running] {
+        query.advance(state);
+    }
+    Ok(())
+}
+
+/// Lets the client read what the root tasks of a query commit.
+async fn serve(services: &Arc<Services>, query: &Arc<Query>, root: &Arc<RootOutput>, record: PlanRecord) {
+    let reader = ResultReader {
+        query: query.id,
+        root: Arc::clone(root),
+        schema: record.schema,
+        exchange: Arc::clone(&services.exchange),
+        dispatcher: services.dispatcher.clone(),
+    };
+    set_result(query, record.columns, PageSource::Exchange(reader)).await;
+    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root)));
 }
 
 /// Follows a query until the scheduler is done with it.
 async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>) {
-    let outcome = root.finished().await;
+    // A life that ends before the query tells nothing of it: the next one does.
+    let Some(outcome) = services.stop.run_until_cancelled(root.finished()).await else {
+        return;
+    };
     QueryProgress::refresh_with_attempts(&services, &query).await;
     match outcome {
         Ok(()) => {
             query.advance(QueryState::Finishing);
         }
-        Err(error) => services.end(&query, error).await,
-    }
-}
-
-async fn read_result(
-    services: Arc<Services>,
-    root: Arc<RootOutput>,
-    schema: SchemaRef,
-    batches: mpsc::Sender<Result<arrow::array::RecordBatch>>,
-) {
-    let mut partition = 0;
-    loop {
-        let record = match root.next(partition).await {
-            Ok(NextOutput::Output(record)) => record,
-            Ok(NextOutput::End) => return,
-            Err(error) => {
-                // A client that is gone needs no error.
-                let _ = batches.send(Err(error)).await;
-                return;
-            }
-        };
-        if !services.dispatcher.read_result(Arc::clone(&record)).await {
-            continue;
-        }
-        let mut rows =
-            services.exchange.open_output(&record, Arc::clone(&schema), &services.exchange.options().read());
-        while let Some(batch) = rows.next_batch().await.transpose() {
-            let failed = batch.is_err();
-            if batches.send(batch).await.is_err() || failed {
-                return;
-            }
-        }
-        partition += 1;
+        Err(error) => services.conclude(&query, Err(error)).await,
     }
 }
 
 /// Gives the client rows that are all here.
 async fn deliver(query: &Arc<Query>, result: StatementResult) -> Result<()> {
     query.set_update(result.update_type, result.session_update);
-    set_result(query, result.columns, PageSource::Rows(VecDeque::from(result.rows))).await;
+    set_result(query, result.columns, PageSource::Rows(result.rows)).await;
     query.advance(QueryState::Finishing);
     Ok(())
 }

@@ -67,18 +67,19 @@ pub struct QueryTimes {
 }
 
 impl QueryTimes {
-    /// The times of a query that is accepted now.
-    pub fn now() -> Self {
-        let (created, created_at) = (SystemTime::now(), Instant::now());
+    /// The times of a query that was accepted then, maybe by another coordinator.
+    pub fn since(created: SystemTime) -> Self {
+        let (heard, heard_at) = (SystemTime::now(), Instant::now());
+        let age = heard.duration_since(created).unwrap_or_default();
         QueryTimes {
             created,
-            created_at,
+            created_at: heard_at.checked_sub(age).unwrap_or(heard_at),
             planning_at: None,
             planned_at: None,
             ended: None,
             ended_at: None,
-            heard: created,
-            heard_at: created_at,
+            heard,
+            heard_at,
         }
     }
 }
@@ -101,12 +102,12 @@ pub struct QueryStatus {
 }
 
 impl QueryStatus {
-    /// The status of a query that is accepted now.
-    pub fn new() -> Self {
+    /// The status of a query that was accepted then.
+    pub fn new(created: SystemTime) -> Self {
         QueryStatus {
             state: QueryState::Queued,
             error: None,
-            times: QueryTimes::now(),
+            times: QueryTimes::since(created),
             columns: None,
             update_type: None,
             session_update: SessionUpdate::default(),
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_final_state_stays() {
-        let mut status = QueryStatus::new();
+        let mut status = QueryStatus::new(SystemTime::now());
         assert!(status.advance(QueryState::Running));
         assert!(!status.advance(QueryState::Planning));
         assert!(status.advance(QueryState::Finished));

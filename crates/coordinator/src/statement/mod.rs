@@ -119,6 +119,17 @@ impl StatementResult {
     }
 }
 
+/// Whether a statement changes what there is, so that running it again would not do the same.
+pub fn is_definition(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::CreateSchema { .. }
+            | Statement::DropSchema { .. }
+            | Statement::CreateTable { .. }
+            | Statement::DropTable { .. }
+    )
+}
+
 /// Answers a statement.
 pub async fn execute(
     services: &Arc<Services>,

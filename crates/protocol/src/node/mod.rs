@@ -17,6 +17,9 @@ pub mod wire {
     tonic::include_proto!("steadfast.node.v1");
 }
 
+/// By this name the generated records of coordinators refer to these messages.
+pub(crate) use wire as v1;
+
 /// The largest message that is read, in bytes. Both sides set it: tonic's own limit is 4 MB.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 

@@ -1,6 +1,6 @@
 //! A client of the statement protocol, for Steadfast and Trino alike.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::client::{
     ClientCapabilities, ClientContext, ClientTransaction, Column, QueryError, QueryResults, SessionUpdate,
@@ -12,8 +12,12 @@ use serde_json::Value;
 
 /// How often a request that a server could not answer is tried again.
 const ATTEMPT_COUNT_MAX: u32 = 20;
-/// How much longer the wait before each further try is.
+/// How much longer the wait before each further try is, up to the longest one.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(100);
+const ATTEMPT_DELAY_LONGEST: Duration = Duration::from_secs(1);
+/// How long a page of a statement that runs is asked for, whatever happens to the server meanwhile. Trino's clients
+/// wait as long.
+const PAGE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why a statement gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +137,27 @@ impl Client {
         Ok(serde_json::from_slice(&self.body(response).await?)?)
     }
 
+    /// The next page of a statement that runs. The server, or the connection to it, may go away meanwhile and come
+    /// back.
+    async fn next_page(&mut self, uri: &str) -> Result<QueryResults, ClientError> {
+        let deadline = Instant::now() + PAGE_PATIENCE;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.page(self.http.get(uri)).await {
+                Err(error @ ClientError::Connection { .. }) => error,
+                Err(ClientError::Refused { server, status, text }) if is_transient(status) => {
+                    ClientError::Refused { server, status, text }
+                }
+                answered => return answered,
+            };
+            if Instant::now() >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep((ATTEMPT_DELAY * attempt).min(ATTEMPT_DELAY_LONGEST)).await;
+        }
+    }
+
     async fn page(&mut self, request: RequestBuilder) -> Result<QueryResults, ClientError> {
         let response = self.send(request).await?;
         self.session.apply(&session_update(&self.session, response.headers()));
@@ -159,16 +184,13 @@ impl Client {
                 None => return self.accept(request.send().await).await,
             };
             let transient = match &outcome {
-                Ok(response) => matches!(
-                    response.status(),
-                    StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-                ),
+                Ok(response) => is_transient(response.status()),
                 Err(error) => error.is_request() && !error.is_connect(),
             };
             if !transient {
                 return self.accept(outcome).await;
             }
-            tokio::time::sleep(ATTEMPT_DELAY * attempt).await;
+            tokio::time::sleep((ATTEMPT_DELAY * attempt).min(ATTEMPT_DELAY_LONGEST)).await;
         }
     }
 
@@ -185,6 +207,11 @@ impl Client {
     fn broken(&self, source: reqwest::Error) -> ClientError {
         ClientError::Connection { server: self.server.clone(), source }
     }
+}
+
+/// Whether a server that answers so may answer otherwise soon.
+fn is_transient(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
 
 /// The session of a user who has set nothing.
@@ -211,10 +238,7 @@ impl Statement<'_> {
                 self.next_uri = next;
                 first
             }
-            (None, Some(next)) => {
-                let request = self.client.http.get(next);
-                self.client.page(request).await?
-            }
+            (None, Some(next)) => self.client.next_page(&next).await?,
             (None, None) => return Ok(None),
         };
         self.next_uri = results.next_uri;

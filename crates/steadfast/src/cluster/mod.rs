@@ -33,6 +33,8 @@ pub struct ClusterOptions {
     pub properties: Vec<(String, String)>,
     /// Catalogs.
     pub catalogs: Vec<CatalogOptions>,
+    /// Where workers find the coordinator that leads, if that is not where it serves: a proxy before several of them.
+    pub coordinator_address: Option<String>,
     /// The program of the nodes. None: the one that is running.
     pub program: Option<PathBuf>,
 }
@@ -79,6 +81,7 @@ impl ClusterOptions {
             port: 0,
             properties: Vec::new(),
             catalogs: vec![CatalogOptions::new("tpch", "tpch"), hive],
+            coordinator_address: None,
             program: None,
         }
     }
@@ -114,9 +117,16 @@ impl ClusterOptions {
 
 /// The `node.id` of the coordinator.
 const COORDINATOR: &str = "coordinator";
+/// The `node.id` of a coordinator that stands by.
+const STANDBY: &str = "standby";
 
 fn worker_name(worker: usize) -> String {
     format!("worker-{worker}")
+}
+
+fn port_of(address: &str) -> Result<u16, Failure> {
+    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+    port.ok_or_else(|| format!("the address {address} has no port").into())
 }
 
 impl LocalCluster {
@@ -124,7 +134,10 @@ impl LocalCluster {
     pub async fn start(options: ClusterOptions) -> Result<Self, Failure> {
         std::fs::create_dir_all(options.exchange_directory())?;
         std::fs::create_dir_all(options.directory.join("hive"))?;
-        let coordinator = options.start_node(COORDINATOR, None).await?;
+        let mut options = options;
+        let coordinator = options.start_node(COORDINATOR, None, &[]).await?;
+        // One that is started again serves at the same address.
+        options.port = port_of(coordinator.address())?;
         let mut cluster = LocalCluster { options, coordinator, workers: Vec::new() };
         for worker in 0..cluster.options.workers {
             let started = cluster.start_worker(worker).await?;
@@ -189,8 +202,27 @@ impl LocalCluster {
         Ok(())
     }
 
+    /// Kills the coordinator at once, by SIGKILL, and waits until it is dead.
+    pub async fn kill_coordinator(&mut self) -> Result<(), Failure> {
+        self.coordinator.kill().await
+    }
+
+    /// Starts the coordinator again that was killed: with the same files, at the same address.
+    pub async fn restart_coordinator(&mut self) -> Result<(), Failure> {
+        self.coordinator = self.options.start_node(COORDINATOR, None, &[]).await?;
+        Ok(())
+    }
+
+    /// Starts a coordinator that stands by, at an address of its own.
+    pub async fn start_standby(&self) -> Result<NodeProcess, Failure> {
+        let standby = ("coordinator.standby".to_string(), "true".to_string());
+        let options = ClusterOptions { port: 0, ..self.options.clone() };
+        options.start_node(STANDBY, None, &[standby]).await
+    }
+
     async fn start_worker(&self, worker: usize) -> Result<NodeProcess, Failure> {
-        self.options.start_node(&worker_name(worker), Some(self.address())).await
+        let address = self.options.coordinator_address.as_deref().unwrap_or(self.address());
+        self.options.start_node(&worker_name(worker), Some(address), &[]).await
     }
 
     /// Waits until so many workers are connected.
@@ -226,9 +258,16 @@ impl LocalCluster {
 }
 
 impl ClusterOptions {
-    /// Starts the process of a node: the coordinator, or a worker of that one.
-    async fn start_node(&self, id: &str, coordinator: Option<&str>) -> Result<NodeProcess, Failure> {
-        let node = self.node(id, coordinator);
+    /// Starts the process of a node: the coordinator, or a worker of that one, with properties of its own.
+    async fn start_node(
+        &self,
+        id: &str,
+        coordinator: Option<&str>,
+        properties: &[(String, String)],
+    ) -> Result<NodeProcess, Failure> {
+        let mut node = self.node(id, coordinator);
+        let properties = properties.iter();
+        node.extra.extend(properties.map(|(name, value)| (Source::Config, name.clone(), value.clone())));
         node.write(&node.data_dir.join("etc"))?;
         let program = match &self.program {
             Some(program) => program.clone(),

@@ -13,7 +13,7 @@ use base::{DataSize, NodeId, StageId};
 use config::{CompressionCodec, ServerConfig};
 use connector::Catalogs;
 use coordinator::{Coordinator, CoordinatorOptions};
-use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions};
+use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions, ExchangeStore};
 use nix::sys::signal::Signal;
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
@@ -50,6 +50,7 @@ impl Node {
             config: Arc::clone(&config),
             catalogs: catalogs.clone(),
             connector_names,
+            state: state_store(&config, &exchange).await?,
             exchange: Arc::clone(&exchange),
             listener,
             build: build.clone(),
@@ -187,6 +188,21 @@ fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
         }
     };
     Ok(ExchangeManager::new(options)?)
+}
+
+/// Where it is kept what outlives the coordinator.
+async fn state_store(
+    config: &ServerConfig,
+    exchange: &ExchangeManager,
+) -> Result<Arc<dyn ExchangeStore>, Failure> {
+    let Some(directory) = &config.node.state_directory else {
+        return Ok(Arc::clone(exchange.store()));
+    };
+    let options = ExchangeOptions { base_directories: vec![directory.clone()], ..exchange.options().clone() };
+    let unusable = |error: base::Error| format!("coordinator.state-directory cannot be used: {error}");
+    let state = ExchangeManager::new(options).map_err(unusable)?;
+    state.probe().await.map_err(unusable)?;
+    Ok(Arc::clone(state.store()))
 }
 
 fn absolute(path: &Path) -> Result<String, Failure> {

@@ -1,0 +1,243 @@
+//! Decisions are recorded before they take effect, and what another coordinator recorded counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+use async_trait::async_trait;
+use base::{Incarnation, NodeId};
+use bytes::Bytes;
+use connector::{Connector, Scan, Split, SplitOptions, TableHandle, TableMetadata};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use exchange::{ExchangeManager, ExchangeOptions, ObjectKey};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use protocol::node::NodeReport;
+use protocol::node::wire::coordinator_message::Message;
+use scheduler::{
+    Capacity, CoreOptions, Distribution, NodeState, QueryOptions, QueryShape, RecordKey, StageShape,
+    WorkerReport,
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::super::{
+    Dispatcher, DispatcherOptions, Input, RootOutput, ScanDescription, StageDescription, WorkerDescription,
+};
+use super::*;
+use crate::query::QueryRegistry;
+use crate::state::{Identity, Leadership, StateStore};
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A catalog whose tables have the splits that it is made of.
+#[derive(Debug)]
+struct Splits(Vec<&'static str>);
+
+#[async_trait]
+impl Connector for Splits {
+    async fn schemas(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn tables(&self, _schema: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn table(&self, _schema: &str, _table: &str) -> Result<Option<TableMetadata>> {
+        Ok(None)
+    }
+
+    async fn splits(
+        &self,
+        _scan: &Scan,
+        _options: &SplitOptions,
+    ) -> Result<BoxStream<'static, Result<Vec<Split>>>> {
+        let split =
+            |name: &&'static str| Split { payload: Bytes::from_static(name.as_bytes()), size_bytes: 1 };
+        let splits: Vec<Split> = self.0.iter().map(split).collect();
+        Ok(stream::once(async move { Ok(splits) }).boxed())
+    }
+
+    fn open(&self, _: &Scan, _: &Split, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        Err(Error::internal("nobody reads here"))
+    }
+}
+
+fn query() -> QueryId {
+    "20261120_061411_00001_abcde".parse().unwrap()
+}
+
+/// A query of one stage whose tasks share splits, one for each.
+fn submission(splits: Vec<&'static str>, root: Arc<RootOutput>) -> Submission {
+    let stage = StageShape {
+        distribution: Distribution::Source,
+        inputs: Vec::new(),
+        scans: 1,
+        output_partitions: 1,
+        determinate: true,
+    };
+    let table = TableHandle(Bytes::new());
+    let scan = Scan { table, schema: Arc::new(Schema::empty()), predicate: None, limit: None };
+    let scan = ScanDescription { connector: Arc::new(Splits(splits)), scan };
+    Submission {
+        query: query(),
+        shape: QueryShape { stages: vec![stage] },
+        options: QueryOptions { task_split_count_max: 1, ..QueryOptions::default() },
+        stages: vec![StageDescription { fragment: Bytes::new(), scans: vec![scan] }],
+        split_options: SplitOptions { target_size_bytes: 1, node_count: 1, slot_count: 1 },
+        root,
+    }
+}
+
+/// A life of a coordinator, on a directory that others may use too.
+struct Life {
+    dispatcher: Dispatcher,
+    state: StateStore,
+    root: Arc<RootOutput>,
+    _stop: DropGuard,
+}
+
+impl Life {
+    async fn begin(directory: &TempDir) -> Self {
+        let options = ExchangeOptions {
+            base_directories: vec![directory.path().to_str().unwrap().to_owned()],
+            ..ExchangeOptions::default()
+        };
+        let exchange = Arc::new(ExchangeManager::new(options).unwrap());
+        let identity =
+            Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
+        let store = Arc::clone(exchange.store());
+        let leadership = Leadership::take(Arc::clone(&store), &identity, Duration::from_secs(3600)).await;
+        let state = StateStore::new(store, Arc::new(leadership));
+        let stop = CancellationToken::new();
+        let dispatcher = Dispatcher::start(DispatcherOptions {
+            core: CoreOptions::default(),
+            state: state.clone(),
+            exchange,
+            queries: Arc::new(QueryRegistry::new(1, Duration::ZERO)),
+            coordinator_ids: vec!["abcde".into()],
+            stop: stop.clone(),
+        });
+        Life { dispatcher, state, root: Arc::default(), _stop: stop.drop_guard() }
+    }
+
+    /// Runs the query with a worker of many slots, and says which splits its first attempts are to read.
+    async fn assigned(&self, submission: Submission) -> Result<Vec<Vec<String>>> {
+        let (outbox, mut stream) = mpsc::channel(64);
+        let (node, incarnation) = (NodeId::new("n1"), Incarnation(1));
+        let description = WorkerDescription { node: node.clone(), incarnation, http_uri: String::new() };
+        self.dispatcher.send(Input::Attached { description, connection: 0, outbox }).await;
+        self.dispatcher.submit(submission).await;
+        let report = NodeReport {
+            report: WorkerReport {
+                incarnation,
+                sequence: 1,
+                desired_seen: None,
+                capacity: Capacity { memory_bytes: 1 << 40, slots: 8 },
+                state: NodeState::Active,
+                attempts: Vec::new(),
+            },
+            details: BTreeMap::new(),
+            usage: wire::NodeUsage::default(),
+        };
+        self.dispatcher.send(Input::Reported { node, connection: 0, report: Box::new(report) }).await;
+        let desired = async {
+            loop {
+                let Some(Ok(message)) = stream.recv().await else { continue };
+                if let Some(Message::Desired(desired)) = message.message
+                    && !desired.assignments.is_empty()
+                {
+                    return desired.assignments;
+                }
+            }
+        };
+        tokio::select! {
+            assignments = timeout(PATIENCE, desired) => {
+                let splits = |assignment: wire::Assignment| {
+                    let splits = assignment.scans.into_iter().flat_map(|scan| scan.splits);
+                    splits.map(|split| String::from_utf8(split.payload.to_vec()).unwrap()).collect()
+                };
+                Ok(assignments.unwrap().into_iter().map(splits).collect())
+            }
+            outcome = self.root.finished() => Err(outcome.unwrap_err()),
+        }
+    }
+}
+
+/// Which splits the recorded tasks read.
+async fn recorded(state: &StateStore) -> Vec<String> {
+    let key = RecordKey::Tasks { stage: StageId(0), number: 0 };
+    let (_, splits) = state.read_record(query(), key).await.unwrap().expect("there is a record");
+    splits.into_iter().map(|known| String::from_utf8(known.split.payload.to_vec()).unwrap()).collect()
+}
+
+/// The record of another coordinator: one task that reads one split.
+async fn record_of_another(state: &StateStore, split: &'static str) {
+    let task = TaskInput { splits: vec![vec![0]], ..TaskInput::default() };
+    let record = Record::Tasks { stage: StageId(0), number: 0, tasks: vec![Arc::new(task)], sealed: true };
+    let split = wire::Split { payload: Bytes::from_static(split.as_bytes()), size_bytes: 1 };
+    let splits = vec![KnownSplit { scan: 0, number: 0, split }];
+    state.create_record(query(), &record, splits).await.unwrap();
+}
+
+#[tokio::test]
+async fn tasks_are_on_record_before_they_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life::begin(&directory).await;
+    let assigned = life.assigned(submission(vec!["a", "b"], Arc::clone(&life.root))).await.unwrap();
+    let recorded = recorded(&life.state).await;
+    assert!(!assigned.is_empty());
+    for split in assigned.iter().flatten() {
+        assert!(recorded.contains(split), "{split} is read and not recorded: {recorded:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_coordinator_recorded_is_what_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life::begin(&directory).await;
+    record_of_another(&life.state, "a").await;
+    // Alone, this one would have formed two tasks.
+    let assigned = life.assigned(submission(vec!["a", "b"], Arc::clone(&life.root))).await.unwrap();
+    assert_eq!(assigned, [["a"]]);
+}
+
+#[tokio::test]
+async fn a_table_that_changed_between_coordinators_fails_the_query() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life::begin(&directory).await;
+    record_of_another(&life.state, "before").await;
+    let error = life.assigned(submission(vec!["after"], Arc::clone(&life.root))).await.unwrap_err();
+    assert!(error.message().contains("changed while the query was between two coordinators"), "{error}");
+}
+
+#[tokio::test]
+async fn the_outcome_that_is_on_record_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life::begin(&directory).await;
+    let killed = Error::new(ErrorCode::ADMINISTRATIVELY_KILLED, "Query killed.");
+    let done = Record::Done { outcome: Err(killed.clone()) };
+    life.state.create_record(query(), &done, Vec::new()).await.unwrap();
+    life.dispatcher.submit(submission(Vec::new(), Arc::clone(&life.root))).await;
+    life.dispatcher.cancel(query(), Error::new(ErrorCode::USER_CANCELED, "Query was canceled")).await;
+    assert_eq!(timeout(PATIENCE, life.root.finished()).await.unwrap(), Err(killed));
+}
+
+#[tokio::test]
+async fn one_that_leads_no_more_tells_no_outcome() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = Life::begin(&directory).await;
+    let new = Life::begin(&directory).await;
+    old.state.leadership().superseded_by(new.state.leadership().epoch());
+    old.dispatcher.submit(submission(vec!["a"], Arc::clone(&old.root))).await;
+    old.dispatcher.cancel(query(), Error::new(ErrorCode::USER_CANCELED, "Query was canceled")).await;
+    old.dispatcher.inspect(|_| ()).await.unwrap();
+    assert_eq!(old.root.outcome(), None);
+    let key = ObjectKey::Done(query());
+    assert_eq!(new.state.read(key).await.unwrap(), None);
+}
