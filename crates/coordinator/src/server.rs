@@ -192,6 +192,7 @@ fn core_options(config: &ServerConfig) -> CoreOptions {
         required_workers: config.query.required_workers,
         required_workers_wait_max: millis(config.query.required_workers_max_wait),
         split_batch_count_max: config.query.schedule_split_batch_size,
+        ..CoreOptions::default()
     }
 }
 

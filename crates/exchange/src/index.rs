@@ -17,6 +17,9 @@ const FOOTER_MAGIC: [u8; 4] = *b"SFIX";
 /// How many bytes follow the index at the end of an object: its CRC32C, its length and a magic number.
 const FOOTER_TRAILER_BYTES: u64 = 12;
 
+/// An odd number whose products spread over all bits.
+const PARTITION_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// One partition of an output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartitionEntry {
@@ -30,6 +33,19 @@ pub struct PartitionEntry {
     pub bytes: u64,
     /// The wrapping sum of the hashes of its rows: the same whenever the rows are, in any order.
     pub checksum: u64,
+}
+
+impl PartitionEntry {
+    /// The checksum and the number of its rows, mixed with the number of the partition: the same rows in another
+    /// partition have another one.
+    pub(crate) fn weighed_checksum(&self, partition: u64) -> u64 {
+        let mut mixed = partition.wrapping_add(1).wrapping_mul(PARTITION_FACTOR);
+        for part in [self.checksum, self.rows] {
+            mixed = (mixed ^ part).wrapping_mul(PARTITION_FACTOR);
+            mixed ^= mixed >> 32;
+        }
+        mixed
+    }
 }
 
 /// Writes the index. The offsets follow from the lengths, because partitions are written in order without

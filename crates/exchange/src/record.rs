@@ -82,6 +82,13 @@ impl CommitRecord {
         self.index.iter().map(|entry| entry.bytes).collect()
     }
 
+    /// A checksum over all rows and the partitions they are in, whatever their order within a partition. Two runs of
+    /// a task that wrote the same have the same.
+    pub fn checksum(&self) -> u64 {
+        let weighed = (0u64..).zip(self.index.iter()).filter(|(_, entry)| entry.rows > 0);
+        weighed.fold(0, |sum, (partition, entry)| sum.wrapping_add(entry.weighed_checksum(partition)))
+    }
+
     /// The bytes that the output takes in the store.
     pub fn stored_bytes(&self) -> u64 {
         match &self.location {

@@ -4,6 +4,7 @@
 //! divided; each is read by exactly one task of the stage. Every stage has at least one task.
 
 use alloc::collections::VecDeque;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -67,6 +68,11 @@ pub(crate) struct SplitPacker {
     count_max: usize,
     /// For each scan, the splits that belong to no task yet: number and size.
     open: Vec<VecDeque<(u32, u64)>>,
+    /// The splits of tasks that are formed and not recorded yet, in the order they were taken: scan, number, size.
+    taken: Vec<(usize, u32, u64)>,
+    /// For each scan, the number of the first split that no recorded task reads. Tasks take the splits of a scan in
+    /// order.
+    recorded: Vec<u32>,
     /// The size of all splits that are known, packed or not.
     known_bytes: u64,
     tasks: u64,
@@ -78,6 +84,8 @@ impl SplitPacker {
             target: GrowingTarget::new(options),
             count_max: options.task_split_count_max.max(1) as usize,
             open: (0..scans).map(|_| VecDeque::new()).collect(),
+            taken: Vec::new(),
+            recorded: vec![0; scans as usize],
             known_bytes: 0,
             tasks: 0,
         }
@@ -91,7 +99,9 @@ impl SplitPacker {
         for (number, size) in (number_first..).zip(sizes) {
             // A split of unknown size still weighs something, so that such splits are spread too.
             let size = (*size).max(1);
-            open.push_back((number, size));
+            if number >= self.recorded[scan] {
+                open.push_back((number, size));
+            }
             self.known_bytes = self.known_bytes.saturating_add(size);
         }
     }
@@ -115,7 +125,13 @@ impl SplitPacker {
         };
         let (scan, count) =
             self.open.iter().enumerate().find_map(|(scan, open)| Some((scan, full(open)?)))?;
-        let numbers = self.open[scan].drain(..count).map(|(number, _)| number).collect();
+        let splits = self.open[scan].drain(..count);
+        let taken = &mut self.taken;
+        let take = |(number, size)| {
+            taken.push((scan, number, size));
+            number
+        };
+        let numbers = splits.map(take).collect();
         self.target.advance();
         self.tasks += 1;
         Some((scan, numbers))
@@ -124,6 +140,34 @@ impl SplitPacker {
     /// Everything that is open, by scan; for a stage with a single task.
     pub(crate) fn take_all(&mut self) -> Vec<Vec<u32>> {
         self.open.iter_mut().map(|open| open.drain(..).map(|(number, _)| number).collect()).collect()
+    }
+
+    /// The splits that a recorded task reads are nobody else's.
+    pub(crate) fn note_recorded(&mut self, splits: &[Vec<u32>]) {
+        for (recorded, numbers) in self.recorded.iter_mut().zip(splits) {
+            let end = numbers.iter().map(|number| number.saturating_add(1)).max().unwrap_or(0);
+            *recorded = (*recorded).max(end);
+        }
+    }
+
+    /// All tasks that count are recorded. Splits of others that were formed are open again.
+    pub(crate) fn settle(&mut self) {
+        for (scan, number, size) in core::mem::take(&mut self.taken).into_iter().rev() {
+            if number >= self.recorded[scan] {
+                self.open[scan].push_front((number, size));
+            }
+        }
+        for (open, recorded) in self.open.iter_mut().zip(&self.recorded) {
+            while open.front().is_some_and(|(number, _)| number < recorded) {
+                open.pop_front();
+            }
+        }
+    }
+
+    /// A task was recorded that this packer had not formed: the next ones are as large as if it had.
+    pub(crate) fn note_foreign_task(&mut self) {
+        self.target.advance();
+        self.tasks += 1;
     }
 
     fn lowered_target_bytes(&self, tasks_wanted: u64) -> u64 {

@@ -1,15 +1,15 @@
-//! What becomes of a task when an attempt of it ends: committed, failed, or lost with its worker.
+//! What becomes of a task when an attempt of it ends: committed, failed, handed back, or lost with its worker.
 
 use alloc::collections::btree_map::Entry;
 use alloc::format;
 use alloc::vec::Vec;
 
 use base::{
-    AttemptId, Epoch, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, OutputId, QueryId, Result,
+    AttemptId, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, OutputId, QueryId, Result, StageId,
 };
 
-use crate::command::{AttemptSpec, Command};
-use crate::core::Core;
+use crate::command::Command;
+use crate::core::{Core, attempt_id};
 use crate::event::{AttemptReport, AttemptStatus, OutputSize};
 use crate::invariants::assert_undecided;
 use crate::memory::is_out_of_memory;
@@ -18,7 +18,7 @@ use crate::query::Query;
 use crate::retry::{
     LOST_WORKERS_FREE_MAX, LOST_WORKERS_TO_GROW_MEMORY_MIN, NodeTrouble, node_delay, task_delay,
 };
-use crate::task::{AttemptState, TaskState};
+use crate::task::{AttemptState, TaskState, Written};
 use crate::text::succinct_bytes;
 use crate::workers::Lease;
 
@@ -46,7 +46,11 @@ impl Core {
                     self.on_failed(now, node, attempt, &lease, Failure::of(error), commands);
                 }
             }
-            AttemptStatus::HandedBack => {}
+            AttemptStatus::HandedBack => {
+                if self.workers.release(node, &attempt).is_some() {
+                    self.on_handed_back(now, attempt, peak_memory_bytes);
+                }
+            }
             // Of a zombie only a commit is news: its task has been given to somebody else.
             AttemptStatus::Failed(_) if !leased => {}
             AttemptStatus::Failed(failure) => {
@@ -73,7 +77,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let id = attempt.task.query;
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
         self.placement_dirty |= lease.is_some();
@@ -89,7 +93,7 @@ impl Core {
     }
 
     /// Decides the output of a task, unless it is decided.
-    fn select_output(
+    pub(crate) fn select_output(
         &mut self,
         now: Millis,
         reporter: AttemptId,
@@ -98,7 +102,6 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let (id, stage, partition) = (winner.task.query, winner.task.stage, winner.task.partition);
-        let epoch = self.epoch;
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
@@ -111,22 +114,22 @@ impl Core {
         assert_undecided(task, &winner);
         task.winner = Some((winner.epoch, winner.number));
         task.trouble = None;
-        let rival = task.running().map(|rival| {
-            let number = rival.number;
-            (rival.node.clone(), AttemptId { epoch, number, ..winner })
-        });
+        let task_id = winner.task;
+        let rivals: Vec<(NodeId, AttemptId)> =
+            task.running().map(|rival| (rival.node.clone(), attempt_id(task_id, rival))).collect();
         query.dequeue(stage, partition);
-        if let Some((rival_node, rival)) = rival {
-            let peak_bytes = self.workers.release(&rival_node, &rival).map_or(0, |lease| lease.peak_bytes);
+        for (node, rival) in rivals {
+            let peak_bytes = self.workers.release(&node, &rival).map_or(0, |lease| lease.peak_bytes);
             let state = if rival == winner { AttemptState::Committed } else { AttemptState::Aborted };
             query.end_attempt(now, &rival, state, peak_bytes);
         }
-        query.decide(epoch, reporter, winner, output);
+        query.decide(reporter, winner, output);
         commands.push(Command::OutputSelected {
             output: OutputId { task: winner.task, generation: winner.generation },
             winner,
         });
         self.dirty.insert(id);
+        self.rival_dirty.insert(id);
         self.placement_dirty = true;
         self.sync_rotation(id);
     }
@@ -144,16 +147,39 @@ impl Core {
         let largest_bytes = self.workers.largest_bytes();
         let elsewhere = self.workers.iter().any(|(other, worker)| other != node && worker.is_active());
         self.placement_dirty = true;
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
-        if !query.end_attempt(now, &attempt, AttemptState::Failed, lease.peak_bytes) {
+        let lost = query.lost_input(&attempt, &failure);
+        let state = if lost.is_some() { AttemptState::Aborted } else { AttemptState::Failed };
+        let Some(others) = query.end_attempt(now, &attempt, state, lease.peak_bytes) else {
             return;
+        };
+        let judged = match lost {
+            Some(output) => {
+                query.note_lost(output, failure.error);
+                Ok(now)
+            }
+            None => {
+                query.failed_attempts += 1;
+                query.judge(now, node, &attempt, lease, failure, largest_bytes, elsewhere, others > 0)
+            }
+        };
+        // Even if the query fails its task waits again: somebody else may have recorded another end.
+        self.try_again(now, &attempt, *judged.as_ref().unwrap_or(&now), others);
+        if let Err(error) = judged {
+            self.finish(now, id, Err(error), commands);
         }
-        query.failed_attempts += 1;
-        match query.judge(now, node, &attempt, lease, failure, largest_bytes, elsewhere) {
-            Ok(not_before) => self.try_again(now, &attempt, not_before),
-            Err(error) => self.finish(now, id, Err(error), commands),
+    }
+
+    /// A draining worker gives an attempt back.
+    fn on_handed_back(&mut self, now: Millis, attempt: AttemptId, peak_bytes: u64) {
+        self.placement_dirty = true;
+        let Some(query) = self.queries.get_mut(&attempt.task.query).filter(|query| !query.is_over()) else {
+            return;
+        };
+        if let Some(others) = query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes) {
+            self.try_again(now, &attempt, now, others);
         }
     }
 
@@ -168,65 +194,29 @@ impl Core {
     ) {
         let id = attempt.task.query;
         self.placement_dirty = true;
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
-        if !query.end_attempt(now, &attempt, AttemptState::Lost, lease.peak_bytes) {
+        let Some(others) = query.end_attempt(now, &attempt, AttemptState::Lost, lease.peak_bytes) else {
             return;
-        }
+        };
         // A worker that never had the attempt cannot have died of it.
         let judged = if lease.was_held() { query.judge_loss(node, &attempt, lease) } else { Ok(()) };
-        match judged {
-            Ok(()) => self.try_again(now, &attempt, now),
-            Err(error) => self.finish(now, id, Err(error), commands),
+        self.try_again(now, &attempt, now, others);
+        if let Some(error) = judged.err().filter(|_| others == 0) {
+            self.finish(now, id, Err(error), commands);
         }
     }
 
-    /// A worker that was taken for lost is back and still runs an attempt: it goes on if nobody else has been
-    /// given its task yet.
-    pub(crate) fn take_back(&mut self, node: &NodeId, id: &AttemptId) {
-        let Some(query) = self.queries.get_mut(&id.task.query).filter(|query| !query.is_finished()) else {
-            return;
-        };
-        let (stage, partition) = (id.task.stage, id.task.partition);
-        let Some(task) = query.task_mut(stage, partition).filter(|_| id.epoch == self.epoch) else {
-            return;
-        };
-        let waits = matches!(task.state, TaskState::Queued | TaskState::Delayed { .. });
-        let Some(attempt) = task.attempt_mut(id).filter(|attempt| attempt.state == AttemptState::Lost) else {
-            return;
-        };
-        let memory_bytes = attempt.memory_bytes;
-        let room = self
-            .workers
-            .get(node)
-            .is_some_and(|worker| worker.has_free_slot() && worker.free_bytes() >= memory_bytes);
-        if !waits || !room || attempt.node != *node {
-            return;
-        }
-        attempt.state = AttemptState::Running;
-        attempt.ended_at = None;
-        if let Some(trouble) = &mut task.trouble {
-            trouble.losses = trouble.losses.saturating_sub(1);
-        }
-        let input = task.input.clone();
-        query.dequeue(stage, partition);
-        query.running += 1;
-        let Some(stage) = query.stage_mut(stage) else {
-            return;
-        };
-        stage.counts.running += 1;
-        stage.counts.lost_attempts -= 1;
-        stage.tasks[partition as usize].state = TaskState::Running;
-        self.workers.lease(node, AttemptSpec { attempt: *id, memory_bytes, input });
-        self.sync_rotation(id.task.query);
-    }
-
-    fn try_again(&mut self, now: Millis, attempt: &AttemptId, not_before: Millis) {
+    /// Lets a task wait for a node again, unless others of its attempts are on workers.
+    fn try_again(&mut self, now: Millis, attempt: &AttemptId, not_before: Millis, others: usize) {
         let id: QueryId = attempt.task.query;
         if let Some(query) = self.queries.get_mut(&id) {
-            query.enqueue(now, attempt.task.stage, attempt.task.partition, not_before);
+            if others == 0 {
+                query.enqueue(now, attempt.task.stage, attempt.task.partition, not_before);
+            }
             self.dirty.insert(id);
+            self.rival_dirty.insert(id);
             self.sync_rotation(id);
         }
     }
@@ -234,25 +224,50 @@ impl Core {
 
 impl Query {
     /// Takes note of the winner of an output.
-    fn decide(&mut self, epoch: Epoch, reporter: AttemptId, winner: AttemptId, output: &OutputSize) {
+    fn decide(&mut self, reporter: AttemptId, winner: AttemptId, output: &OutputSize) {
         let Some(stage) = self.stages.get_mut(winner.task.stage.0 as usize) else {
             return;
         };
-        stage.add_output(winner.task.partition, output);
-        stage.counts.committed += 1;
-        self.stages_changed |= stage.is_complete();
-        let Some(task) = stage.tasks.get_mut(winner.task.partition as usize) else {
+        let partition = winner.task.partition;
+        let Some(task) = stage.tasks.get_mut(partition as usize) else {
             return;
         };
         task.state = TaskState::Committed;
         // The winner may be an attempt that had been taken for lost. If it says so itself, it was not. If its
         // replacement found what it had committed, it stays lost: that is why the task was run again.
-        if winner.epoch == epoch
-            && winner == reporter
+        if winner == reporter
             && let Some(attempt) = task.attempt_mut(&winner)
         {
             attempt.state = AttemptState::Committed;
         }
+        let written = Written { rows: output.rows, checksum: output.checksum, is_comparable: true };
+        let before = task.written.replace(written);
+        stage.add_output(partition, output, before.is_none());
+        stage.counts.committed += 1;
+        self.stages_changed |= stage.is_complete();
+        let differs = before.is_some_and(|before| before.is_comparable && before != written);
+        if differs && stage.determinate && winner.task.stage != StageId(0) {
+            self.note_difference(OutputId { task: winner.task, generation: winner.generation - 1 });
+        }
+    }
+
+    /// The output that an attempt could not read, if that is why it failed: not by fault of its own.
+    fn lost_input(&mut self, attempt: &AttemptId, failure: &Failure) -> Option<OutputId> {
+        let FailureClass::InputLost(output) = failure.class else {
+            return None;
+        };
+        let mut inputs = self.stage(attempt.task.stage)?.shape.inputs.iter();
+        let is_input = output.task.query == self.id
+            && inputs.any(|input| input.producers.contains(&output.task.stage))
+            && self.stage(output.task.stage)?.tasks.len() > output.task.partition as usize;
+        if !is_input {
+            return None;
+        }
+        let (selected, generations_max) = (self.is_selected(&output), self.options.generations_max);
+        let trouble = self.task_mut(attempt.task.stage, attempt.task.partition)?.trouble_mut();
+        // Each generation can be missed once, by an attempt that was started before the next.
+        trouble.stale_inputs = trouble.stale_inputs.saturating_add(u32::from(!selected));
+        (selected || trouble.stale_inputs <= generations_max).then_some(output)
     }
 
     /// Whether a failed task is tried again, and not before when; else what ends the query.
@@ -266,11 +281,12 @@ impl Query {
         failure: Failure,
         largest_bytes: Option<u64>,
         elsewhere: bool,
+        has_rival: bool,
     ) -> Result<Millis> {
         let Failure { class, error } = failure;
         let lease_bytes = lease.spec.memory_bytes;
         let out_of_memory = class == FailureClass::InsufficientResources && is_out_of_memory(error.code());
-        if matches!(class, FailureClass::User | FailureClass::InputLost(_)) {
+        if class == FailureClass::User {
             return Err(error);
         }
         if out_of_memory && let Some(largest_bytes) = largest_bytes.filter(|largest| lease_bytes >= *largest)
@@ -279,7 +295,7 @@ impl Query {
         }
         let retries = self.options.task_retry_attempts_per_task;
         let failures = self.count_failure(attempt, lease, out_of_memory);
-        if failures > retries {
+        if failures > retries && !has_rival {
             return Err(error);
         }
         if let Some(error) = self.over_budget(&error) {

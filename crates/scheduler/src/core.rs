@@ -43,6 +43,12 @@ pub struct Core {
     pub(crate) returned: Vec<(NodeId, Incarnation)>,
     /// The queries that may be ready to be released.
     pub(crate) closing: BTreeSet<QueryId>,
+    /// When to look for slow attempts of a query next.
+    pub(crate) rival_checks: BTreeSet<(Millis, QueryId)>,
+    /// The queries of which attempts came or went since that was worked out.
+    pub(crate) rival_dirty: BTreeSet<QueryId>,
+    /// A newer life of the coordinator is there.
+    superseded: bool,
     planted: Option<PlantedBug>,
 }
 
@@ -65,6 +71,9 @@ impl Core {
             ended: Vec::new(),
             returned: Vec::new(),
             closing: BTreeSet::new(),
+            rival_checks: BTreeSet::new(),
+            rival_dirty: BTreeSet::new(),
+            superseded: false,
             planted: None,
         }
     }
@@ -84,9 +93,15 @@ impl Core {
     ///
     /// `now` is the time of the event on a clock that never goes back. Commands are to be carried out in order.
     pub fn step(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
+        if self.superseded {
+            return;
+        }
         self.now = self.now.max(now);
         let now = self.now;
         self.apply(now, event, commands);
+        if self.superseded {
+            return;
+        }
         let silent = self.workers.silent(now, self.options.heartbeat_timeout);
         for node in &silent {
             self.lose_worker(now, node, commands);
@@ -95,14 +110,18 @@ impl Core {
         self.wake_queries(now);
         self.reconcile(now, commands);
         self.place(now, commands);
+        self.place_rivals(now);
         self.workers.flush(now, self.epoch, commands);
         self.release_queries(commands);
     }
 
     /// When to call [`Core::step`] with [`Event::Tick`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Millis> {
+        if self.superseded {
+            return None;
+        }
         let wakeup = self.wakeups.first().map(|(at, _)| *at);
-        [wakeup, self.workers.check_at()].into_iter().flatten().min()
+        [wakeup, self.next_rival_check(), self.workers.check_at()].into_iter().flatten().min()
     }
 
     fn apply(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
@@ -112,10 +131,16 @@ impl Core {
             Event::QuerySubmitted { query, shape, options } => {
                 self.on_submitted(now, query, shape, options, commands)
             }
-            Event::QueryRecovered { query, shape, options, .. } => {
-                self.on_submitted(now, query, shape, options, commands)
+            Event::QueryRecovered { query, shape, options, records, commits } => {
+                self.on_recovered(now, query, shape, options, (records, commits), commands);
             }
-            Event::RecordPersisted { .. } | Event::OutputLost { .. } | Event::ResultRead { .. } => {}
+            Event::RecordPersisted { query, record } => self.on_persisted(now, query, record, commands),
+            Event::OutputLost { output, error } => self.on_output_lost(output, error),
+            Event::ResultRead { query, partition } => {
+                if let Some(query) = self.queries.get_mut(&query) {
+                    query.result_read.insert(partition);
+                }
+            }
             Event::SplitsArrived { query, stage, scan, sizes, last } => {
                 self.on_splits(query, stage, scan, &sizes, last);
             }
@@ -137,7 +162,7 @@ impl Core {
         }
     }
 
-    fn on_submitted(
+    pub(crate) fn on_submitted(
         &mut self,
         now: Millis,
         id: QueryId,
@@ -159,7 +184,7 @@ impl Core {
 
     fn on_splits(&mut self, id: QueryId, stage: StageId, scan: u32, sizes: &[u64], last: bool) {
         let sizes = if last && self.is_planted(PlantedBug::DropLastSplits) { &[] } else { sizes };
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
         if query.stage_mut(stage).is_some_and(|stage| stage.add_splits(scan, sizes, last)) {
@@ -168,6 +193,12 @@ impl Core {
     }
 
     fn on_report(&mut self, now: Millis, node: &NodeId, report: WorkerReport, commands: &mut Vec<Command>) {
+        let newest = report.desired_seen.map(|(epoch, _)| epoch).filter(|epoch| *epoch > self.epoch);
+        if let Some(by) = newest {
+            self.superseded = true;
+            commands.push(Command::Superseded { by });
+            return;
+        }
         if self.workers.is_newer_life(node, report.incarnation) {
             self.lose_worker(now, node, commands);
         }
@@ -185,10 +216,10 @@ impl Core {
         for attempt in report.attempts {
             let query = attempt.attempt.task.query;
             if returned && attempt.status == AttemptStatus::Running {
-                self.take_back(node, &attempt.attempt);
+                self.take_over(now, node, &attempt);
             }
             self.on_attempt(now, node, attempt, commands);
-            if self.queries.get(&query).is_some_and(Query::is_finished) {
+            if self.queries.get(&query).is_some_and(Query::is_over) {
                 listed.insert(query);
                 self.await_confirmation(node, report.incarnation, query);
             }
@@ -226,7 +257,7 @@ impl Core {
             self.no_worker_since.get_or_insert(now);
         }
         if active != core::mem::replace(&mut self.active_last, active) {
-            let waiting = self.queries.values().filter(|query| !query.is_finished());
+            let waiting = self.queries.values().filter(|query| !query.is_over());
             self.dirty.extend(waiting.map(|query| query.id));
             self.placement_dirty = true;
         }
@@ -271,28 +302,30 @@ impl Core {
         if let Err(error) = self.admit_query(now, id) {
             self.finish(now, id, Err(error), commands);
         }
-        let slots = self.workers.slots();
-        let idle = self.workers.open().next().is_some();
-        let split_count_max = self.options.split_batch_count_max;
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
-        if query.is_finished() || query.admitted_at.is_none() {
+        if query.is_over() || query.admitted_at.is_none() {
             return;
         }
-        query.end_delays(now);
-        loop {
-            query.start_stages();
-            query.form_tasks(slots, idle, commands);
-            if !query.stages_changed {
-                break;
-            }
+        if query.takeover_until.is_some_and(|until| until <= now) {
+            query.takeover_until = None;
         }
+        let takeover_until = query.takeover_until;
+        query.end_delays(now);
+        if let Err(error) = self.roll_back(now, id, commands) {
+            self.finish(now, id, Err(error), commands);
+        }
+        self.form_tasks(now, id, commands);
+        let split_count_max = self.options.split_batch_count_max;
+        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
+            return;
+        };
         query.request_splits(split_count_max, commands);
-        let complete = query.is_result_complete();
+        let complete = query.is_result_complete() && !query.losses.is_recording;
         let delayed_until = query.delayed.first().map(|(until, _)| *until);
         self.sync_rotation(id);
-        if let Some(until) = delayed_until {
+        for until in delayed_until.into_iter().chain(takeover_until) {
             self.wake_at(id, until);
         }
         let outcome = if complete { Ok(()) } else { self.check_nodes(now, id) };
@@ -301,12 +334,29 @@ impl Core {
         }
     }
 
+    /// Starts stages and forms tasks until nothing more can be.
+    fn form_tasks(&mut self, now: Millis, id: QueryId, commands: &mut Vec<Command>) {
+        let slots = self.workers.slots();
+        let idle = self.workers.open().next().is_some();
+        while let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) {
+            query.start_stages();
+            if query.losses.is_recording {
+                return;
+            }
+            query.form_tasks(slots, idle, commands);
+            self.select_found(now, id, commands);
+            if !self.queries.get(&id).is_some_and(|query| query.stages_changed) {
+                return;
+            }
+        }
+    }
+
     /// Lets a query start if there are workers enough, and not wait for them for too long.
     fn admit_query(&mut self, now: Millis, id: QueryId) -> Result<()> {
         let Some(query) = self.queries.get_mut(&id) else {
             return Ok(());
         };
-        if query.is_finished() || query.admitted_at.is_some() {
+        if query.is_over() || query.admitted_at.is_some() {
             return Ok(());
         }
         let (active, required) = (self.workers.active(), self.options.required_workers);
@@ -327,7 +377,7 @@ impl Core {
         let Some(query) = self.queries.get(&id) else {
             return Ok(());
         };
-        let waits = query.running == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
+        let waits = query.running() == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
         let since = self.no_worker_since.max(query.admitted_at);
         let Some(since) = since.filter(|_| waits && self.no_worker_since.is_some()) else {
             return Ok(());
@@ -346,36 +396,15 @@ impl Core {
             return;
         };
         let key = (query.served, id);
-        if query.ready.is_empty() {
+        if !query.is_placeable() {
             self.rotation.remove(&key);
         } else if self.rotation.insert(key) {
             self.placement_dirty = true;
         }
     }
-
-    pub(crate) fn attempt_id(
-        &self,
-        query: &Query,
-        stage: StageId,
-        partition: u32,
-        attempt: &Attempt,
-    ) -> AttemptId {
-        attempt_id(self.epoch, query.id, stage, partition, attempt)
-    }
 }
 
-/// The id of an attempt of this coordinator's life.
-pub(crate) fn attempt_id(
-    epoch: Epoch,
-    query: QueryId,
-    stage: StageId,
-    partition: u32,
-    attempt: &Attempt,
-) -> AttemptId {
-    AttemptId {
-        task: TaskId { query, stage, partition },
-        generation: attempt.generation,
-        epoch,
-        number: attempt.number,
-    }
+/// The id of an attempt of a task.
+pub(crate) fn attempt_id(task: TaskId, attempt: &Attempt) -> AttemptId {
+    AttemptId { task, generation: attempt.generation, epoch: attempt.epoch, number: attempt.number }
 }

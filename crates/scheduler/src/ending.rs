@@ -1,6 +1,6 @@
 //! How a query ends, and when it can be forgotten.
 //!
-//! A query ends once. What it has on workers is dropped by no longer being desired, and it is released when
+//! A query ends once, as its `done` record says, whoever wrote it. What it has on workers is dropped by no longer being desired, and it is released when
 //! every worker that may hold something of it has confirmed that it does not, or is lost.
 
 use alloc::vec::Vec;
@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 use base::{AttemptId, Incarnation, Millis, NodeId, QueryId, Result};
 
 use crate::command::Command;
-use crate::core::{Core, attempt_id};
+use crate::core::Core;
 use crate::query::Query;
+use crate::record::Record;
 use crate::task::AttemptState;
 
 impl Core {
-    /// Ends a query, if it has not ended.
+    /// Ends a query, if it has not ended: stops what runs, and tells the outcome as soon as that is recorded.
     pub(crate) fn finish(
         &mut self,
         now: Millis,
@@ -21,26 +22,49 @@ impl Core {
         outcome: Result<()>,
         commands: &mut Vec<Command>,
     ) {
-        let epoch = self.epoch;
-        let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_finished()) else {
+        let Some(query) = self.queries.get(&id).filter(|query| !query.is_over()) else {
             return;
         };
-        let running: Vec<(NodeId, AttemptId)> = query
-            .running_attempts()
-            .map(|(stage, partition, attempt)| {
-                (attempt.node.clone(), attempt_id(epoch, id, stage, partition, attempt))
-            })
-            .collect();
+        let is_recorded = query.options.is_durable && !query.is_done;
+        self.stop(now, id);
+        if !is_recorded {
+            self.conclude(id, outcome, commands);
+        } else if let Some(query) = self.queries.get_mut(&id) {
+            query.ending = Some(outcome.clone());
+            commands.push(Command::Persist { query: id, record: Record::Done { outcome } });
+            self.sync_rotation(id);
+        }
+    }
+
+    /// Stops every attempt of a query.
+    pub(crate) fn stop(&mut self, now: Millis, id: QueryId) {
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
+        let running: Vec<(NodeId, AttemptId)> =
+            query.running_attempts().map(|(id, attempt)| (attempt.node.clone(), id)).collect();
         for (node, attempt) in running {
             let peak_bytes = self.workers.release(&node, &attempt).map_or(0, |lease| lease.peak_bytes);
-            query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes);
+            if query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes) == Some(0) {
+                query.enqueue(now, attempt.task.stage, attempt.task.partition, now);
+            }
         }
-        query.abandon_tasks();
-        query.outcome = Some(outcome.clone());
-        commands.push(Command::QueryFinished { query: id, outcome });
         self.ended.push(id);
         self.placement_dirty = true;
+    }
+
+    /// Tells how a query ended.
+    pub(crate) fn conclude(&mut self, id: QueryId, outcome: Result<()>, commands: &mut Vec<Command>) {
+        let Some(query) = self.queries.get_mut(&id).filter(|query| query.outcome.is_none()) else {
+            return;
+        };
+        query.abandon_tasks();
+        query.ending = None;
+        query.outcome = Some(outcome.clone());
+        commands.push(Command::QueryFinished { query: id, outcome });
+        self.closing.insert(id);
         self.sync_rotation(id);
+        self.forget_rival_check(id);
     }
 
     /// Waits for a worker to hold nothing of an ended query any more, if it may hold something.
@@ -63,7 +87,13 @@ impl Core {
     /// Forgets the queries that are closed and of which no worker holds anything.
     pub(crate) fn release_queries(&mut self, commands: &mut Vec<Command>) {
         for id in core::mem::take(&mut self.ended) {
-            let used = self.queries.get(&id).map(|query| query.used.clone()).unwrap_or_default();
+            let Some(query) = self.queries.get(&id).filter(|query| query.is_over()) else {
+                continue;
+            };
+            // A former life of the coordinator may have used any of them.
+            let any = self.workers.iter().filter(|_| query.is_recovered);
+            let mut used = query.used.clone();
+            used.extend(any.map(|(node, worker)| (node.clone(), worker.incarnation)));
             for (node, incarnation) in used {
                 self.await_confirmation(&node, incarnation, id);
             }
@@ -71,8 +101,9 @@ impl Core {
         }
         // An old message may still reach a worker that was taken for lost and make it start something.
         for (node, incarnation) in core::mem::take(&mut self.returned) {
-            let may_hold =
-                |query: &&Query| query.is_finished() && query.used.get(&node) == Some(&incarnation);
+            let may_hold = |query: &&Query| {
+                query.is_over() && (query.is_recovered || query.used.get(&node) == Some(&incarnation))
+            };
             let held: Vec<QueryId> = self.queries.values().filter(may_hold).map(|query| query.id).collect();
             for id in held {
                 self.await_confirmation(&node, incarnation, id);
@@ -82,7 +113,7 @@ impl Core {
             let released = self
                 .queries
                 .get(&id)
-                .filter(|query| query.is_finished() && query.closed && query.holders == 0);
+                .filter(|query| query.outcome.is_some() && query.closed && query.holders == 0);
             if let Some(query) = released {
                 if let Some(at) = query.wakeup {
                     self.wakeups.remove(&(at, id));

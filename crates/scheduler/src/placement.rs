@@ -9,12 +9,12 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use base::{AttemptId, Millis, NodeId, QueryId, TaskId};
+use base::{Millis, NodeId, QueryId, TaskId};
 
 use crate::command::{AttemptSpec, Command};
-use crate::core::Core;
+use crate::core::{Core, attempt_id};
 use crate::query::{Query, ReadyKey};
-use crate::task::{Attempt, AttemptState, TaskState};
+use crate::task::{Attempt, AttemptState, Task, TaskState};
 use crate::workers::Workers;
 
 /// What a request gets.
@@ -93,7 +93,16 @@ impl Core {
         }
     }
 
-    fn start_attempt(&mut self, now: Millis, id: QueryId, key: ReadyKey, memory_bytes: u64, node: NodeId) {
+    /// Starts an attempt of a task, its only one or a rival.
+    pub(crate) fn start_attempt(
+        &mut self,
+        now: Millis,
+        id: QueryId,
+        key: ReadyKey,
+        memory_bytes: u64,
+        node: NodeId,
+    ) {
+        let epoch = self.epoch;
         let Some(worker) = self.workers.get(&node) else {
             return;
         };
@@ -105,44 +114,43 @@ impl Core {
         let Some(stage) = query.stages.get_mut(key.stage.0 as usize) else {
             return;
         };
-        let Some(task) = stage.tasks.get_mut(key.partition as usize) else {
+        let task_id = TaskId { query: id, stage: key.stage, partition: key.partition };
+        let start = |task: &mut Task| {
+            let start = Attempt {
+                generation: task.generation,
+                epoch,
+                number: task.next_number(epoch),
+                node: node.clone(),
+                state: AttemptState::Running,
+                memory_bytes,
+                peak_memory_bytes: 0,
+                started_at: now,
+                ended_at: None,
+            };
+            let attempt = attempt_id(task_id, &start);
+            task.state = TaskState::Running;
+            // Most tasks have one attempt, and there are very many tasks.
+            task.attempts.reserve_exact(1);
+            task.attempts.push(start);
+            AttemptSpec { attempt, memory_bytes, input: task.input.clone() }
+        };
+        let Some(spec) = stage.update(key.partition, start) else {
             return;
         };
-        let attempt = AttemptId {
-            task: TaskId { query: id, stage: key.stage, partition: key.partition },
-            generation: task.generation,
-            epoch: self.epoch,
-            number: task.next_number(),
-        };
-        task.state = TaskState::Running;
-        // Most tasks have one attempt, and there are very many tasks.
-        task.attempts.reserve_exact(1);
-        task.attempts.push(Attempt {
-            generation: attempt.generation,
-            number: attempt.number,
-            node: node.clone(),
-            state: AttemptState::Running,
-            memory_bytes,
-            peak_memory_bytes: 0,
-            started_at: now,
-            ended_at: None,
-        });
-        let input = task.input.clone();
-        stage.counts.running += 1;
         stage.counts.started_attempts += 1;
-        query.running += 1;
         query.used.insert(node.clone(), incarnation);
         self.rotation.remove(&(query.served, id));
         self.served += 1;
         query.served = self.served;
+        self.rival_dirty.insert(id);
         self.sync_rotation(id);
-        self.workers.lease(&node, AttemptSpec { attempt, memory_bytes, input });
+        self.workers.lease(&node, spec);
     }
 }
 
 impl Query {
     /// The lease that the next attempt of a task gets: never more than the largest node has.
-    fn need_bytes(&self, workers: &Workers, key: ReadyKey) -> u64 {
+    pub(crate) fn need_bytes(&self, workers: &Workers, key: ReadyKey) -> u64 {
         let default = self.options.task_memory_bytes.unwrap_or_else(|| workers.share_bytes());
         let Some(stage) = self.stage(key.stage) else {
             return default;
@@ -152,7 +160,7 @@ impl Query {
     }
 
     /// The nodes that a task avoids, and until when.
-    fn avoided(&self, now: Millis, key: ReadyKey) -> Vec<(NodeId, Millis)> {
+    pub(crate) fn avoided(&self, now: Millis, key: ReadyKey) -> Vec<(NodeId, Millis)> {
         let task = self.stage(key.stage).and_then(|stage| stage.tasks.get(key.partition as usize));
         let of_task = task.and_then(|task| task.trouble.as_ref()?.avoided.clone());
         let of_query = self.node_trouble.iter().map(|(node, trouble)| (node.clone(), trouble.avoided_until));

@@ -2,21 +2,28 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use base::{AttemptId, Error, ErrorCode, Incarnation, Millis, NodeId, QueryId, Result, StageId};
+use base::{
+    AttemptId, Error, ErrorCode, Incarnation, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId,
+};
 
-use crate::command::Command;
+use crate::command::{Command, TaskInput};
+use crate::core::attempt_id;
+use crate::event::OutputSize;
 use crate::options::QueryOptions;
+use crate::record::Record;
 use crate::retry::NodeTrouble;
-use crate::shape::{Edge, QueryShape};
+use crate::rollback::Losses;
+use crate::shape::{Distribution, Edge, QueryShape};
 use crate::stage::{Stage, form_tasks};
 use crate::task::{Attempt, AttemptState, Task, TaskState};
 
 /// A waiting task. The order is the order in which tasks are placed: by start of the stage, then by partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ReadyKey {
-    start_order: u32,
+    pub start_order: u32,
     pub stage: StageId,
     pub partition: u32,
 }
@@ -28,6 +35,10 @@ pub(crate) struct Query {
     pub stages: Vec<Stage>,
     /// How it ended; None while it runs.
     pub outcome: Option<Result<()>>,
+    /// How it is to end, as soon as that is recorded. Nothing of it runs any more.
+    pub ending: Option<Result<()>>,
+    /// It is recorded that it ended well, although not all output is known here.
+    pub is_done: bool,
     /// Nobody wants its result any more.
     pub closed: bool,
     pub submitted_at: Millis,
@@ -37,10 +48,20 @@ pub(crate) struct Query {
     pub ready: BTreeSet<ReadyKey>,
     /// The tasks that wait for their backoff to pass.
     pub delayed: BTreeSet<(Millis, ReadyKey)>,
+    /// The tasks that wait for their inputs to be complete again.
+    pub parked: BTreeSet<ReadyKey>,
+    /// The outputs that cannot be read, and what is done about them.
+    pub losses: Losses,
+    /// The root tasks whose rows the client has begun to get.
+    pub result_read: BTreeSet<u32>,
+    /// It is of a former life of the coordinator.
+    pub is_recovered: bool,
+    /// Until when its tasks are not placed, because workers may run them already.
+    pub takeover_until: Option<Millis>,
+    /// The commits that were found when it was recovered, of tasks or generations that have not come to be yet.
+    pub found: BTreeMap<OutputId, (AttemptId, OutputSize)>,
     /// Its place in the rotation of queries: grows with each attempt that is placed.
     pub served: u64,
-    /// How many tasks have an attempt on a worker.
-    pub running: u32,
     pub failed_attempts: u32,
     pub node_trouble: BTreeMap<NodeId, NodeTrouble>,
     /// The lives of workers that attempts were placed on.
@@ -49,7 +70,9 @@ pub(crate) struct Query {
     pub holders: u32,
     /// When it is to be looked at again, if nothing else happens.
     pub wakeup: Option<Millis>,
-    /// A stage was completed, or none has been started yet.
+    /// When one of its attempts may be slow enough for a rival.
+    pub rival_at: Option<Millis>,
+    /// A stage was completed, or is not complete any more, or none has been started yet.
     pub stages_changed: bool,
     started: u32,
 }
@@ -72,25 +95,52 @@ impl Query {
             options,
             stages,
             outcome: None,
+            ending: None,
+            is_done: false,
             closed: false,
             submitted_at: now,
             admitted_at: None,
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            losses: Losses::default(),
+            result_read: BTreeSet::new(),
+            is_recovered: false,
+            takeover_until: None,
+            found: BTreeMap::new(),
             served: 0,
-            running: 0,
             failed_attempts: 0,
             node_trouble: BTreeMap::new(),
             used: BTreeMap::new(),
             holders: 0,
             wakeup: None,
+            rival_at: None,
             stages_changed: true,
             started: 0,
         }
     }
 
-    pub(crate) fn is_finished(&self) -> bool {
-        self.outcome.is_some()
+    /// Whether it has ended, or is about to: nothing of it is to run any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outcome.is_some() || self.ending.is_some()
+    }
+
+    /// Whether tasks of it wait that may be placed now.
+    pub(crate) fn is_placeable(&self) -> bool {
+        !self.ready.is_empty()
+            && !self.is_over()
+            && !self.losses.is_recording
+            && self.takeover_until.is_none()
+    }
+
+    /// How many tasks wait, for whatever reason.
+    pub(crate) fn waiting(&self) -> usize {
+        self.ready.len() + self.delayed.len() + self.parked.len()
+    }
+
+    /// How many tasks have an attempt on a worker.
+    pub(crate) fn running(&self) -> u32 {
+        self.stages.iter().map(|stage| stage.counts.running).sum()
     }
 
     pub(crate) fn stage(&self, id: StageId) -> Option<&Stage> {
@@ -106,14 +156,18 @@ impl Query {
     }
 
     /// Every attempt that is on a worker.
-    pub(crate) fn running_attempts(&self) -> impl Iterator<Item = (StageId, u32, &Attempt)> {
-        (0u32..).zip(&self.stages).flat_map(|(stage, state)| {
-            let tasks = (0u32..).zip(&state.tasks);
-            tasks.filter_map(move |(partition, task)| Some((StageId(stage), partition, task.running()?)))
+    pub(crate) fn running_attempts(&self) -> impl Iterator<Item = (AttemptId, &Attempt)> {
+        (0u32..).zip(&self.stages).flat_map(move |(at, stage)| {
+            let count = if stage.counts.running > 0 { stage.tasks.len() } else { 0 };
+            let tasks = (0u32..).zip(&stage.tasks[..count]);
+            tasks.flat_map(move |(partition, task)| {
+                let id = TaskId { query: self.id, stage: StageId(at), partition };
+                task.running().map(move |attempt| (attempt_id(id, attempt), attempt))
+            })
         })
     }
 
-    /// Starts every stage whose inputs are complete.
+    /// Starts every stage whose inputs are complete, and holds up those whose inputs are not any more.
     pub(crate) fn start_stages(&mut self) {
         if !core::mem::take(&mut self.stages_changed) {
             return;
@@ -121,43 +175,107 @@ impl Query {
         for at in (0..self.stages.len()).rev() {
             let stage = &self.stages[at];
             let mut producers = stage.shape.inputs.iter().flat_map(|input| &input.producers);
-            if stage.start_order.is_none() && producers.all(|id| self.stages[id.0 as usize].is_complete()) {
-                self.stages[at].start_order = Some(self.started);
-                self.started += 1;
+            let complete = producers.all(|id| self.stages[id.0 as usize].is_complete());
+            match stage.start_order {
+                None if complete => self.start_stage(at),
+                Some(start_order) if complete == stage.blocked => {
+                    self.stages[at].blocked = !complete;
+                    self.park_or_unpark(start_order, StageId(at as u32));
+                }
+                _ => {}
             }
         }
     }
 
-    /// Forms the tasks that can be formed, and says which stages are sealed by that.
+    fn start_stage(&mut self, at: usize) {
+        self.stages[at].start_order = Some(self.started);
+        self.started += 1;
+    }
+
+    /// Moves the waiting tasks of a stage to where they belong now.
+    fn park_or_unpark(&mut self, start_order: u32, stage: StageId) {
+        let keys = |partition| ReadyKey { start_order, stage, partition };
+        let blocked = self.stages[stage.0 as usize].blocked;
+        let (from, to) =
+            if blocked { (&mut self.ready, &mut self.parked) } else { (&mut self.parked, &mut self.ready) };
+        let moved: Vec<ReadyKey> = from.range(keys(0)..=keys(u32::MAX)).copied().collect();
+        for key in moved {
+            from.remove(&key);
+            to.insert(key);
+        }
+    }
+
+    /// Forms the tasks that can be formed, and asks for the records of them.
     ///
     /// `idle`: slots are free and no task waits for them.
     pub(crate) fn form_tasks(&mut self, slots: u64, idle: bool, commands: &mut Vec<Command>) {
         for at in (0..self.stages.len()).rev() {
-            let Some(start_order) = self.stages[at].start_order else {
-                continue;
-            };
-            if self.stages[at].sealed {
+            let stage = &self.stages[at];
+            if stage.start_order.is_none() || stage.blocked || stage.sealed || stage.is_recording {
                 continue;
             }
-            let formed = self.stages[at].tasks.len();
-            let idle = idle && self.ready.is_empty() && self.delayed.is_empty();
+            let single = stage.shape.distribution == Distribution::Single;
+            // How many tasks there should be is known when workers have said what they are.
+            if self.takeover_until.is_some() && !single {
+                continue;
+            }
+            let idle = idle && self.ready.is_empty() && self.delayed.is_empty() && self.recording() == 0;
             form_tasks(&mut self.stages, at, &self.options, slots, idle);
-            let (stage, total) = (StageId(at as u32), self.stages[at].tasks.len());
-            for partition in formed..total {
-                self.ready.insert(ReadyKey { start_order, stage, partition: partition as u32 });
+            let (id, stage) = (StageId(at as u32), &mut self.stages[at]);
+            if stage.formed.is_empty() && !stage.formed_last {
+                continue;
             }
-            self.stages[at].queued += (total - formed) as u32;
-            if self.stages[at].sealed {
-                commands.push(Command::StageSealed { query: self.id, stage, tasks: total as u32 });
-                // All its tasks may have ended before it was known that there are no more.
-                self.stages_changed |= self.stages[at].is_complete();
+            let (tasks, sealed) = (stage.formed.clone(), stage.formed_last);
+            if self.options.is_durable && !single {
+                stage.is_recording = true;
+                let record = Record::Tasks { stage: id, number: stage.record_number, tasks, sealed };
+                commands.push(Command::Persist { query: self.id, record });
+            } else {
+                self.adopt_tasks(id, tasks, sealed, commands);
             }
+        }
+    }
+
+    /// How many tasks are formed and wait to be recorded.
+    fn recording(&self) -> usize {
+        self.stages.iter().map(|stage| stage.formed.len()).sum()
+    }
+
+    /// Takes on tasks that count from now on.
+    pub(crate) fn adopt_tasks(
+        &mut self,
+        id: StageId,
+        tasks: Vec<Arc<TaskInput>>,
+        sealed: bool,
+        commands: &mut Vec<Command>,
+    ) {
+        let at = id.0 as usize;
+        if self.stages[at].start_order.is_none() {
+            self.start_stage(at);
+        }
+        let stage = &mut self.stages[at];
+        let formed = stage.tasks.len();
+        stage.adopt_tasks(tasks, sealed);
+        let total = stage.tasks.len();
+        stage.queued += (total - formed) as u32;
+        let (start_order, blocked) = (stage.start_order.unwrap_or_default(), stage.blocked);
+        let keys =
+            (formed..total).map(|partition| ReadyKey { start_order, stage: id, partition: partition as u32 });
+        if blocked {
+            self.parked.extend(keys);
+        } else {
+            self.ready.extend(keys);
+        }
+        // All its tasks may have ended before it was known that there are no more.
+        self.stages_changed = true;
+        if sealed {
+            commands.push(Command::StageSealed { query: self.id, stage: id, tasks: total as u32 });
         }
     }
 
     /// Asks for more splits, unless many tasks wait already.
     pub(crate) fn request_splits(&mut self, count_max: u32, commands: &mut Vec<Command>) {
-        let waiting = self.ready.len() + self.delayed.len();
+        let waiting = self.ready.len() + self.delayed.len() + self.recording();
         if waiting > self.options.tasks_waiting_for_execution_max as usize {
             return;
         }
@@ -178,7 +296,7 @@ impl Query {
                 break;
             }
             self.delayed.pop_first();
-            self.ready.insert(key);
+            self.insert_ready(key);
             if let Some(task) = self.task_mut(key.stage, key.partition) {
                 task.state = TaskState::Queued;
             }
@@ -194,7 +312,7 @@ impl Query {
             self.delayed.insert((not_before, key));
             TaskState::Delayed { until: not_before }
         } else {
-            self.ready.insert(key);
+            self.insert_ready(key);
             TaskState::Queued
         };
         self.stages[stage.0 as usize].queued += 1;
@@ -212,50 +330,52 @@ impl Query {
             return;
         };
         let waited = match task.state {
-            TaskState::Queued => self.ready.remove(&key),
+            TaskState::Queued => self.ready.remove(&key) || self.parked.remove(&key),
             TaskState::Delayed { until } => self.delayed.remove(&(until, key)),
             _ => false,
         };
         self.stages[stage.0 as usize].queued -= u32::from(waited);
     }
 
+    fn insert_ready(&mut self, key: ReadyKey) {
+        let blocked = self.stage(key.stage).is_some_and(|stage| stage.blocked);
+        if blocked {
+            self.parked.insert(key)
+        } else {
+            self.ready.insert(key)
+        };
+    }
+
     fn ready_key(&self, stage: StageId, partition: u32) -> Option<ReadyKey> {
         Some(ReadyKey { start_order: self.stage(stage)?.start_order?, stage, partition })
     }
 
-    /// An attempt is not on its worker any more. Whether it was, as far as the records go.
+    /// An attempt is not on its worker any more. How many others of its task still are; None if it was not either, as
+    /// far as is known.
     pub(crate) fn end_attempt(
         &mut self,
         now: Millis,
         id: &AttemptId,
         state: AttemptState,
         peak_bytes: u64,
-    ) -> bool {
-        let Some(stage) = self.stages.get_mut(id.task.stage.0 as usize) else {
-            return false;
+    ) -> Option<usize> {
+        let stage = self.stage_mut(id.task.stage)?;
+        let end = |task: &mut Task| {
+            let attempt = task.attempt_mut(id).filter(|attempt| attempt.state == AttemptState::Running)?;
+            attempt.state = state;
+            attempt.ended_at = Some(now);
+            attempt.peak_memory_bytes = peak_bytes;
+            Some((attempt.started_at, task.running().count()))
         };
-        let Some(task) = stage.tasks.get_mut(id.task.partition as usize) else {
-            return false;
-        };
-        let Some(attempt) = task.attempt_mut(id) else {
-            return false;
-        };
-        if attempt.state != AttemptState::Running {
-            return false;
-        }
-        attempt.state = state;
-        attempt.ended_at = Some(now);
-        attempt.peak_memory_bytes = peak_bytes;
-        let counts = &mut stage.counts;
+        let (started_at, others) = stage.update(id.task.partition, end)??;
         match state {
-            AttemptState::Running | AttemptState::Committed => {}
-            AttemptState::Aborted => counts.aborted_attempts += 1,
-            AttemptState::Failed => counts.failed_attempts += 1,
-            AttemptState::Lost => counts.lost_attempts += 1,
+            AttemptState::Running => {}
+            AttemptState::Committed => stage.durations.add(now.since(started_at).0),
+            AttemptState::Aborted => stage.counts.aborted_attempts += 1,
+            AttemptState::Failed => stage.counts.failed_attempts += 1,
+            AttemptState::Lost => stage.counts.lost_attempts += 1,
         }
-        counts.running -= 1;
-        self.running -= 1;
-        true
+        Some(others)
     }
 
     /// The root's output is complete.
@@ -292,9 +412,13 @@ impl Query {
     pub(crate) fn abandon_tasks(&mut self) {
         self.ready.clear();
         self.delayed.clear();
+        self.parked.clear();
+        self.found.clear();
+        self.losses = Losses::default();
         self.node_trouble.clear();
         for stage in &mut self.stages {
             stage.queued = 0;
+            stage.formed = Vec::new();
             for task in &mut stage.tasks {
                 if task.state != TaskState::Committed {
                     task.state = TaskState::Abandoned;

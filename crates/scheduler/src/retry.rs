@@ -38,6 +38,8 @@ pub(crate) struct Trouble {
     pub failures: u32,
     /// The workers lost under it.
     pub losses: u32,
+    /// The attempts that found an input lost that had been replaced already.
+    pub stale_inputs: u32,
     /// The least lease of the next attempt.
     pub lease_bytes_min: u64,
     /// The node to avoid, and until when.

@@ -1,15 +1,23 @@
 //! A stage: its tasks, and what they wrote.
+//!
+//! Tasks are formed first, and become tasks when the record of them is there: see [`crate::record`]. The sizes of
+//! what was written only help to form the tasks of consumers. They are those of the first run of each task: a
+//! lost output that is recomputed does not change them.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+use base::Millis;
 
 use crate::assign::{Sources, SplitPacker, hash_tasks, source_tasks, tasks_wanted};
 use crate::command::TaskInput;
 use crate::event::OutputSize;
 use crate::memory::Estimator;
 use crate::options::QueryOptions;
+use crate::quantile::Quantile;
 use crate::shape::{Distribution, Edge, InputShape, StageShape};
 use crate::task::Task;
 
@@ -18,6 +26,8 @@ use crate::task::Task;
 pub struct StageCounts {
     /// Tasks with an attempt on a worker.
     pub running: u32,
+    /// Attempts on workers: more than tasks where an attempt has a rival.
+    pub running_attempts: u32,
     /// Tasks whose output is committed.
     pub committed: u32,
     /// Attempts that were placed.
@@ -26,7 +36,7 @@ pub struct StageCounts {
     pub failed_attempts: u32,
     /// Attempts whose worker vanished.
     pub lost_attempts: u32,
-    /// Attempts that a rival or the end of the query made useless.
+    /// Attempts that became useless: see [`crate::AttemptState::Aborted`].
     pub aborted_attempts: u32,
 }
 
@@ -46,6 +56,22 @@ pub(crate) struct Stage {
     pub shape: StageShape,
     /// Its place in the order of starts; None while it waits for its inputs.
     pub start_order: Option<u32>,
+    /// Its inputs were complete once and are not any more.
+    pub blocked: bool,
+    /// Whether a second run of a task writes the same. False from the time on when one was seen that did not.
+    pub determinate: bool,
+    /// The generation of tasks that come to be: how often all of them became void together.
+    pub base_generation: u32,
+    /// The generations of tasks that are not known yet, of which some became void alone.
+    pub ahead: BTreeMap<u32, u32>,
+    /// The tasks that are formed and not recorded.
+    pub formed: Vec<Arc<TaskInput>>,
+    /// Whether those are the last.
+    pub formed_last: bool,
+    /// Whether the record of them was asked for.
+    pub is_recording: bool,
+    /// The number of the next record of tasks.
+    pub record_number: u32,
     /// Whether the number of its tasks is final.
     pub sealed: bool,
     pub tasks: Vec<Task>,
@@ -55,6 +81,12 @@ pub(crate) struct Stage {
     pub scans: Vec<Scan>,
     packer: SplitPacker,
     pub estimator: Estimator,
+    /// How long its committed attempts took, in milliseconds.
+    pub durations: Quantile,
+    /// The tasks with one attempt on a worker, by its start.
+    pub solo: BTreeSet<(Millis, u32)>,
+    /// How many tasks have two attempts on workers.
+    pub rivals: u32,
     /// What the committed tasks wrote, summed by output partition, in bytes.
     pub partition_bytes: Vec<u64>,
     pub rows: u64,
@@ -66,6 +98,14 @@ impl Stage {
     pub(crate) fn new(shape: StageShape, read_whole: bool, options: &QueryOptions) -> Self {
         Stage {
             start_order: None,
+            blocked: false,
+            determinate: shape.determinate,
+            base_generation: 0,
+            ahead: BTreeMap::new(),
+            formed: Vec::new(),
+            formed_last: false,
+            is_recording: false,
+            record_number: 0,
             sealed: false,
             tasks: Vec::new(),
             counts: StageCounts::default(),
@@ -73,6 +113,9 @@ impl Stage {
             scans: vec![Scan::default(); shape.scans as usize],
             packer: SplitPacker::new(options, shape.scans),
             estimator: Estimator::new(options),
+            durations: Quantile::new(0.5, 1),
+            solo: BTreeSet::new(),
+            rivals: 0,
             partition_bytes: vec![0; shape.output_partitions as usize],
             rows: 0,
             task_bytes: read_whole.then(Vec::new),
@@ -95,7 +138,7 @@ impl Stage {
         let Some(state) = self.scans.get_mut(scan as usize) else {
             return false;
         };
-        if state.last {
+        if state.last || self.sealed {
             return false;
         }
         self.packer.add(scan as usize, state.known, sizes);
@@ -105,9 +148,12 @@ impl Stage {
         true
     }
 
-    /// What a task wrote.
-    pub(crate) fn add_output(&mut self, partition: u32, output: &OutputSize) {
+    /// What a task wrote. `is_first`: nothing of it has counted before.
+    pub(crate) fn add_output(&mut self, partition: u32, output: &OutputSize, is_first: bool) {
         self.rows = self.rows.saturating_add(output.rows);
+        if !is_first {
+            return;
+        }
         let mut total = 0u64;
         for (sum, bytes) in self.partition_bytes.iter_mut().zip(output.partition_bytes.iter()) {
             *sum = sum.saturating_add(*bytes);
@@ -128,8 +174,46 @@ impl Stage {
         self.task_bytes.as_deref().unwrap_or_default()
     }
 
-    fn add_task(&mut self, input: TaskInput) {
-        self.tasks.push(Task::new(Arc::new(input)));
+    fn form(&mut self, input: TaskInput) {
+        self.formed.push(Arc::new(input));
+    }
+
+    /// Takes on tasks that count from now on. They replace those that are formed.
+    pub(crate) fn adopt_tasks(&mut self, tasks: Vec<Arc<TaskInput>>, sealed: bool) {
+        for _ in self.formed.len()..tasks.len() {
+            self.packer.note_foreign_task();
+        }
+        self.formed = Vec::new();
+        self.formed_last = false;
+        self.is_recording = false;
+        for input in tasks {
+            self.packer.note_recorded(&input.splits);
+            let partition = self.tasks.len() as u32;
+            let generation = self.ahead.remove(&partition).unwrap_or(self.base_generation);
+            self.tasks.push(Task::new(input, generation));
+        }
+        self.packer.settle();
+        self.sealed |= sealed;
+    }
+
+    /// Changes a task, and keeps the counts of attempts on workers true.
+    pub(crate) fn update<R>(&mut self, partition: u32, change: impl FnOnce(&mut Task) -> R) -> Option<R> {
+        let task = self.tasks.get_mut(partition as usize)?;
+        let before = (task.running().count() as u32, task.running_alone().map(|it| it.started_at));
+        let result = change(task);
+        let after = (task.running().count() as u32, task.running_alone().map(|it| it.started_at));
+        if before != after {
+            self.counts.running_attempts = self.counts.running_attempts + after.0 - before.0;
+            self.counts.running = self.counts.running + after.0.min(1) - before.0.min(1);
+            self.rivals = self.rivals + u32::from(after.0 > 1) - u32::from(before.0 > 1);
+            if let Some(started) = before.1 {
+                self.solo.remove(&(started, partition));
+            }
+            if let Some(started) = after.1 {
+                self.solo.insert((started, partition));
+            }
+        }
+        Some(result)
     }
 
     /// Forms the tasks that can be formed from splits, and seals the stage with the last of them.
@@ -139,15 +223,15 @@ impl Stage {
         while let Some((scan, numbers)) = self.packer.next_task(wanted, last || idle) {
             let mut splits = vec![Vec::new(); self.shape.scans as usize];
             splits[scan] = numbers;
-            self.add_task(TaskInput { splits, ..TaskInput::default() });
+            self.form(TaskInput { splits, ..TaskInput::default() });
         }
         if last {
             debug_assert_eq!(self.packer.open_count(), 0, "I-3: a split belongs to no task");
-            if self.tasks.is_empty() {
+            if self.tasks.is_empty() && self.formed.is_empty() {
                 let splits = vec![Vec::new(); self.shape.scans as usize];
-                self.add_task(TaskInput { splits, ..TaskInput::default() });
+                self.form(TaskInput { splits, ..TaskInput::default() });
             }
-            self.sealed = true;
+            self.formed_last = true;
         }
     }
 
@@ -158,8 +242,8 @@ impl Stage {
         }
         let splits = self.packer.take_all();
         let sources = self.sources(|input| producers[input].iter().map(|tasks| 0..*tasks).collect());
-        self.add_task(TaskInput { splits, partitions: 0..partitions, sources });
-        self.sealed = true;
+        self.form(TaskInput { splits, partitions: 0..partitions, sources });
+        self.formed_last = true;
     }
 
     /// Forms tasks over the hash partitions, from what the producers wrote to each.
@@ -167,17 +251,17 @@ impl Stage {
         let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
         for partitions in hash_tasks(sizes, options.hash_task_target_bytes, wanted) {
             let sources = self.sources(|_| Vec::new());
-            self.add_task(TaskInput { partitions, sources, ..TaskInput::default() });
+            self.form(TaskInput { partitions, sources, ..TaskInput::default() });
         }
-        self.sealed = true;
+        self.formed_last = true;
     }
 
     /// Forms tasks over whole outputs of producer tasks.
     fn form_arbitrary(&mut self, tasks: Vec<Sources>) {
         for sources in tasks {
-            self.add_task(TaskInput { sources, ..TaskInput::default() });
+            self.form(TaskInput { sources, ..TaskInput::default() });
         }
-        self.sealed = true;
+        self.formed_last = true;
     }
 
     /// For each input, what is read of an arbitrary one.

@@ -12,7 +12,7 @@ use crate::retry::Trouble;
 /// How a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
-    /// It waits for a node.
+    /// It waits for a node, or for its inputs to be complete again.
     Queued,
     /// It waits for its backoff to pass.
     Delayed {
@@ -34,7 +34,8 @@ pub enum AttemptState {
     Running,
     /// Its output was selected.
     Committed,
-    /// A rival committed first, or the query ended.
+    /// It was of no use any more: a rival committed first, what it read or wrote was lost, its worker handed it
+    /// back, or the query ended.
     Aborted,
     /// It failed.
     Failed,
@@ -47,7 +48,9 @@ pub enum AttemptState {
 pub struct Attempt {
     /// The version of the output it tries to commit.
     pub generation: u32,
-    /// Its number within the generation.
+    /// The life of the coordinator that placed it.
+    pub epoch: Epoch,
+    /// Its number within the generation and epoch.
     pub number: u32,
     /// Where it was placed.
     pub node: NodeId,
@@ -57,10 +60,25 @@ pub struct Attempt {
     pub memory_bytes: u64,
     /// The most memory it used as far as was reported when it ended, in bytes.
     pub peak_memory_bytes: u64,
-    /// When it was placed.
+    /// When it was placed, or taken over.
     pub started_at: Millis,
     /// When it was known to have ended.
     pub ended_at: Option<Millis>,
+}
+
+impl Attempt {
+    fn is(&self, id: &AttemptId) -> bool {
+        (self.generation, self.epoch, self.number) == (id.generation, id.epoch, id.number)
+    }
+}
+
+/// What a task wrote, as far as two runs of it can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub rows: u64,
+    pub checksum: u64,
+    /// It read what the next run will read.
+    pub is_comparable: bool,
 }
 
 /// What the core keeps for each task. There may be very many, so it is compact.
@@ -71,37 +89,55 @@ pub(crate) struct Task {
     pub state: TaskState,
     /// The attempt whose output counts, by epoch and number.
     pub winner: Option<(Epoch, u32)>,
+    /// What was committed last, even if it is lost. Another run is to write the same.
+    pub written: Option<Written>,
     pub attempts: Vec<Attempt>,
     pub trouble: Option<Box<Trouble>>,
 }
 
 impl Task {
-    pub(crate) fn new(input: Arc<TaskInput>) -> Self {
+    pub(crate) fn new(input: Arc<TaskInput>, generation: u32) -> Self {
         Task {
             input,
-            generation: 0,
+            generation,
             state: TaskState::Queued,
             winner: None,
+            written: None,
             attempts: Vec::new(),
             trouble: None,
         }
     }
 
-    /// The number of the next attempt of this generation.
-    pub(crate) fn next_number(&self) -> u32 {
-        self.attempts.iter().filter(|attempt| attempt.generation == self.generation).count() as u32
+    /// The number of the next attempt of this generation in this life of the coordinator.
+    pub(crate) fn next_number(&self, epoch: Epoch) -> u32 {
+        let of_this = |attempt: &&Attempt| attempt.generation == self.generation && attempt.epoch == epoch;
+        self.attempts.iter().filter(of_this).count() as u32
     }
 
-    /// The attempt that is on a worker.
-    pub(crate) fn running(&self) -> Option<&Attempt> {
-        self.attempts.iter().find(|attempt| attempt.state == AttemptState::Running)
+    /// The attempts that are on workers. There are two of them if one has a rival.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().filter(|attempt| attempt.state == AttemptState::Running)
     }
 
-    /// The record of an attempt of this coordinator's life.
+    /// The only attempt that is on a worker.
+    pub(crate) fn running_alone(&self) -> Option<&Attempt> {
+        let mut running = self.running();
+        running.next().filter(|_| running.next().is_none())
+    }
+
+    /// What is known of an attempt.
+    pub(crate) fn attempt(&self, id: &AttemptId) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.is(id))
+    }
+
+    /// What is known of an attempt.
     pub(crate) fn attempt_mut(&mut self, id: &AttemptId) -> Option<&mut Attempt> {
-        self.attempts
-            .iter_mut()
-            .find(|attempt| attempt.generation == id.generation && attempt.number == id.number)
+        self.attempts.iter_mut().find(|attempt| attempt.is(id))
+    }
+
+    /// Whether it waits for a node, now or later.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.state, TaskState::Queued | TaskState::Delayed { .. })
     }
 
     pub(crate) fn trouble_mut(&mut self) -> &mut Trouble {

@@ -18,8 +18,14 @@ pub(crate) const GB: u64 = 1 << 30;
 pub(crate) struct TestCluster {
     pub core: Core,
     pub now: u64,
-    /// Everything the core said, in order, apart from `SetDesired`.
+    /// Everything the core said, in order, apart from `SetDesired` and `Persist`.
     pub said: Vec<Command>,
+    /// The records that are there. A test may put some there before the core does.
+    pub records: BTreeMap<(QueryId, RecordKey), Record>,
+    /// Whether answers about records are held back.
+    pub holds_records: bool,
+    /// What the core wants to know about, while answers are held back.
+    pub held_records: Vec<(QueryId, Record)>,
     workers: BTreeMap<NodeId, TestWorker>,
 }
 
@@ -68,7 +74,15 @@ impl TestCluster {
     }
 
     pub(crate) fn with_options(options: CoreOptions) -> Self {
-        TestCluster { core: Core::new(Epoch(1), options), now: 1_000, said: vec![], workers: BTreeMap::new() }
+        TestCluster {
+            core: Core::new(Epoch(1), options),
+            now: 1_000,
+            said: vec![],
+            records: BTreeMap::new(),
+            holds_records: false,
+            held_records: vec![],
+            workers: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn step(&mut self, event: Event) {
@@ -86,8 +100,20 @@ impl TestCluster {
                         worker.desired = attempts.into_iter().map(|spec| (spec.attempt, spec)).collect();
                     }
                 }
+                Command::Persist { query, record } => self.held_records.push((query, record)),
                 other => self.said.push(other),
             }
+        }
+        if !self.holds_records {
+            self.answer_records();
+        }
+    }
+
+    /// Creates the records that were asked for, and tells what is there.
+    pub(crate) fn answer_records(&mut self) {
+        for (query, record) in ::core::mem::take(&mut self.held_records) {
+            let there = self.records.entry((query, record.key())).or_insert(record).clone();
+            self.step(Event::RecordPersisted { query, record: there });
         }
     }
 

@@ -40,6 +40,8 @@ pub struct StageView<'a> {
     pub sealed: bool,
     /// Tasks that wait for a node, or for a backoff to pass.
     pub tasks_queued: u32,
+    /// Whether its inputs were complete and are being recomputed.
+    pub is_blocked: bool,
     /// Tasks and attempts by state.
     pub counts: StageCounts,
     /// Rows written by its committed tasks.
@@ -105,14 +107,33 @@ impl Core {
         self.workers.iter().map(|(node, worker)| node_view(node, worker))
     }
 
-    /// How many tasks of all queries wait for a node, or for a backoff to pass.
+    /// How many tasks of all queries wait for a node, for a backoff to pass, or for inputs that were lost.
     pub fn queued_tasks(&self) -> usize {
-        self.queries.values().map(|query| query.ready.len() + query.delayed.len()).sum()
+        self.queries.values().map(Query::waiting).sum()
     }
 
     /// How many workers of the largest size that is there would run everything that waits or runs now, at once.
+    ///
+    /// At least one if anything waits. Tasks that wait for their inputs do not count.
     pub fn wanted_workers(&self) -> u32 {
-        0
+        let (largest_bytes, slots) = self.workers.largest();
+        let (mut count, mut bytes) = (0u64, 0u64);
+        for (_, worker) in self.workers.iter() {
+            count += worker.leases.len() as u64;
+            bytes = bytes.saturating_add(worker.leased_bytes);
+        }
+        for query in self.queries.values().filter(|query| !query.is_over()) {
+            for stage in query.stages.iter().filter(|stage| !stage.blocked) {
+                let default = query.options.task_memory_bytes.unwrap_or_else(|| self.workers.share_bytes());
+                let lease = stage.estimator.initial_bytes(default).min(largest_bytes);
+                let waiting = u64::from(stage.queued);
+                count += waiting;
+                bytes = bytes.saturating_add(lease.saturating_mul(waiting));
+            }
+        }
+        let by_slots = count.div_ceil(u64::from(slots.max(1)));
+        let by_memory = if largest_bytes > 0 { bytes.div_ceil(largest_bytes) } else { 0 };
+        u32::try_from(by_slots.max(by_memory)).unwrap_or(u32::MAX)
     }
 
     /// Whether nothing is held of any query.
@@ -147,9 +168,14 @@ impl<'a> QueryView<'a> {
         self.0.failed_attempts
     }
 
-    /// How many tasks wait for a node, or for a backoff to pass.
+    /// How many times outputs of it were rolled back.
+    pub fn rollbacks(&self) -> u32 {
+        self.0.losses.number
+    }
+
+    /// How many tasks wait for a node, for a backoff to pass, or for inputs that were lost.
     pub fn queued_tasks(&self) -> usize {
-        self.0.ready.len() + self.0.delayed.len()
+        self.0.waiting()
     }
 
     /// A stage.
@@ -180,7 +206,7 @@ impl<'a> StageView<'a> {
 fn stage_view<'a>(query: &Query, id: StageId, stage: &'a Stage) -> StageView<'a> {
     let state = match stage.start_order {
         _ if stage.is_complete() => StageState::Finished,
-        _ if query.is_finished() => StageState::Abandoned,
+        _ if query.is_over() => StageState::Abandoned,
         None => StageState::Waiting,
         Some(_) => StageState::Running,
     };
@@ -190,6 +216,7 @@ fn stage_view<'a>(query: &Query, id: StageId, stage: &'a Stage) -> StageView<'a>
         tasks_total: stage.tasks.len() as u32,
         sealed: stage.sealed,
         tasks_queued: stage.queued,
+        is_blocked: stage.blocked,
         counts: stage.counts,
         output_rows: stage.rows,
         output_bytes: stage.partition_bytes.iter().fold(0u64, |sum, bytes| sum.saturating_add(*bytes)),

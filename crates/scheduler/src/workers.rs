@@ -98,6 +98,8 @@ pub(crate) struct Workers {
     slots: u64,
     /// The last number of slots while there were any.
     slots_last: u64,
+    /// The largest size while there was any.
+    largest_last: (u64, u32),
     /// The workers whose desired set changed in this step.
     dirty: BTreeSet<NodeId>,
     /// No worker can be silent for too long, or forgotten, before this.
@@ -132,6 +134,11 @@ impl Workers {
     /// The memory of the largest active worker, in bytes.
     pub(crate) fn largest_bytes(&self) -> Option<u64> {
         self.sizes.last_key_value().map(|((memory, _), _)| *memory)
+    }
+
+    /// The memory in bytes and the slots of the largest active worker, or of the largest there last was.
+    pub(crate) fn largest(&self) -> (u64, u32) {
+        self.sizes.last_key_value().map_or(self.largest_last, |(size, _)| *size)
     }
 
     /// The memory of the largest active worker shared by its slots, in bytes.
@@ -186,6 +193,7 @@ impl Workers {
         }
         if self.slots > 0 {
             self.slots_last = self.slots;
+            self.largest_last = self.largest();
         }
     }
 

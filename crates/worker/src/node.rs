@@ -10,7 +10,8 @@ use base::{AttemptId, Epoch, Error, Failure, Millis, Result};
 use exchange::Committed;
 use protocol::node::{AttemptDetails, wire};
 use scheduler::{
-    AttemptSpec, AttemptStatus, OutputSize, Runner, RunnerCommand, RunnerEvent, TaskInput, WorkerReport,
+    AttemptSpec, AttemptStatus, NodeState, OutputSize, Runner, RunnerCommand, RunnerEvent, TaskInput,
+    WorkerReport,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -148,7 +149,7 @@ impl Node {
                     tracing::info!("shutting down once all attempts have ended");
                 }
                 self.parts.status.shutting_down();
-                self.step(RunnerEvent::ShutdownRequested);
+                self.step(RunnerEvent::StateRequested { state: NodeState::ShuttingDown });
             }
         }
     }
@@ -189,7 +190,11 @@ impl Node {
         let status = match outcome {
             Ok(Committed { winner, record }) => {
                 details.commit_record = record.encode();
-                let output = OutputSize { rows: record.rows(), partition_bytes: record.partition_bytes() };
+                let output = OutputSize {
+                    rows: record.rows(),
+                    partition_bytes: record.partition_bytes(),
+                    checksum: record.checksum(),
+                };
                 AttemptStatus::Committed { winner, output }
             }
             Err(error) => {

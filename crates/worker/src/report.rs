@@ -63,13 +63,14 @@ mod tests {
                     attempt: attempt(partition as u32),
                     status,
                     peak_memory_bytes: 5,
+                    memory_bytes: 9,
                 })
                 .collect(),
         }
     }
 
     fn committed() -> AttemptStatus {
-        let output = OutputSize { rows: 3, partition_bytes: Arc::new([7, 8]) };
+        let output = OutputSize { rows: 3, partition_bytes: Arc::new([7, 8]), checksum: 0 };
         AttemptStatus::Committed { winner: attempt(0), output }
     }
 

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use protocol::node::wire;
 use serde_json::Value;
 use support::Fixture;
 use support::connector::{Behaviour, TestConnector};
@@ -92,7 +93,7 @@ async fn a_worker_that_shuts_down_ends_what_it_runs_first() {
     assert_eq!(put("SHUTTING_DOWN").await, 400);
     assert_eq!(put("\"SHUTTING_DOWN\"").await, 200);
     assert_eq!(put("\"SHUTTING_DOWN\"").await, 200);
-    let report = fixture.attached.report(|report| report.shutting_down).await;
+    let report = fixture.attached.report(|report| report.state() == wire::NodeState::ShuttingDown).await;
     assert!(is_running(of_attempt(&report, &held).unwrap()));
     assert_eq!(reqwest::get(&url).await.unwrap().text().await.unwrap(), "\"SHUTTING_DOWN\"");
     assert_eq!(put("\"ACTIVE\"").await, 400);

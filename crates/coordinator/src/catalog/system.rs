@@ -260,6 +260,8 @@ fn worker_rows(state: &DispatchState, coordinator: &NodeId) -> Vec<Vec<Cell>> {
     let rows = workers.map(|(node, connected)| {
         let state = match states.get(node) {
             Some(Some(NodeState::Active)) => "active",
+            Some(Some(NodeState::Draining)) => "draining",
+            Some(Some(NodeState::Drained)) => "drained",
             Some(Some(NodeState::ShuttingDown)) => "shutting_down",
             Some(None) | None => "inactive",
         };
@@ -310,7 +312,7 @@ fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
                     let id = base::AttemptId {
                         task: base::TaskId { query: query.id(), stage: stage.id, partition: task.partition },
                         generation: attempt.generation,
-                        epoch: state.epoch(),
+                        epoch: attempt.epoch,
                         number: attempt.number,
                     };
                     let record = execution.attempts.get(&id);

@@ -136,9 +136,26 @@ impl Execution {
         self.stages.get(stage.0 as usize)
     }
 
-    /// Whether the output of a task is decided.
+    /// Whether the output of a task is decided, or a later version of it.
     pub fn is_decided(&self, output: OutputId) -> bool {
-        self.stage(output.task.stage).is_some_and(|stage| stage.outputs.contains_key(&output.task.partition))
+        let decided = self.stage(output.task.stage).and_then(|it| it.outputs.get(&output.task.partition));
+        decided.is_some_and(|record| record.attempt().generation >= output.generation)
+    }
+
+    /// Outputs that were decided do not count any more.
+    pub fn forget_outputs(&mut self, outputs: &[OutputId]) {
+        for output in outputs {
+            let Some(stage) = self.stages.get_mut(output.task.stage.0 as usize) else {
+                continue;
+            };
+            let partition = output.task.partition;
+            if stage.outputs.get(&partition).is_some_and(|record| record.attempt().output() == *output) {
+                stage.outputs.remove(&partition);
+            }
+            if output.task.stage.0 == 0 {
+                self.root.forget(*output);
+            }
+        }
     }
 
     /// The attempts of a stage that a worker ever reported.

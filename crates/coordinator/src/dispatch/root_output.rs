@@ -39,6 +39,15 @@ impl RootOutput {
         self.changed.notify_waiters();
     }
 
+    /// The output of a root task does not count any more.
+    pub fn forget(&self, output: OutputId) {
+        let outputs = &mut self.lock().outputs;
+        let partition = output.task.partition;
+        if outputs.get(&partition).is_some_and(|record| record.attempt().output() == output) {
+            outputs.remove(&partition);
+        }
+    }
+
     /// The number of root tasks is final.
     pub fn seal(&self, tasks: u32) {
         self.lock().tasks = Some(tasks);

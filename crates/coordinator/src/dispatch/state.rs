@@ -1,6 +1,6 @@
 //! The state of the event loop: the core, the connections, the running queries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -246,10 +246,18 @@ impl DispatchState {
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {
+        let mut events = VecDeque::from([event]);
         let mut commands = Vec::new();
-        self.core.step(now, event, &mut commands);
-        for command in commands {
-            self.carry_out(command);
+        while let Some(event) = events.pop_front() {
+            self.core.step(now, event, &mut commands);
+            for command in commands.drain(..) {
+                // A record lives as long as this process.
+                if let Command::Persist { query, record } = command {
+                    events.push_back(Event::RecordPersisted { query, record });
+                } else {
+                    self.carry_out(command);
+                }
+            }
         }
     }
 
@@ -274,6 +282,16 @@ impl DispatchState {
                     SplitEnumeration::start(query, stage, scan, splits, dispatcher.clone())
                 });
                 enumeration.request(count_max);
+            }
+            Command::Persist { .. } => {}
+            Command::OutputsRolledBack { query, outputs } => {
+                tracing::warn!(%query, count = outputs.len(), "committed output is lost and will be recomputed");
+                if let Some(execution) = self.executions.get_mut(&query) {
+                    execution.forget_outputs(&outputs);
+                }
+            }
+            Command::Superseded { by } => {
+                tracing::error!(epoch = by.0, "a newer coordinator is there: this one commands nothing more");
             }
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {

@@ -162,7 +162,6 @@ impl QueryProgress {
     }
 
     fn attempts_of(state: &DispatchState, query: QueryId) -> Vec<AttemptProgress> {
-        let epoch = state.epoch();
         let stages = state.core().query(&query).into_iter().flat_map(|view| view.stages());
         let attempts = stages.flat_map(|stage| {
             stage.tasks().flat_map(move |task| {
@@ -170,7 +169,7 @@ impl QueryProgress {
                     id: AttemptId {
                         task: TaskId { query, stage: stage.id, partition: task.partition },
                         generation: attempt.generation,
-                        epoch,
+                        epoch: attempt.epoch,
                         number: attempt.number,
                     },
                     node: attempt.node.clone(),

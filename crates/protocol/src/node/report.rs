@@ -44,11 +44,33 @@ impl From<NodeReport> for wire::WorkerReport {
             desired_sequence,
             memory_bytes: report.capacity.memory_bytes,
             slots: report.capacity.slots,
-            shutting_down: report.state == NodeState::ShuttingDown,
+            state: state_to_wire(report.state).into(),
             attempts: attempts.collect(),
             usage: Some(usage),
         }
     }
+}
+
+fn state_to_wire(state: NodeState) -> wire::NodeState {
+    match state {
+        NodeState::Active => wire::NodeState::Active,
+        NodeState::Draining => wire::NodeState::Draining,
+        NodeState::Drained => wire::NodeState::Drained,
+        NodeState::ShuttingDown => wire::NodeState::ShuttingDown,
+    }
+}
+
+fn state_from_wire(state: i32) -> Result<NodeState, InvalidMessage> {
+    Ok(
+        match wire::NodeState::try_from(state)
+            .map_err(|_| InvalidMessage("a state of a node that is none"))?
+        {
+            wire::NodeState::Active => NodeState::Active,
+            wire::NodeState::Draining => NodeState::Draining,
+            wire::NodeState::Drained => NodeState::Drained,
+            wire::NodeState::ShuttingDown => NodeState::ShuttingDown,
+        },
+    )
 }
 
 fn attempt_to_wire(report: AttemptReport, details: AttemptDetails) -> wire::AttemptReport {
@@ -60,12 +82,15 @@ fn attempt_to_wire(report: AttemptReport, details: AttemptDetails) -> wire::Atte
             rows: output.rows,
             partition_bytes: output.partition_bytes.to_vec(),
             commit_record: details.commit_record,
+            checksum: output.checksum,
         }),
         AttemptStatus::Failed(failure) => Status::Failed((&failure).into()),
+        AttemptStatus::HandedBack => Status::HandedBack(wire::HandedBack {}),
     };
     wire::AttemptReport {
         attempt: Some(report.attempt.into()),
         peak_memory_bytes: report.peak_memory_bytes,
+        memory_bytes: report.memory_bytes,
         stats: Some(details.stats),
         status: Some(status),
     }
@@ -92,7 +117,7 @@ impl NodeReport {
                 sequence: message.sequence,
                 desired_seen: message.has_desired_seen.then_some(desired),
                 capacity: Capacity { memory_bytes: message.memory_bytes, slots: message.slots },
-                state: if message.shutting_down { NodeState::ShuttingDown } else { NodeState::Active },
+                state: state_from_wire(message.state)?,
                 attempts,
             },
             details,
@@ -116,12 +141,19 @@ fn attempt_from_wire(
                 output: OutputSize {
                     rows: committed.rows,
                     partition_bytes: committed.partition_bytes.into(),
+                    checksum: committed.checksum,
                 },
             }
         }
         Status::Failed(failed) => AttemptStatus::Failed(Failure::try_from(failed)?),
+        Status::HandedBack(wire::HandedBack {}) => AttemptStatus::HandedBack,
     };
-    let report = AttemptReport { attempt, status, peak_memory_bytes: message.peak_memory_bytes };
+    let report = AttemptReport {
+        attempt,
+        status,
+        peak_memory_bytes: message.peak_memory_bytes,
+        memory_bytes: message.memory_bytes,
+    };
     Ok((report, AttemptDetails { stats: message.stats.unwrap_or_default(), commit_record }))
 }
 
@@ -140,14 +172,19 @@ mod tests {
     fn report() -> NodeReport {
         let committed = AttemptStatus::Committed {
             winner: attempt(1, 0),
-            output: OutputSize { rows: 7, partition_bytes: [1, 0, u64::MAX].into() },
+            output: OutputSize { rows: 7, partition_bytes: [1, 0, u64::MAX].into(), checksum: u64::MAX - 1 },
         };
-        let statuses =
-            [AttemptStatus::Running, committed, AttemptStatus::Failed(Error::internal("x").into())];
+        let statuses = [
+            AttemptStatus::Running,
+            committed,
+            AttemptStatus::Failed(Error::internal("x").into()),
+            AttemptStatus::HandedBack,
+        ];
         let attempts = (0..).zip(statuses).map(|(partition, status)| AttemptReport {
             attempt: attempt(partition, 1),
             status,
             peak_memory_bytes: u64::from(partition) << 30,
+            memory_bytes: 5 << 30,
         });
         let attempts: Vec<_> = attempts.collect();
         let mut details: BTreeMap<_, _> =
@@ -178,8 +215,10 @@ mod tests {
         assert_eq!(over_the_wire(report()), report());
         let mut fresh = report();
         fresh.report.desired_seen = None;
-        fresh.report.state = NodeState::Active;
-        assert_eq!(over_the_wire(fresh.clone()), fresh);
+        for state in [NodeState::Active, NodeState::Draining, NodeState::Drained] {
+            fresh.report.state = state;
+            assert_eq!(over_the_wire(fresh.clone()), fresh);
+        }
     }
 
     #[test]

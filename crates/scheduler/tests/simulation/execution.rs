@@ -79,11 +79,6 @@ impl World {
             self.ledger.user_error.insert(query);
             return Some(Error::new(ErrorCode::DIVISION_BY_ZERO, "Division by zero"));
         }
-        if self.random.chance(self.faults.input_lost) {
-            self.coverage.inputs_lost += 1;
-            self.ledger.input_lost.insert(query);
-            return Some(Error::lost(OutputId { task: attempt.task, generation: 0 }, "it cannot be read"));
-        }
         let code = if self.random.chance(self.faults.internal) {
             ErrorCode::GENERIC_INTERNAL_ERROR
         } else if self.random.chance(self.faults.external) {

@@ -18,7 +18,6 @@ pub struct Faults {
     pub internal: u64,
     pub external: u64,
     pub user: u64,
-    pub input_lost: u64,
     pub cancel: u64,
     /// Nobody comes back after the chaos.
     pub abandon: bool,
@@ -33,7 +32,7 @@ impl Faults {
         let (crash, crash_all, pause, disconnect, drain) =
             (on(80_000), on(20_000), on(50_000), on(60_000), on(30_000));
         let (slow, internal, external) = (on(40_000), on(150_000), on(150_000));
-        let (user, input_lost, cancel) = (on(30_000), on(20_000), on(150_000));
+        let (user, cancel) = (on(30_000), on(150_000));
         Faults {
             chaos_millis: random.range(2_000, 20_000),
             network_mean: random.range(1, 80),
@@ -48,7 +47,6 @@ impl Faults {
             internal,
             external,
             user,
-            input_lost,
             cancel,
             abandon: random.below(16) == 0,
         }
@@ -67,7 +65,6 @@ pub struct Coverage {
     pub failures_internal: u64,
     pub failures_memory: u64,
     pub failures_user: u64,
-    pub inputs_lost: u64,
     pub cancellations: u64,
     pub commit_races_lost: u64,
     pub commits_of_the_dead: u64,
@@ -96,6 +93,6 @@ macro_rules! sum_coverage {
 
 sum_coverage! {
     messages_lost messages_duplicated crashes pauses disconnects drains failures_internal failures_memory
-    failures_user inputs_lost cancellations commit_races_lost commits_of_the_dead stages_sealed answers_right
+    failures_user cancellations commit_races_lost commits_of_the_dead stages_sealed answers_right
     errors_explained errors_no_nodes
 }

@@ -21,7 +21,6 @@ pub struct Ledger {
     pub released: BTreeSet<QueryId>,
     pub cancelled: BTreeSet<QueryId>,
     pub user_error: BTreeSet<QueryId>,
-    pub input_lost: BTreeSet<QueryId>,
     pub out_of_memory: BTreeSet<QueryId>,
     /// The lives of machines that were known when a query was released: they must not work on it any more.
     pub forbidden: BTreeSet<(QueryId, usize, u64)>,
@@ -90,7 +89,6 @@ impl World {
         match error.code() {
             ErrorCode::USER_CANCELED => ledger.cancelled.contains(&id),
             ErrorCode::DIVISION_BY_ZERO => ledger.user_error.contains(&id),
-            ErrorCode::EXCHANGE_DATA_LOST => ledger.input_lost.contains(&id),
             ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT => ledger.out_of_memory.contains(&id),
             ErrorCode::GENERIC_INTERNAL_ERROR | ErrorCode::HIVE_CANNOT_OPEN_SPLIT => exhausted || lossy,
             ErrorCode::REMOTE_HOST_GONE => lossy,

@@ -384,8 +384,10 @@ impl World {
                 let delay = self.random.delay(mean);
                 self.at(delay, Happening::Close(query));
             }
-            Command::Persist { query, record } => self.step(Event::RecordPersisted { query, record })?,
-            Command::OutputsRolledBack { .. } => {}
+            Command::Persist { query, record } => {
+                self.at(1, Happening::ToCore(Box::new(Event::RecordPersisted { query, record })));
+            }
+            Command::OutputsRolledBack { query, .. } => return Err(format!("{query} lost nothing")),
             Command::Superseded { by } => return Err(format!("I-14: superseded by {by:?}")),
             Command::QueryReleased { query } => self.on_released(query)?,
         }
