@@ -79,9 +79,12 @@ fn run(arguments: &Arguments) -> bool {
     for seed in regressions().chain(from..from + count) {
         let lifetime = live(seed, arguments.bug(), &changes);
         if let Some(violation) = &lifetime.violation
-            && totals.failed.len() < SHOWN_MAX
+            && (totals.failed.len() < SHOWN_MAX || arguments.has("--brief"))
         {
-            eprintln!("seed {seed}: {violation}\n    {}", replay_line(seed, arguments.bug()));
+            eprintln!("seed {seed}: {violation}");
+            if !arguments.has("--brief") {
+                eprintln!("    {}", replay_line(seed, arguments.bug()));
+            }
         }
         totals.add(seed, lifetime);
         if totals.lifetimes.is_multiple_of(1_000) {

@@ -36,10 +36,19 @@ pub enum Part {
 }
 
 /// Who asked the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     Attempt { host: usize, life: u64, attempt: AttemptId, part: Part },
     Shell { process: u64, token: u64 },
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asker::Attempt { host, attempt, part, .. } => write!(f, "w{host} {attempt} {part:?}"),
+            Asker::Shell { process, token } => write!(f, "p{process} {token}"),
+        }
+    }
 }
 
 /// What the shell of a coordinator is woken for.
@@ -118,6 +127,8 @@ impl fmt::Display for Happening {
                 write!(f, "store <- {asker:?} {operation:?}{lost}")
             }
             Happening::Answered { asker, answer } => write!(f, "{asker:?} <- store {answer:?}"),
+            Happening::Progress { host, attempt, .. } => write!(f, "w{host} {attempt} goes on"),
+            Happening::Stopped { host, attempt, .. } => write!(f, "w{host} {attempt} has stopped"),
             other => write!(f, "{other:?}"),
         }
     }

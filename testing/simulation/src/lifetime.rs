@@ -1,6 +1,6 @@
 //! Living lifetimes: one, many, twice, and smaller ones that fail the same way.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -14,6 +14,8 @@ const HALVINGS_MAX: u32 = 6;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// Where the last panic came from.
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Lets panics of lifetimes pass in silence: they are violations, and reported as such.
@@ -22,7 +24,10 @@ fn catch<T>(live: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     ONCE.call_once(|| {
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
+            if QUIET.get() {
+                let place = info.location().map(|at| format!(" ({}:{})", at.file(), at.line()));
+                PLACE.replace(place.unwrap_or_default());
+            } else {
                 default(info);
             }
         }));
@@ -32,7 +37,8 @@ fn catch<T>(live: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     QUIET.set(false);
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string())).unwrap_or_default())
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()));
+        Err(text.unwrap_or_default() + &PLACE.take())
     })
 }
 

@@ -98,7 +98,7 @@ impl World {
     pub fn new(seed: u64, bug: Option<Bug>, changes: &Changes, trace: Trace) -> World {
         let mut random = Random::new(seed);
         let mut faults = Faults::swarm(&mut random, changes);
-        let is_durable = std::env::var("DURABLE").is_ok() && random.below(8) > 0;
+        let is_durable = random.below(8) > 0;
         if !is_durable {
             // What is not recorded does not outlive its coordinator.
             for fault in [Fault::CoordinatorCrash, Fault::CoordinatorPause, Fault::Failover] {

@@ -7,6 +7,7 @@ use base::QueryId;
 use super::Purpose;
 use super::recovery::SWEEP_EVERY;
 use crate::bug::Bug;
+use crate::client::Response;
 use crate::happening::Timer;
 use crate::store::{Answer, Key, Operation};
 use crate::world::World;
@@ -31,6 +32,8 @@ impl World {
             return;
         }
         if job.outcome.is_some() && job.closed && job.released && job.deletions == 0 {
+            // The listing counts as one until it is there.
+            job.deletions = 1;
             self.shell_asks(at, Purpose::CleanList(query), Operation::List(Some(query)));
         }
     }
@@ -78,6 +81,14 @@ impl World {
                     self.recover(at, Some(query));
                 }
             }
+            (Purpose::Look { query, client, number }, Answer::Found(_)) => {
+                if !self.process(at).jobs.contains_key(&query) {
+                    self.sometimes("queries found by their client", true);
+                    self.recover(at, Some(query));
+                }
+                self.respond(at, client, number, Response::Unavailable);
+            }
+            (Purpose::Look { client, number, .. }, _) => self.respond(at, client, number, Response::Gone),
             (Purpose::SweepLook(query, keys), Answer::Missing) => {
                 if !self.process(at).jobs.contains_key(&query) {
                     self.sometimes("leftovers swept", true);
@@ -101,6 +112,7 @@ impl World {
         let Some(job) = self.job(at, query) else {
             return;
         };
+        job.deletions = 0;
         let says_how = |key: &&Key| matches!(key, Key::Query(_)) || key.is_done();
         // The plan goes first: without it nobody takes what is half deleted for a query that can go on.
         let plan: Vec<Key> = keys.iter().filter(|key| matches!(key, Key::Plan(_))).copied().collect();

@@ -129,7 +129,8 @@ impl World {
 
     pub fn on_cancel(&mut self, at: usize, client: usize, number: u64, query: QueryId) -> Result<(), String> {
         if self.job(at, query).is_none() {
-            self.respond(at, client, number, Response::Gone);
+            let purpose = Purpose::Look { query, client, number };
+            self.shell_asks(at, purpose, Operation::Get(Key::Query(query)));
             return Ok(());
         }
         self.end_job(at, query, Error::new(ErrorCode::USER_CANCELED, "Query was canceled"))?;
@@ -147,6 +148,7 @@ impl World {
             job.cancelled.get_or_insert(error);
             return Ok(());
         }
+        self.wake(at, 1, Timer::Clean(query));
         self.step_core(at, Event::QueryCancelled { query, error })
     }
 

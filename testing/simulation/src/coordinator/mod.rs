@@ -50,6 +50,7 @@ pub enum Purpose {
     WatchLease(Epoch),
     RecoverList,
     RecoverGet(Key),
+    LookDone(QueryId),
     PersistQuery { query: QueryId, client: usize, number: u64 },
     PersistPlan(QueryId),
     Persist(QueryId, Record),
@@ -59,6 +60,8 @@ pub enum Purpose {
     CleanDelete(QueryId),
     SweepList,
     SweepLook(QueryId, Vec<Key>),
+    /// Whether a query that a client asks for is one that somebody else took in.
+    Look { query: QueryId, client: usize, number: u64 },
     SweepDelete,
 }
 
@@ -298,7 +301,7 @@ impl World {
             | Purpose::FenceCheck { .. }
             | Purpose::WatchEpochs
             | Purpose::WatchLease(_) => self.leadership_hears(at, purpose, answer)?,
-            Purpose::RecoverList | Purpose::RecoverGet(_) => self.recovery_hears(at, purpose, answer)?,
+            Purpose::RecoverList | Purpose::RecoverGet(_) | Purpose::LookDone(_) => self.recovery_hears(at, purpose, answer)?,
             Purpose::PersistQuery { .. }
             | Purpose::PersistPlan(_)
             | Purpose::Persist(..)
@@ -308,6 +311,7 @@ impl World {
             | Purpose::CleanDelete(_)
             | Purpose::SweepList
             | Purpose::SweepLook(..)
+            | Purpose::Look { .. }
             | Purpose::SweepDelete => self.cleaner_hears(at, purpose, answer)?,
         }
         Ok(())

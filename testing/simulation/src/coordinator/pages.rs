@@ -58,7 +58,9 @@ impl World {
     ) -> Result<(), String> {
         let forgets = self.bug == Some(Bug::PageServedOnce);
         let Some(job) = self.job(at, query) else {
-            self.respond(at, client, number, Response::Gone);
+            // A former life may have taken it in after this one had read what there was.
+            let purpose = Purpose::Look { query, client, number };
+            self.shell_asks(at, purpose, Operation::Get(Key::Query(query)));
             return Ok(());
         };
         job.silence = 0;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use base::QueryId;
-use scheduler::{Event, Record, RecoveredCommit};
+use scheduler::{Event, Record, RecordKey, RecoveredCommit};
 
 use super::{Job, Purpose, Role};
 use crate::bug::Bug;
@@ -38,6 +38,10 @@ impl World {
     }
 
     pub fn recovery_hears(&mut self, at: usize, purpose: Purpose, answer: Answer) -> Result<(), String> {
+        if let Purpose::LookDone(query) = purpose {
+            self.on_unplanned(at, query, answer);
+            return Ok(());
+        }
         self.process(at).recovery.pending -= 1;
         match (purpose, answer) {
             (Purpose::RecoverList, Answer::Listed(keys)) => {
@@ -72,6 +76,20 @@ impl World {
         Ok(())
     }
 
+    /// A query without a plan was found: it is planned, unless it has ended.
+    fn on_unplanned(&mut self, at: usize, query: QueryId, done: Answer) {
+        let Answer::Found(Value::Record(Record::Done { outcome })) = done else {
+            self.sometimes("queries recovered before they were planned", true);
+            self.wake(at, 80, Timer::Plan(query));
+            return;
+        };
+        self.sometimes("queries found half deleted", true);
+        if let Some(job) = self.job(at, query) {
+            (job.outcome, job.closed, job.released, job.is_bare) = (Some(outcome), true, true, true);
+            self.wake(at, 1, Timer::Clean(query));
+        }
+    }
+
     /// Everything is read: the queries go on.
     fn fold(&mut self, at: usize) -> Result<(), String> {
         if self.process(at).role == Role::Recovering {
@@ -86,17 +104,10 @@ impl World {
                 continue;
             }
             self.process(at).jobs.insert(query, Job::new(plan, true));
-            if !found.planned && let Some(Record::Done { outcome }) = found.records.pop() {
-                // It had ended, and somebody had begun to delete it. Only that it ended can still be asked for.
-                self.sometimes("queries found half deleted", true);
-                let job = self.process(at).jobs.get_mut(&query).expect("it was inserted");
-                (job.outcome, job.closed, job.released, job.is_bare) = (Some(outcome), true, true, true);
-                self.wake(at, 1, Timer::Clean(query));
-                continue;
-            }
             if !found.planned {
-                self.sometimes("queries recovered before they were planned", true);
-                self.wake(at, 80, Timer::Plan(query));
+                // It was not planned, or somebody had begun to delete it. A listing may not have named how it ended.
+                let key = Key::Record(query, RecordKey::Done);
+                self.shell_asks(at, Purpose::LookDone(query), Operation::Get(key));
                 continue;
             }
             self.sometimes("queries recovered", true);
