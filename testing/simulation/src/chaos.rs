@@ -111,9 +111,12 @@ impl World {
         let process = self.process(at).id;
         // Some workers notice that nobody answers.
         for host in 0..self.hosts.len() {
-            if self.hosts[host].stream == Some(process) && self.random.below(2) == 0 {
+            if let Some((to, stream)) = self.hosts[host].stream
+                && to == process
+                && self.random.below(2) == 0
+            {
                 let (life, delay) = (self.hosts[host].life, self.random.range(2_000, 8_000));
-                self.at(delay, Happening::StreamEnded { host, life, process });
+                self.at(delay, Happening::StreamEnded { host, life, stream });
             }
         }
         let delay = self.random.range(100, 20_000);
@@ -141,7 +144,7 @@ impl World {
             return;
         }
         let key = data[self.random.below(data.len() as u64) as usize];
-        self.ledger.rotten.extend(key.query());
+        self.ledger.note_rot(key);
         self.store.remove(&key);
     }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::{AttemptId, Error, ErrorCode, Failure, FailureClass};
+use base::{AttemptId, Error, ErrorCode, Failure};
 use scheduler::{AttemptStatus, OutputSize, RunnerEvent};
 
 use crate::bug::Bug;
@@ -127,7 +127,6 @@ impl World {
             (Phase::Reading, Part::Read(at), Answer::Missing | Answer::Corrupt) => {
                 let sources = execution.sources.clone().expect("it reads them");
                 let error = Error::lost(sources[at].output, "it cannot be read");
-                self.ledger.inputs_lost += 1;
                 self.fail(host, attempt, error);
             }
             (Phase::Writing, Part::Write, Answer::Done) => self.go_on(host, attempt, Phase::Committing, 1),
@@ -162,10 +161,15 @@ impl World {
         execution.tries += 1;
         let tries = execution.tries;
         if part == Part::Commit && self.bug == Some(Bug::DoubtIsFailure) {
-            self.fail(host, attempt, Error::new(ErrorCode::EXCHANGE_DATA_LOST, "the commit failed"));
+            self.fail(host, attempt, Error::internal("the commit failed"));
             return Ok(());
         }
-        if tries > TRIES_MAX * if outage { 50 } else { 1 } || self.bug == Some(Bug::OutageIsFatal) && tries > 3 {
+        if outage && tries > 2 && self.bug == Some(Bug::OutageIsFatal) {
+            self.fail(host, attempt, Error::new(ErrorCode::HIVE_CANNOT_OPEN_SPLIT, "the store is away"));
+            return Ok(());
+        }
+        if tries > TRIES_MAX * if outage { 50 } else { 1 } {
+            self.ledger.note_failure(attempt.task);
             self.fail(host, attempt, Error::new(ErrorCode::HIVE_CANNOT_OPEN_SPLIT, "the store is away"));
             return Ok(());
         }
@@ -190,11 +194,9 @@ impl World {
             return;
         };
         let mut failure = Failure::of(error);
+        self.sometimes("inputs found lost", failure.error.lost_output().is_some());
         if self.bug == Some(Bug::UntypedDataLoss) && failure.error.lost_output().is_some() {
             failure = Failure::of(Error::internal(failure.error.message()));
-        }
-        if !matches!(failure.class, FailureClass::InputLost(_)) {
-            self.ledger.note_failure(attempt.task);
         }
         let needed = self.plan_of(attempt).memory_needed[attempt.task.stage.0 as usize];
         let peak_memory_bytes = needed.min(execution.spec.memory_bytes);
@@ -263,14 +265,17 @@ impl World {
         if lease < needed {
             self.sometimes("leases too small", true);
             self.ledger.out_of_memory.insert(query);
+            self.ledger.note_failure(attempt.task);
             return Some(Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "the lease is too small"));
         }
         if self.strikes(Fault::UserError) {
             self.ledger.user_error.insert(query);
             self.ledger.note_user_error(attempt.task);
+            self.ledger.note_failure(attempt.task);
             return Some(Error::new(ErrorCode::DIVISION_BY_ZERO, "Division by zero"));
         }
         if self.strikes(Fault::AttemptError) {
+            self.ledger.note_failure(attempt.task);
             let code = [ErrorCode::GENERIC_INTERNAL_ERROR, ErrorCode::HIVE_CANNOT_OPEN_SPLIT];
             return Some(Error::new(code[self.random.below(2) as usize], "it happens"));
         }

@@ -73,13 +73,13 @@ pub enum Happening {
     /// A worker without a stream looks for a coordinator.
     Dial { host: usize, life: u64 },
     DialArrives { host: usize, life: u64, machine: usize },
-    Connected { host: usize, life: u64, process: u64 },
+    Connected { host: usize, life: u64, process: u64, stream: u64 },
     Report { process: u64, host: usize, report: Box<WorkerReport> },
     Desired { process: u64, host: usize, life: u64, epoch: Epoch, sequence: u64, parcels: Rc<Vec<Parcel>> },
     /// A worker learns that its stream is broken.
-    StreamEnded { host: usize, life: u64, process: u64 },
+    StreamEnded { host: usize, life: u64, stream: u64 },
     /// A coordinator learns that the stream of a worker is broken.
-    WorkerGone { process: u64, host: usize, life: u64 },
+    WorkerGone { process: u64, host: usize, life: u64, stream: u64 },
     HostTick { host: usize, life: u64, at: u64 },
     /// An attempt goes on: it starts, has computed, or tries again.
     Progress { host: usize, life: u64, attempt: AttemptId },
@@ -126,7 +126,14 @@ impl fmt::Display for Happening {
                 let lost = if *lose_answer { ", answer lost" } else { "" };
                 write!(f, "store <- {asker:?} {operation:?}{lost}")
             }
+            Happening::Answered { asker, answer: Answer::Listed(keys) } => {
+                write!(f, "{asker:?} <- store {} keys", keys.len())
+            }
             Happening::Answered { asker, answer } => write!(f, "{asker:?} <- store {answer:?}"),
+            Happening::ListRest { asker, listed, .. } => {
+                write!(f, "store goes on listing after {} keys for {asker:?}", listed.len())
+            }
+            Happening::Shell { process, timer } => write!(f, "p{process} wakes for {timer:?}"),
             Happening::Progress { host, attempt, .. } => write!(f, "w{host} {attempt} goes on"),
             Happening::Stopped { host, attempt, .. } => write!(f, "w{host} {attempt} has stopped"),
             other => write!(f, "{other:?}"),

@@ -45,8 +45,8 @@ pub struct Host {
     pub runner: Runner,
     pub up: bool,
     pub paused: bool,
-    /// The coordinator process it has a stream to.
-    pub stream: Option<u64>,
+    /// The coordinator process it has a stream to, and the number of the stream.
+    pub stream: Option<(u64, u64)>,
     pub state: NodeState,
     /// How much slower than others it is.
     pub slowness: u64,
@@ -135,22 +135,22 @@ impl World {
 
     /// The stream of a worker breaks; the coordinator may hear of it.
     pub fn break_stream(&mut self, at: usize, host_hears: bool) {
-        let Some(process) = self.hosts[at].stream else {
+        let Some((process, stream)) = self.hosts[at].stream else {
             return;
         };
         let life = self.hosts[at].life;
         if host_hears {
-            self.stream_ended(at, process);
+            self.stream_ended(at, stream);
         }
         if self.random.below(4) > 0 {
             let delay = self.random.delay(self.network_mean);
-            self.at(delay, Happening::WorkerGone { process, host: at, life });
+            self.at(delay, Happening::WorkerGone { process, host: at, life, stream });
         }
     }
 
-    /// A worker knows that its stream to a process is broken, and looks for another.
-    pub fn stream_ended(&mut self, at: usize, process: u64) {
-        if self.hosts[at].stream != Some(process) {
+    /// A worker knows that a stream is broken, and looks for another.
+    pub fn stream_ended(&mut self, at: usize, stream: u64) {
+        if self.hosts[at].stream.is_none_or(|(_, number)| number != stream) {
             return;
         }
         self.hosts[at].stream = None;
@@ -182,13 +182,13 @@ impl World {
         }
         match happening {
             Happening::Dial { .. } => self.dial(at),
-            Happening::Connected { process, .. } if host.stream.is_none() => {
-                host.stream = Some(process);
+            Happening::Connected { process, stream, .. } if host.stream.is_none() => {
+                host.stream = Some((process, stream));
                 self.step_host(at, RunnerEvent::Connected);
             }
-            Happening::StreamEnded { process, .. } => self.stream_ended(at, process),
+            Happening::StreamEnded { stream, .. } => self.stream_ended(at, stream),
             Happening::Desired { process, epoch, sequence, parcels, .. }
-                if host.stream == Some(process) =>
+                if host.stream.is_some_and(|(to, _)| to == process) =>
             {
                 self.receive(at, epoch, sequence, &parcels);
             }
@@ -257,7 +257,7 @@ impl World {
                     self.at(delay, Happening::Stopped { host: at, life, attempt });
                 }
                 RunnerCommand::Report(report) => {
-                    if let Some(process) = self.hosts[at].stream
+                    if let Some((process, _)) = self.hosts[at].stream
                         && !self.is_cut(at, true)
                     {
                         let report = Box::new(report);

@@ -27,7 +27,7 @@ impl World {
                 self.note_write(asker, key, &value)?;
                 let rots = matches!(key, Key::Data(_)) && self.strikes(Fault::RotAtWrite);
                 if rots {
-                    self.ledger.rotten.extend(key.query());
+                    self.ledger.note_rot(key);
                 }
                 self.store.put(key, value, rots);
                 Answer::Done
@@ -72,7 +72,8 @@ impl World {
 
     fn list(&mut self, asker: Asker, of: Option<QueryId>) {
         let mut listed = self.keys_of(of);
-        if listed.len() > 1 && self.strikes(Fault::TornList) {
+        if listed.len() > 1 && !self.calm && self.random.below(4) == 0 {
+            self.sometimes("listings that were not atomic", true);
             let half = 1 + self.random.below(listed.len() as u64 - 1) as usize;
             listed.truncate(half);
             let from = *listed.last().expect("it is not empty");
@@ -104,11 +105,9 @@ impl World {
         match (key, value) {
             (Key::Commit(output), Value::Commit { winner, .. }) => {
                 let query = output.task.query;
-                if self.ledger.deleted.contains(&query) {
-                    return Ok(());
-                }
                 if let Some(before) = self.ledger.committed.insert(output, *winner)
                     && before != *winner
+                    && !self.ledger.deleted.contains(&query)
                 {
                     return Err(format!("I-1: {before} and {winner} are both committed"));
                 }

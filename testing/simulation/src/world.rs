@@ -80,6 +80,8 @@ pub struct World {
     pub cuts: BTreeMap<(usize, bool), u64>,
     /// How many coordinator processes there have been.
     pub processes: u64,
+    /// How many streams there have been.
+    pub streams: u64,
     pub steps: u64,
     /// The whole state of a core is checked after so many steps.
     pub check_every: u64,
@@ -131,8 +133,8 @@ impl World {
             (0..queries).map(|_| Rc::new(Plan::random(&mut random, &mut faults, is_durable))).collect();
         World {
             now: 0,
-            network_mean: random.range(1, 80),
-            store_mean: random.range(1, 60),
+            network_mean: [5, 80, 400][random.below(3) as usize],
+            store_mean: [1, 20, 100][random.below(3) as usize],
             chaos_millis: random.range(2_000, 20_000),
             check_every: 1,
             random,
@@ -150,6 +152,7 @@ impl World {
             outage_until: 0,
             cuts: BTreeMap::new(),
             processes: 0,
+            streams: 0,
             steps: 0,
             happenings: 0,
             trace,
@@ -237,7 +240,7 @@ impl World {
                 self.apply(asker, operation, lose_answer)?;
             }
             Happening::ListRest { asker, of, from, mut listed } => {
-                listed.extend(self.keys_of(of).into_iter().filter(|key| *key > from));
+                listed.extend(self.keys_of(of).into_iter().filter(|key| (key.query(), *key) > (from.query(), from)));
                 self.answer(asker, Answer::Listed(listed));
             }
             Happening::ClientWakes { client, number } => self.client_wakes(client, number),
@@ -316,7 +319,9 @@ impl World {
 
     pub fn keys_of(&self, of: Option<base::QueryId>) -> Vec<Key> {
         let wanted = |key: &&Key| of.is_none_or(|query| key.query() == Some(query));
-        self.store.keys().filter(wanted).copied().collect()
+        let mut keys: Vec<Key> = self.store.keys().filter(wanted).copied().collect();
+        keys.sort_by_key(|key| (key.query(), *key));
+        keys
     }
 
     /// Asks the store. The answer comes, one way or another.

@@ -69,7 +69,8 @@ impl World {
                 let host = self.hosts.iter().position(|host| host.name == node).expect("it is one of ours");
                 let process = self.process(at);
                 let (id, life) = (process.id, incarnation.0);
-                if process.streams.get(&host) != Some(&life) || self.is_cut(host, false) {
+                let has_stream = process.streams.get(&host).is_some_and(|(of, _)| *of == life);
+                if !has_stream || self.is_cut(host, false) {
                     return Ok(());
                 }
                 let parcels = attempts.into_iter().map(|spec| {
@@ -192,11 +193,13 @@ impl World {
     /// The output of a task is decided.
     fn on_selected(&mut self, at: usize, output: OutputId, winner: AttemptId) -> Result<(), String> {
         let committed = self.ledger.committed.get(&output).copied();
-        if committed != Some(winner) {
+        if committed != Some(winner) && !self.ledger.deleted.contains(&output.task.query) {
             return Err(format!("I-1: {winner} is selected, the store says {committed:?}"));
         }
         let generations_max = self.plan_of(winner).options.generations_max;
-        if output.generation > generations_max {
+        // Outputs downstream of what was lost have been recomputed more often than they were lost themselves.
+        let rotten = self.ledger.rotten.get(&output.task.query).copied().unwrap_or(0);
+        if output.generation > generations_max.max(rotten) {
             return Err(format!("I-12: generation {} of {}", output.generation, output.task));
         }
         if let Some(job) = self.job(at, output.task.query) {

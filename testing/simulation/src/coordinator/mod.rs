@@ -97,8 +97,8 @@ pub struct Process {
     next_token: u64,
     tokens: BTreeMap<u64, (Purpose, Operation)>,
     pub jobs: BTreeMap<QueryId, Job>,
-    /// The workers with a stream, by life.
-    streams: BTreeMap<usize, u64>,
+    /// The workers with a stream, by life and number of the stream.
+    streams: BTreeMap<usize, (u64, u64)>,
     recovery: Recovery,
     next_query: u64,
 }
@@ -173,9 +173,9 @@ impl World {
     }
 
     fn end_streams(&mut self, process: &Process) {
-        for (host, life) in &process.streams {
+        for (host, (life, stream)) in &process.streams {
             let delay = self.random.delay(50);
-            let happening = Happening::StreamEnded { host: *host, life: *life, process: process.id };
+            let happening = Happening::StreamEnded { host: *host, life: *life, stream: *stream };
             self.at(delay, happening);
         }
     }
@@ -206,13 +206,14 @@ impl World {
                 let incarnation = report.incarnation.0;
                 let node = self.hosts[host].name.clone();
                 let process = self.process(at);
-                if process.role == Role::Leading && process.streams.get(&host) == Some(&incarnation) {
+                let has_stream = process.streams.get(&host).is_some_and(|(life, _)| *life == incarnation);
+                if process.role == Role::Leading && has_stream {
                     self.step_core(at, scheduler::Event::WorkerReported { node, report: *report })?;
                 }
             }
-            Happening::WorkerGone { host, life, .. } => {
+            Happening::WorkerGone { host, life, stream, .. } => {
                 let process = self.process(at);
-                if process.streams.get(&host) == Some(&life) {
+                if process.streams.get(&host) == Some(&(life, stream)) {
                     process.streams.remove(&host);
                     if process.role == Role::Leading {
                         let (node, incarnation) = (self.hosts[host].name.clone(), base::Incarnation(life));
@@ -256,11 +257,13 @@ impl World {
         if !self.machines[machine].is_leading() {
             return;
         }
+        self.streams += 1;
+        let stream = self.streams;
         let process = self.process(machine);
-        process.streams.insert(host, life);
+        process.streams.insert(host, (life, stream));
         let process = process.id;
         let delay = self.random.delay(self.network_mean);
-        self.at(delay, Happening::Connected { host, life, process });
+        self.at(delay, Happening::Connected { host, life, process, stream });
     }
 
     /// Asks the store on behalf of the shell; what only the leader may do waits until it knows that it still is.
