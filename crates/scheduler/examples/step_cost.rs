@@ -1,7 +1,8 @@
-//! What a step costs in a large cluster: 1,000 workers, 100,000 tasks.
+//! What a step costs in a large cluster: 1,000 workers and 100,000 tasks, or ten times as many of each.
 //!
 //! ```text
 //! cargo run --release -p steadfast-scheduler --example step_cost
+//! cargo run --release -p steadfast-scheduler --example step_cost -- ten-times
 //! ```
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -13,11 +14,12 @@ use std::time::{Duration, Instant};
 use base::{AttemptId, Epoch, Incarnation, Millis, NodeId, QueryId, StageId};
 use scheduler::{
     AttemptReport, AttemptStatus, Capacity, Command, Core, CoreOptions, Distribution, Event, NodeState,
-    OutputSize, QueryOptions, QueryShape, StageShape, WorkerReport,
+    OutputSize, QueryOptions, QueryShape, Record, StageShape, WorkerReport,
 };
 
 const WORKERS: usize = 1_000;
 const TASKS: usize = 100_000;
+const SPLITS_PER_TASK: usize = 8;
 const SLOTS: u32 = 4;
 
 struct Counting;
@@ -56,6 +58,7 @@ struct Bench {
     by_node: BTreeMap<NodeId, usize>,
     commands: Vec<Command>,
     requested: u32,
+    unanswered: Vec<(QueryId, Record)>,
     done: bool,
 }
 
@@ -73,12 +76,22 @@ impl Bench {
                     worker.desired = attempts.iter().map(|spec| spec.attempt).collect();
                 }
                 Command::RequestSplits { .. } => self.requested += 1,
+                Command::Persist { query, record } => self.unanswered.push((query, record)),
                 Command::QueryFinished { outcome, .. } => {
                     outcome.expect("nothing goes wrong here");
                     self.done = true;
                 }
                 _ => {}
             }
+        }
+        cost
+    }
+
+    /// Tells what was recorded. What the core spent on it.
+    fn answer(&mut self) -> Duration {
+        let mut cost = Duration::ZERO;
+        for (query, record) in std::mem::take(&mut self.unanswered) {
+            cost += self.step(Event::RecordPersisted { query, record });
         }
         cost
     }
@@ -113,7 +126,10 @@ impl Bench {
 }
 
 fn main() {
-    let workers: Vec<Worker> = (0..WORKERS)
+    let times = if std::env::args().nth(1).as_deref() == Some("ten-times") { 10 } else { 1 };
+    let (worker_count, task_count) = (WORKERS * times, TASKS * times);
+    println!("{worker_count} workers, {task_count} tasks");
+    let workers: Vec<Worker> = (0..worker_count)
         .map(|number| Worker {
             node: NodeId::new(format!("steadfast-worker-{number}")),
             sequence: 0,
@@ -130,9 +146,10 @@ fn main() {
         by_node,
         commands: Vec::new(),
         requested: 0,
+        unanswered: Vec::new(),
         done: false,
     };
-    for at in 0..WORKERS {
+    for at in 0..worker_count {
         bench.report(at, false);
     }
     let query: QueryId = "20260101_000000_00001_aaaaa".parse().expect("it has the form");
@@ -143,28 +160,32 @@ fn main() {
         output_partitions: 1,
         determinate: true,
     };
-    let options = QueryOptions { task_split_count_max: 8, ..QueryOptions::default() };
+    let options = QueryOptions { task_split_count_max: SPLITS_PER_TASK as u32, ..QueryOptions::default() };
     bench.step(Event::QuerySubmitted { query, shape: QueryShape { stages: vec![scan] }, options });
     let before = ALLOCATED.load(Ordering::Relaxed);
-    let sizes = vec![64 << 20; TASKS * 8];
+    let sizes = vec![64 << 20; task_count * SPLITS_PER_TASK];
     let splits = bench.step(Event::SplitsArrived { query, stage: StageId(0), scan: 0, sizes, last: true });
+    let recorded = bench.answer();
     let formed = ALLOCATED.load(Ordering::Relaxed) - before;
-    println!("forming {TASKS} tasks at once: {splits:?}");
+    println!("forming all tasks at once: {splits:?}, taking them on when they are recorded: {recorded:?}");
     let (mut ends, mut idle) = (Vec::new(), Vec::new());
     let mut largest = 0;
     while !bench.done {
         bench.now += 500;
-        for at in 0..WORKERS {
+        for at in 0..worker_count {
             ends.push(bench.report(at, true));
             idle.push(bench.report(at, false));
         }
+        bench.answer();
         largest = largest.max(ALLOCATED.load(Ordering::Relaxed));
     }
     for (name, costs) in [("an attempt ends, the next is placed", &mut ends), ("regular report", &mut idle)] {
         let mean = costs.iter().sum::<Duration>() / costs.len() as u32;
         costs.sort();
-        println!("{name}: mean {mean:?}, p99 {:?}, of {}", costs[costs.len() * 99 / 100], costs.len());
+        let quantile = |percent: usize| costs[costs.len() * percent / 100];
+        let (median, high) = (quantile(50), quantile(99));
+        println!("{name}: mean {mean:?}, median {median:?}, p99 {high:?}, of {}", costs.len());
     }
-    println!("bytes for each task: {} when formed", formed / TASKS);
-    println!("bytes in all at most: {largest}");
+    println!("bytes for each task: {} when formed", formed / task_count);
+    println!("bytes in all at most: {largest}, {} for each task", largest / task_count);
 }

@@ -240,12 +240,13 @@ impl Query {
         {
             attempt.state = AttemptState::Committed;
         }
-        let written = Written { rows: output.rows, checksum: output.checksum, is_comparable: true };
-        let before = task.written.replace(written);
-        stage.add_output(partition, output, before.is_none());
+        let (rows, checksum) = (output.rows, output.checksum);
+        let before = task.written.replace(Written { rows, checksum, is_comparable: true, is_counted: true });
+        stage.add_output(partition, output, before.is_none_or(|before| !before.is_counted));
         stage.counts.committed += 1;
         self.stages_changed |= stage.is_complete();
-        let differs = before.is_some_and(|before| before.is_comparable && before != written);
+        let differs = before
+            .is_some_and(|before| before.is_comparable && (before.rows, before.checksum) != (rows, checksum));
         if differs && stage.determinate && winner.task.stage != StageId(0) {
             self.note_difference(OutputId { task: winner.task, generation: winner.generation - 1 });
         }

@@ -13,7 +13,7 @@ use crate::options::QueryOptions;
 use crate::query::Query;
 use crate::record::{Record, RecordKey, RecoveredCommit};
 use crate::shape::{Distribution, QueryShape};
-use crate::task::{Attempt, AttemptState, TaskState};
+use crate::task::{Attempt, AttemptState, TaskState, Written};
 
 impl Core {
     /// A record is there: it counts, whoever wrote it.
@@ -26,7 +26,7 @@ impl Core {
     ) {
         match record {
             Record::Tasks { stage, number, tasks, sealed } => {
-                let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
+                let Some(query) = self.queries.get_mut(&id).filter(|query| query.outcome.is_none()) else {
                     return;
                 };
                 if query.note_tasks(stage, number, tasks, sealed, commands) {
@@ -52,7 +52,9 @@ impl Core {
             self.placement_dirty = true;
             return;
         }
-        self.stop(now, id);
+        if query.ending.is_none() {
+            self.stop(now, id);
+        }
         self.conclude(id, outcome, commands);
     }
 
@@ -107,6 +109,9 @@ impl Core {
             }
         }
         for record in records.into_values() {
+            if let (Record::Rollback { outputs, .. }, Some(query)) = (&record, self.queries.get_mut(&id)) {
+                query.note_written(outputs);
+            }
             self.on_persisted(now, id, record, commands);
         }
         if let Some(Record::Done { outcome: Ok(()) }) = &done
@@ -224,6 +229,19 @@ impl Query {
         stage.record_number += 1;
         self.adopt_tasks(id, tasks, sealed, commands);
         true
+    }
+
+    /// What was committed before it became void is what the next run is compared with.
+    fn note_written(&mut self, outputs: &[OutputId]) {
+        for output in outputs {
+            let Some((_, size)) = self.found.get(output) else {
+                continue;
+            };
+            let (rows, checksum) = (size.rows, size.checksum);
+            if let Some(task) = self.task_mut(output.task.stage, output.task.partition) {
+                task.written = Some(Written { rows, checksum, is_comparable: true, is_counted: false });
+            }
+        }
     }
 
     /// The root of a query that ended well had its task, if it is one that is not recorded. Nobody will run it again, so

@@ -16,7 +16,6 @@
 //!   before: its stage is not determinate from then on, and everything downstream is void.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
 use alloc::vec::Vec;
 
 use base::{AttemptId, Error, ErrorCode, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId};
@@ -89,13 +88,16 @@ impl Core {
         outputs: &[OutputId],
         commands: &mut Vec<Command>,
     ) {
-        let Some(query) = self.queries.get_mut(&id).filter(|it| !it.is_over() && it.losses.number == number)
+        let Some(query) =
+            self.queries.get_mut(&id).filter(|it| it.outcome.is_none() && it.losses.number == number)
         else {
             return;
         };
         query.losses.number += 1;
         query.losses.is_recording = false;
         let mut voided = query.void(outputs);
+        let is_read = voided.outputs.iter().any(|output| query.is_read(output));
+        let lost = query.losses.lost.values().next().cloned();
         voided.attempts.extend(self.unstarted_readers(id, &voided.outputs));
         for (node, attempt) in voided.attempts {
             let peak_bytes = self.workers.release(&node, &attempt).map_or(0, |lease| lease.peak_bytes);
@@ -111,6 +113,10 @@ impl Core {
         }
         self.dirty.insert(id);
         self.placement_dirty = true;
+        if is_read {
+            // The client began to get them while the record was written, or somebody else wrote it.
+            self.finish(now, id, Err(lost.unwrap_or_else(read_already)), commands);
+        }
     }
 
     /// The attempts that are to read outputs and that no worker is known to hold. What runs is left alone: it has
@@ -128,6 +134,12 @@ impl Core {
         });
         readers.map(|(attempt, it)| (it.node.clone(), attempt)).collect()
     }
+}
+
+/// Why a query cannot go on whose result would change under its reader.
+fn read_already() -> Error {
+    let text = "Rows of the result that the client has begun to get would have to be recomputed";
+    Error::new(ErrorCode::EXCHANGE_DATA_LOST, text)
 }
 
 impl Query {
@@ -170,16 +182,15 @@ impl Query {
         for earlier in &self.losses.differing {
             void.extend(self.outputs_downstream(earlier.task.stage));
         }
-        let is_read = |output: &&OutputId| {
-            output.task.stage == StageId(0) && self.result_read.contains(&output.task.partition)
-        };
-        match void.iter().find(is_read) {
-            None => Ok(void.into_iter().collect()),
-            Some(output) => Err(self.losses.lost.values().next().cloned().unwrap_or_else(|| {
-                let text = format!("Output of task {} was recomputed and differs", output.task);
-                Error::new(ErrorCode::EXCHANGE_DATA_LOST, text)
-            })),
+        if void.iter().any(|output| self.is_read(output)) {
+            return Err(self.losses.lost.values().next().cloned().unwrap_or_else(read_already));
         }
+        Ok(void.into_iter().collect())
+    }
+
+    /// Whether the client has begun to get the rows of an output.
+    fn is_read(&self, output: &OutputId) -> bool {
+        output.task.stage == StageId(0) && self.result_read.contains(&output.task.partition)
     }
 
     /// The outputs of all tasks that are known downstream of a stage.

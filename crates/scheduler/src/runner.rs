@@ -5,6 +5,9 @@
 //! interval. An ended attempt is reported until it is no longer desired: its absence acknowledges it. An
 //! attempt that is being stopped is reported until it has really ended, so that whoever waits for nothing to be
 //! held knows that nothing is being written any more.
+//!
+//! A runner that drains hands back what waits at once. What runs may go on for a grace period; then it is stopped
+//! and handed back too. An attempt that is handed back has not failed: it is run elsewhere.
 
 use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -85,8 +88,10 @@ enum Phase {
     /// It waits for a slot and memory.
     Waiting,
     Running,
-    /// It was told to stop and has not ended yet.
+    /// It was told to stop, because it is not desired any more, and has not ended yet.
     Cancelling,
+    /// It was told to stop, because the worker drains, and has not ended yet.
+    HandingBack,
     Ended(AttemptStatus),
 }
 
@@ -114,6 +119,8 @@ pub struct Runner {
     memory_used_bytes: u64,
     report_sequence: u64,
     reported_at: Option<Millis>,
+    /// While it drains: when what still runs is stopped.
+    drain_at: Option<Millis>,
     /// The ends that were reported, for a planted bug.
     planted: Option<(PlantedBug, Vec<AttemptId>)>,
 }
@@ -139,6 +146,7 @@ impl Runner {
             memory_used_bytes: 0,
             report_sequence: 0,
             reported_at: None,
+            drain_at: None,
             planted: None,
         }
     }
@@ -154,6 +162,11 @@ impl Runner {
         self.incarnation
     }
 
+    /// Whether it takes new attempts.
+    pub fn state(&self) -> NodeState {
+        self.state
+    }
+
     /// Whether nothing is held: a worker that shuts down may go.
     pub fn is_idle(&self) -> bool {
         self.attempts.is_empty()
@@ -161,15 +174,20 @@ impl Runner {
 
     /// When to call [`Runner::step`] with [`RunnerEvent::Tick`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Millis> {
+        [self.next_report(), self.drain_at].into_iter().flatten().min()
+    }
+
+    fn next_report(&self) -> Option<Millis> {
         self.reported_at.filter(|_| self.connected).map(|at| at.plus(self.options.report_interval))
     }
 
     /// Takes note of a fact, and appends what is to be done because of it. Never fails, never waits.
     pub fn step(&mut self, now: Millis, event: RunnerEvent, commands: &mut Vec<RunnerCommand>) {
-        let changed = self.apply(event, commands);
-        let started = self.start_waiting(commands);
-        let due = self.next_deadline().is_some_and(|at| now >= at);
-        if self.connected && (changed || started || due) {
+        let mut changed = self.apply(now, event, commands);
+        changed |= self.drain(now, commands);
+        changed |= self.start_waiting(commands);
+        let due = self.next_report().is_some_and(|at| now >= at);
+        if self.connected && (changed || due) {
             self.reported_at = Some(now);
             let report = self.report();
             commands.push(RunnerCommand::Report(report));
@@ -177,7 +195,7 @@ impl Runner {
     }
 
     /// Takes note of a fact. Whether it is to be reported at once.
-    fn apply(&mut self, event: RunnerEvent, commands: &mut Vec<RunnerCommand>) -> bool {
+    fn apply(&mut self, now: Millis, event: RunnerEvent, commands: &mut Vec<RunnerCommand>) -> bool {
         match event {
             RunnerEvent::Tick => false,
             RunnerEvent::Desired { epoch, sequence, attempts } => {
@@ -209,10 +227,7 @@ impl Runner {
                 self.hold(Vec::new(), commands);
                 false
             }
-            RunnerEvent::StateRequested { state } => {
-                self.state = state;
-                true
-            }
+            RunnerEvent::StateRequested { state } => self.on_state_requested(now, state),
         }
     }
 
@@ -224,9 +239,13 @@ impl Runner {
             if desired.contains_key(attempt) {
                 return true;
             }
-            if held.phase == Phase::Running {
-                held.phase = Phase::Cancelling;
-                commands.push(RunnerCommand::Cancel { attempt: *attempt });
+            match held.phase {
+                Phase::Running => {
+                    held.phase = Phase::Cancelling;
+                    commands.push(RunnerCommand::Cancel { attempt: *attempt });
+                }
+                Phase::HandingBack => held.phase = Phase::Cancelling,
+                Phase::Waiting | Phase::Cancelling | Phase::Ended(_) => {}
             }
             held.phase == Phase::Cancelling
         });
@@ -240,14 +259,61 @@ impl Runner {
         }
     }
 
+    /// The worker is to be in another state. Whether it is.
+    fn on_state_requested(&mut self, now: Millis, state: NodeState) -> bool {
+        let drains = match state {
+            NodeState::Active => false,
+            NodeState::Draining if self.state == NodeState::Drained => return false,
+            NodeState::Draining | NodeState::ShuttingDown => true,
+            NodeState::Drained => return false,
+        };
+        let before = core::mem::replace(&mut self.state, state);
+        if !drains {
+            self.drain_at = None;
+        } else if before == NodeState::Active {
+            self.drain_at = Some(now.plus(self.options.drain_grace));
+        }
+        before != state
+    }
+
+    /// Hands back what waits, and what has run for too long since the draining began. Whether anything changed.
+    fn drain(&mut self, now: Millis, commands: &mut Vec<RunnerCommand>) -> bool {
+        if self.state == NodeState::Active {
+            return false;
+        }
+        let mut changed = false;
+        while let Some(attempt) = self.waiting.pop_front() {
+            if let Some(held) = self.attempts.get_mut(&attempt) {
+                held.phase = Phase::Ended(AttemptStatus::HandedBack);
+                changed = true;
+            }
+        }
+        if self.drain_at.is_some_and(|at| now >= at) {
+            self.drain_at = None;
+            for (attempt, held) in self.attempts.iter_mut().filter(|(_, held)| held.phase == Phase::Running) {
+                held.phase = Phase::HandingBack;
+                commands.push(RunnerCommand::Cancel { attempt: *attempt });
+            }
+        }
+        if self.state == NodeState::Draining && self.attempts.is_empty() {
+            self.state = NodeState::Drained;
+            self.drain_at = None;
+            changed = true;
+        }
+        changed
+    }
+
     fn on_ended(&mut self, attempt: &AttemptId, status: AttemptStatus, peak_bytes: u64) -> bool {
         let Some(held) = self.attempts.get_mut(attempt) else {
             return false;
         };
-        let stopped = match held.phase {
-            Phase::Waiting | Phase::Ended(_) => return false,
-            Phase::Running => false,
-            Phase::Cancelling => true,
+        let (stopped, status) = match (&held.phase, status) {
+            (Phase::Waiting | Phase::Ended(_), _) => return false,
+            (Phase::Running, status) => (false, status),
+            (Phase::Cancelling, status) => (true, status),
+            // It ended because it was told to; a commit that came before that counts.
+            (Phase::HandingBack, status @ AttemptStatus::Committed { .. }) => (false, status),
+            (Phase::HandingBack, _) => (false, AttemptStatus::HandedBack),
         };
         self.slots_used -= 1;
         self.memory_used_bytes -= held.spec.memory_bytes;
@@ -289,7 +355,9 @@ impl Runner {
         for (attempt, held) in &self.attempts {
             let status = match &held.phase {
                 Phase::Ended(status) => self.planted_status(attempt, status),
-                Phase::Waiting | Phase::Running | Phase::Cancelling => AttemptStatus::Running,
+                Phase::Waiting | Phase::Running | Phase::Cancelling | Phase::HandingBack => {
+                    AttemptStatus::Running
+                }
             };
             attempts.push(AttemptReport {
                 attempt: *attempt,

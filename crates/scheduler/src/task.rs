@@ -79,6 +79,8 @@ pub(crate) struct Written {
     pub checksum: u64,
     /// It read what the next run will read.
     pub is_comparable: bool,
+    /// Its size counts in the stage.
+    pub is_counted: bool,
 }
 
 /// What the core keeps for each task. There may be very many, so it is compact.

@@ -8,7 +8,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use base::{
-    AttemptId, Epoch, Error, ErrorCode, Failure, Incarnation, Millis, NodeId, QueryId, StageId, TaskId,
+    AttemptId, Epoch, Error, ErrorCode, Failure, Incarnation, Millis, NodeId, OutputId, QueryId, StageId,
+    TaskId,
 };
 
 use crate::*;
@@ -26,6 +27,11 @@ pub(crate) struct TestCluster {
     pub holds_records: bool,
     /// What the core wants to know about, while answers are held back.
     pub held_records: Vec<(QueryId, Record)>,
+    /// What was committed, by whom.
+    pub commits: BTreeMap<OutputId, RecoveredCommit>,
+    submitted: BTreeMap<QueryId, (QueryShape, QueryOptions)>,
+    options: CoreOptions,
+    epoch: u32,
     workers: BTreeMap<NodeId, TestWorker>,
 }
 
@@ -64,6 +70,12 @@ pub(crate) fn stage(distribution: Distribution, inputs: Vec<InputShape>) -> Stag
     StageShape { distribution, inputs, scans: 0, output_partitions: 1, determinate: true }
 }
 
+/// An output of a query, by stage and partition.
+pub(crate) fn output(number: u32, task: (u32, u32), generation: u32) -> OutputId {
+    let task = TaskId { query: query_id(number), stage: StageId(task.0), partition: task.1 };
+    OutputId { task, generation }
+}
+
 pub(crate) fn memory_error() -> Error {
     Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "too little")
 }
@@ -75,12 +87,16 @@ impl TestCluster {
 
     pub(crate) fn with_options(options: CoreOptions) -> Self {
         TestCluster {
-            core: Core::new(Epoch(1), options),
+            core: Core::new(Epoch(1), options.clone()),
             now: 1_000,
             said: vec![],
             records: BTreeMap::new(),
             holds_records: false,
             held_records: vec![],
+            commits: BTreeMap::new(),
+            submitted: BTreeMap::new(),
+            options,
+            epoch: 1,
             workers: BTreeMap::new(),
         }
     }
@@ -165,8 +181,13 @@ impl TestCluster {
 
     pub(crate) fn drain(&mut self, name: &str) {
         let node = node(name);
-        self.workers.get_mut(&node).unwrap().state = NodeState::ShuttingDown;
+        self.set_state(&node, NodeState::ShuttingDown);
         self.report(&node, vec![]);
+    }
+
+    /// The worker is in another state from its next report on.
+    pub(crate) fn set_state(&mut self, node: &NodeId, state: NodeState) {
+        self.workers.get_mut(node).unwrap().state = state;
     }
 
     /// The report a worker would send now. What is not named in `ended` still runs.
@@ -178,7 +199,7 @@ impl TestCluster {
             attempt: *id,
             status: AttemptStatus::Running,
             peak_memory_bytes: 0,
-            memory_bytes: 0,
+            memory_bytes: worker.desired[id].memory_bytes,
         });
         let attempts = running.collect::<Vec<_>>().into_iter().chain(ended).collect();
         WorkerReport {
@@ -192,12 +213,40 @@ impl TestCluster {
     }
 
     pub(crate) fn report(&mut self, node: &NodeId, ended: Vec<AttemptReport>) {
+        for report in &ended {
+            if let AttemptStatus::Committed { winner, output } = &report.status {
+                let commit = RecoveredCommit { winner: *winner, output: output.clone() };
+                self.commits.entry(winner.output()).or_insert(commit);
+            }
+        }
         let report = self.make_report(node, ended);
         self.step(Event::WorkerReported { node: node.clone(), report });
     }
 
     pub(crate) fn submit(&mut self, number: u32, stages: Vec<StageShape>, options: QueryOptions) {
-        self.step(Event::QuerySubmitted { query: query_id(number), shape: QueryShape { stages }, options });
+        let (query, shape) = (query_id(number), QueryShape { stages });
+        self.submitted.insert(query, (shape.clone(), options.clone()));
+        self.step(Event::QuerySubmitted { query, shape, options });
+    }
+
+    /// Another life of the coordinator begins, with what is in the store. Workers go on and have not reported yet.
+    pub(crate) fn restart_coordinator(&mut self) {
+        self.epoch += 1;
+        self.core = Core::new(Epoch(self.epoch), self.options.clone());
+        self.said.clear();
+        self.held_records.clear();
+        for (query, (shape, options)) in self.submitted.clone() {
+            let of_query = self.records.iter().filter(|((id, _), _)| *id == query);
+            let records = of_query.map(|(_, record)| record.clone()).collect();
+            let commits = self.commits.values().filter(|commit| commit.winner.task.query == query);
+            let commits = commits.cloned().collect();
+            self.step(Event::QueryRecovered { query, shape, options, records, commits });
+        }
+    }
+
+    /// Puts a record where the core will find it instead of its own.
+    pub(crate) fn foreign_record(&mut self, number: u32, record: Record) {
+        self.records.insert((query_id(number), record.key()), record);
     }
 
     /// A query of so many independent tasks, each with the given lease.
@@ -259,6 +308,37 @@ impl TestCluster {
     pub(crate) fn commit_sized(&mut self, number: u32, stage: u32, partition: u32, bytes: &[u64], peak: u64) {
         let (node, spec) = self.attempt(number, stage, partition).expect("the task runs");
         self.report(&node, vec![committed(spec.attempt, spec.attempt, bytes, peak)]);
+    }
+
+    /// An attempt writes the given rows.
+    pub(crate) fn commit_checked(&mut self, number: u32, stage: u32, partition: u32, checksum: u64) {
+        let (node, spec) = self.attempt(number, stage, partition).expect("the task runs");
+        let mut report = committed(spec.attempt, spec.attempt, &[1], 0);
+        if let AttemptStatus::Committed { output, .. } = &mut report.status {
+            output.checksum = checksum;
+        }
+        self.report(&node, vec![report]);
+    }
+
+    /// An attempt cannot read the output of a task, at the generation that it was told to read.
+    pub(crate) fn miss_input(&mut self, number: u32, reader: (u32, u32), lost: (u32, u32), generation: u32) {
+        let error = Error::lost(output(number, lost, generation), "it cannot be read");
+        self.fail(number, reader.0, reader.1, error, 0);
+    }
+
+    /// The generation of a task.
+    pub(crate) fn generation(&self, number: u32, stage: u32, partition: u32) -> u32 {
+        self.stage_view(number, stage).task(partition).unwrap().generation
+    }
+
+    /// The outputs that were rolled back, as "stage.partition-generation".
+    pub(crate) fn rolled_back(&self) -> Vec<String> {
+        let outputs = self.said.iter().filter_map(|command| match command {
+            Command::OutputsRolledBack { outputs, .. } => Some(outputs),
+            _ => None,
+        });
+        let name = |it: &OutputId| format!("{}.{}-{}", it.task.stage, it.task.partition, it.generation);
+        outputs.flatten().map(name).collect()
     }
 
     pub(crate) fn fail(&mut self, number: u32, stage: u32, partition: u32, error: Error, peak: u64) {

@@ -7,22 +7,25 @@ use scheduler::{AttemptSpec, Edge, InputShape, TaskInput};
 
 use super::execution::{Execution, ExecutionStage};
 
-/// The descriptor of an attempt: its splits, and what it reads of committed outputs.
-pub fn assignment(execution: &Execution, spec: &AttemptSpec) -> Result<wire::Assignment> {
+/// The descriptor of an attempt: its splits, and what it reads of committed outputs. None if some of those are being
+/// recomputed: then the worker was told of the attempt before, on this stream or another.
+pub fn assignment(execution: &Execution, spec: &AttemptSpec) -> Result<Option<wire::Assignment>> {
     let stage = execution
         .stage(spec.attempt.task.stage)
         .ok_or_else(|| Error::internal(format!("attempt {} is of no stage", spec.attempt)))?;
-    Ok(wire::Assignment {
+    let inputs = stage.inputs.iter().enumerate();
+    let inputs: Option<Vec<wire::ExchangeInput>> = inputs
+        .map(|(number, input)| exchange_input(execution, number, input, &spec.input))
+        .collect::<Result<_>>()?;
+    let Some(inputs) = inputs else {
+        return Ok(None);
+    };
+    Ok(Some(wire::Assignment {
         attempt: Some(spec.attempt.into()),
         memory_bytes: spec.memory_bytes,
         scans: scan_splits(stage, &spec.input)?,
-        inputs: stage
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(number, input)| exchange_input(execution, number, input, &spec.input))
-            .collect::<Result<_>>()?,
-    })
+        inputs,
+    }))
 }
 
 fn scan_splits(stage: &ExecutionStage, input: &TaskInput) -> Result<Vec<wire::ScanSplits>> {
@@ -52,7 +55,7 @@ fn exchange_input(
     number: usize,
     input: &InputShape,
     task: &TaskInput,
-) -> Result<wire::ExchangeInput> {
+) -> Result<Option<wire::ExchangeInput>> {
     let mut source_handles = Vec::new();
     for (at, producer) in input.producers.iter().enumerate() {
         let producer = execution
@@ -64,13 +67,19 @@ fn exchange_input(
         };
         let sources = match input.edge {
             Edge::Arbitrary => task.sources.get(number).and_then(|of_input| of_input.get(at)).cloned(),
-            Edge::Hash | Edge::Single | Edge::Broadcast => Some(0..u32::MAX),
+            Edge::Hash | Edge::Single | Edge::Broadcast => producer.tasks.map(|tasks| 0..tasks),
         };
-        let Some(sources) = sources else { continue };
+        let Some(sources) = sources else {
+            return Ok(None);
+        };
+        let count = sources.len();
+        if producer.outputs.range(sources.clone()).count() != count {
+            return Ok(None);
+        }
         for record in producer.outputs.range(sources).map(|(_, record)| record) {
             let handle = SourceHandle::of(record, partitions.clone());
             source_handles.extend(handle.map(|handle| handle.encode().into()));
         }
     }
-    Ok(wire::ExchangeInput { source_handles })
+    Ok(Some(wire::ExchangeInput { source_handles }))
 }

@@ -69,6 +69,8 @@ pub struct ExecutionStage {
     pub inputs: Vec<InputShape>,
     /// Its scans by number.
     pub scans: Vec<ExecutionScan>,
+    /// How many tasks it has, once that is final.
+    pub tasks: Option<u32>,
     /// The committed outputs of its tasks that are decided.
     pub outputs: BTreeMap<u32, Arc<CommitRecord>>,
 }
@@ -119,6 +121,7 @@ impl Execution {
                     .into_iter()
                     .map(|description| ExecutionScan { description, splits: Vec::new(), enumeration: None })
                     .collect(),
+                tasks: None,
                 outputs: BTreeMap::new(),
             })
             .collect();
@@ -140,6 +143,13 @@ impl Execution {
     pub fn is_decided(&self, output: OutputId) -> bool {
         let decided = self.stage(output.task.stage).and_then(|it| it.outputs.get(&output.task.partition));
         decided.is_some_and(|record| record.attempt().generation >= output.generation)
+    }
+
+    /// Whether a record is the one that counts.
+    pub fn is_current(&self, record: &CommitRecord) -> bool {
+        let task = record.attempt().task;
+        let known = self.stage(task.stage).and_then(|stage| stage.outputs.get(&task.partition));
+        known.is_some_and(|known| known.attempt() == record.attempt())
     }
 
     /// Outputs that were decided do not count any more.

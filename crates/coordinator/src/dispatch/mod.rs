@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use base::{Epoch, Error, Incarnation, Millis, NodeId, QueryId, Result, StageId};
 use connector::Split;
-use exchange::ExchangeManager;
+use exchange::{CommitRecord, ExchangeManager};
 use protocol::node::NodeReport;
 use scheduler::{Core, CoreOptions, Event};
 use tokio::sync::{mpsc, oneshot};
@@ -52,6 +52,11 @@ enum Input {
         scan: u32,
         splits: Vec<Split>,
         last: bool,
+    },
+    /// The client is about to get the rows of a root task.
+    ReadResult {
+        record: Arc<CommitRecord>,
+        answer: oneshot::Sender<bool>,
     },
     Attached {
         description: WorkerDescription,
@@ -109,6 +114,14 @@ impl Dispatcher {
     /// The result of a query was delivered, or nobody wants it any more.
     pub async fn close(&self, query: QueryId) {
         self.send(Input::Close(query)).await;
+    }
+
+    /// The client is about to get rows of a committed output of the root stage. Whether it may: if not, the output has
+    /// been found lost, and another one will be there.
+    pub async fn read_result(&self, record: Arc<CommitRecord>) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::ReadResult { record, answer }).await;
+        answered.await.unwrap_or_default()
     }
 
     /// Looks at the state of the loop, between two steps.

@@ -123,6 +123,16 @@ impl DispatchState {
                 known.splits.extend(splits);
                 self.step(now, Event::SplitsArrived { query, stage, scan, sizes, last });
             }
+            Input::ReadResult { record, answer } => {
+                let task = record.attempt().task;
+                let execution = self.executions.get(&task.query);
+                let current = execution.is_none_or(|it| it.is_current(&record));
+                if current {
+                    self.step(now, Event::ResultRead { query: task.query, partition: task.partition });
+                }
+                // A reader that is gone needs no answer.
+                let _ = answer.send(current);
+            }
             Input::Attached { description, connection, outbox } => {
                 self.attach(now, description, connection, outbox);
             }
@@ -295,9 +305,13 @@ impl DispatchState {
             }
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
-                if stage.0 == 0
-                    && let Some(execution) = self.executions.get(&query)
-                {
+                let Some(execution) = self.executions.get_mut(&query) else {
+                    return;
+                };
+                if let Some(sealed) = execution.stages.get_mut(stage.0 as usize) {
+                    sealed.tasks = Some(tasks);
+                }
+                if stage.0 == 0 {
                     execution.root.seal(tasks);
                 }
             }
@@ -358,7 +372,7 @@ impl DispatchState {
                     continue;
                 };
                 match assignment(execution, spec) {
-                    Ok(assignment) => message.assignments.push(assignment),
+                    Ok(assignment) => message.assignments.extend(assignment),
                     Err(error) => {
                         tracing::error!(attempt = %spec.attempt, %error, "an attempt cannot be described");
                         let dispatcher = self.dispatcher.clone();

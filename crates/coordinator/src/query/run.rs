@@ -144,6 +144,9 @@ async fn read_result(
                 return;
             }
         };
+        if !services.dispatcher.read_result(Arc::clone(&record)).await {
+            continue;
+        }
         let mut rows =
             services.exchange.open_output(&record, Arc::clone(&schema), &services.exchange.options().read());
         while let Some(batch) = rows.next_batch().await.transpose() {

@@ -2,7 +2,12 @@
 //!
 //! `tests/README.md` of the crate lists Trino's acceptance rows and the test of each.
 
+mod draining;
 mod forming;
 mod placing;
+mod racing;
+mod recording;
+mod recovering;
 mod retrying;
+mod rolling_back;
 mod workers;

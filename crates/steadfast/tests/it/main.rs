@@ -6,6 +6,7 @@ mod answers;
 mod dependencies;
 mod faults;
 mod limits;
+mod lost_output;
 mod statements;
 mod support;
 mod tpch;

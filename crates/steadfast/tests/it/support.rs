@@ -129,6 +129,7 @@ impl RunningQuery {
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub task: (u64, u64),
+    pub generation: u64,
     pub number: u64,
     pub node: String,
     pub state: String,
@@ -139,6 +140,7 @@ pub struct Attempt {
 pub fn attempts(description: &Value) -> Vec<Attempt> {
     let attempt = |value: &Value| Attempt {
         task: (value["stage"].as_u64().unwrap(), value["partition"].as_u64().unwrap()),
+        generation: value["generation"].as_u64().unwrap(),
         number: value["number"].as_u64().unwrap(),
         node: value["nodeId"].as_str().unwrap().to_string(),
         state: value["state"].as_str().unwrap().to_string(),
