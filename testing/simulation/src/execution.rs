@@ -91,7 +91,7 @@ impl World {
     }
 
     fn start_computing(&mut self, host: usize, attempt: AttemptId) -> Result<(), String> {
-        let delay = self.random.delay(300) * self.hosts[host].slowness;
+        let delay = self.random.delay(self.work_mean) * self.hosts[host].slowness;
         self.go_on(host, attempt, Phase::Computing, delay);
         Ok(())
     }

@@ -73,6 +73,7 @@ pub struct World {
     pub ledger: Ledger,
     pub network_mean: u64,
     pub store_mean: u64,
+    pub work_mean: u64,
     pub outage_until: u64,
     /// Until when the store cannot be reached from a machine.
     pub store_cut: Vec<u64>,
@@ -135,7 +136,8 @@ impl World {
             now: 0,
             network_mean: [5, 80, 400][random.below(3) as usize],
             store_mean: [1, 20, 100][random.below(3) as usize],
-            chaos_millis: random.range(2_000, 20_000),
+            work_mean: [30, 300, 1_500][random.below(3) as usize],
+            chaos_millis: random.range(2_000, 30_000),
             check_every: 1,
             random,
             faults,

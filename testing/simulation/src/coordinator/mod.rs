@@ -257,6 +257,10 @@ impl World {
         if !self.machines[machine].is_leading() {
             return;
         }
+        // A late call of a life that is over.
+        if self.process(machine).streams.get(&host).is_some_and(|(newest, _)| *newest > life) {
+            return;
+        }
         self.streams += 1;
         let stream = self.streams;
         let process = self.process(machine);
