@@ -151,3 +151,94 @@ fn a_superseded_life_drops_what_it_holds() {
     bench.step(ended(&spec(1, 40)));
     assert!(bench.runner.is_idle());
 }
+
+fn request(state: NodeState) -> RunnerEvent {
+    RunnerEvent::StateRequested { state }
+}
+
+/// What the last report says: the state of the worker, and of its attempts by partition.
+fn reported(commands: &[RunnerCommand]) -> (NodeState, Vec<(u32, AttemptStatus)>) {
+    let Some(RunnerCommand::Report(report)) = commands.last() else { panic!("{commands:?}") };
+    let attempts = report.attempts.iter();
+    (report.state, attempts.map(|it| (it.attempt.task.partition, it.status.clone())).collect())
+}
+
+fn committed(spec: &AttemptSpec) -> RunnerEvent {
+    let output = crate::OutputSize { rows: 1, partition_bytes: Arc::new([1]), checksum: 1 };
+    let status = AttemptStatus::Committed { winner: spec.attempt, output };
+    RunnerEvent::AttemptEnded { attempt: spec.attempt, status, peak_memory_bytes: 7 }
+}
+
+#[test]
+fn leases_are_reported() {
+    let mut bench = Bench::new();
+    let commands = bench.step(desired(1, 1, vec![spec(0, 40)]));
+    let Some(RunnerCommand::Report(report)) = commands.last() else { panic!("{commands:?}") };
+    assert_eq!(report.attempts[0].memory_bytes, 40);
+}
+
+#[test]
+fn draining_hands_back_what_waits_and_lets_run_what_runs() {
+    let mut bench = Bench::new();
+    bench.step(desired(1, 1, vec![spec(0, 40), spec(1, 40), spec(2, 40)]));
+    let commands = bench.step(request(NodeState::Draining));
+    assert_eq!(summary(&commands).1, [0u32; 0], "nothing is stopped");
+    let running = AttemptStatus::Running;
+    let expected = vec![(0, running.clone()), (1, running), (2, AttemptStatus::HandedBack)];
+    assert_eq!(reported(&commands), (NodeState::Draining, expected));
+    bench.step(committed(&spec(0, 40)));
+    let commands = bench.step(desired(1, 2, vec![spec(1, 40), spec(3, 40)]));
+    assert_eq!(summary(&commands).0, [0u32; 0], "what was on its way is not started");
+    assert_eq!(reported(&commands).1[1], (3, AttemptStatus::HandedBack));
+    bench.step(committed(&spec(1, 40)));
+    let commands = bench.step(desired(1, 3, vec![]));
+    assert_eq!(reported(&commands), (NodeState::Drained, vec![]));
+    assert_eq!(bench.runner.state(), NodeState::Drained);
+    assert!(bench.step(request(NodeState::Draining)).is_empty(), "it has drained");
+    bench.step(request(NodeState::Active));
+    assert_eq!(summary(&bench.step(desired(1, 4, vec![spec(4, 40)]))).0, [4]);
+}
+
+#[test]
+fn what_runs_beyond_the_grace_is_stopped_and_handed_back() {
+    let mut bench = Bench::new();
+    bench.step(desired(1, 1, vec![spec(0, 40), spec(1, 40)]));
+    bench.step(RunnerEvent::Disconnected);
+    bench.now = 1_000;
+    bench.step(request(NodeState::Draining));
+    bench.now = 2_000;
+    bench.step(request(NodeState::ShuttingDown));
+    assert_eq!(bench.runner.next_deadline(), Some(Millis(121_000)), "the grace began with the draining");
+    bench.step(RunnerEvent::Connected);
+    bench.now = 121_000;
+    assert_eq!(summary(&bench.step(RunnerEvent::Tick)).1, [0, 1]);
+    let commands = bench.step(ended(&spec(0, 40)));
+    assert_eq!(reported(&commands).1[0], (0, AttemptStatus::HandedBack), "it did not fail");
+    let commands = bench.step(committed(&spec(1, 40)));
+    let (state, attempts) = reported(&commands);
+    assert!(matches!(attempts[1].1, AttemptStatus::Committed { .. }), "a commit counts all the same");
+    assert_eq!(state, NodeState::ShuttingDown);
+    bench.step(desired(1, 2, vec![]));
+    assert!(bench.runner.is_idle());
+    assert_eq!(bench.runner.state(), NodeState::ShuttingDown, "it does not come to rest");
+}
+
+#[test]
+fn what_is_handed_back_and_not_desired_any_more_is_gone_when_it_has_ended() {
+    let mut bench = Bench::new();
+    bench.step(desired(1, 1, vec![spec(0, 40)]));
+    bench.step(request(NodeState::Draining));
+    bench.now = 120_000;
+    assert_eq!(summary(&bench.step(RunnerEvent::Tick)).1, [0]);
+    assert_eq!(summary(&bench.step(desired(1, 2, vec![]))).1, [0u32; 0], "it is told to stop once");
+    let commands = bench.step(ended(&spec(0, 40)));
+    assert_eq!(reported(&commands), (NodeState::Drained, vec![]));
+}
+
+#[test]
+fn drained_cannot_be_asked_for() {
+    let mut bench = Bench::new();
+    assert!(bench.step(request(NodeState::Drained)).is_empty());
+    assert_eq!(bench.runner.state(), NodeState::Active);
+    assert_eq!(reported(&bench.step(request(NodeState::Draining))).0, NodeState::Drained, "nothing was held");
+}

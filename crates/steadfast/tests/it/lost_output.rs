@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::support::{RunningQuery, TestCluster, attempts, sorted};
 
-/// The orders are aggregated by other columns than they are joined by, so that the result of the aggregation goes
-/// through the exchange. It is complete long before the line items are, and the join reads it only then.
+/// The orders are aggregated by other columns than they are joined by, so that what is aggregated goes through the
+/// exchange. That is done long before the line items are, and the join reads it only then.
 const QUERY: &str = "SELECT o.n, count(*), sum(l.q) FROM \
     (SELECT o_custkey, o_orderpriority, count(*) AS n FROM orders GROUP BY o_custkey, o_orderpriority) o \
     JOIN (SELECT l_suppkey, l_partkey, sum(l_quantity) AS q FROM lineitem GROUP BY l_suppkey, l_partkey) l \
@@ -104,7 +104,11 @@ async fn lose_one_output(test: &TestCluster, expected: &[String], harm: Harm) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_wrote_a_lost_output_runs_again() {
-    let test = TestCluster::start().await;
+    // Few tasks and many slots: no task waits for one of another stage.
+    let ratio = "fault-tolerant-execution-hash-distribution-compute-task-to-node-min-ratio";
+    let test =
+        TestCluster::start_with(|options| options.with("task.max-worker-threads", 8).with(ratio, "0.1"))
+            .await;
     let expected = sorted(&test.client("tpch", "sf1").query(QUERY).await.unwrap());
     for harm in [delete, truncate, flip] {
         lose_one_output(&test, &expected, harm).await;
