@@ -9,16 +9,20 @@ pub enum Bug {
     Scheduler(PlantedBug),
     /// A commit overwrites the one before it (SPARK-24552).
     UnconditionalCommit,
-    /// An attempt that finds a commit believes that somebody else was first (SlateDB #766).
+    /// An attempt that finds its own commit believes that somebody else was first (SlateDB #766).
     LostAnswerIsDefeat,
-    /// A commit whose answer did not come is a failure of the query (Trino #27069).
+    /// A commit whose answer did not come is taken for failed (Trino #31246).
     DoubtIsFailure,
-    /// An attempt gives up soon although the store is away for everybody (Trino #27069, the other half).
+    /// A refusal that is gone a moment later is taken for an error of the statement (Trino #27069).
+    RefusalIsFatal,
+    /// An attempt gives up soon although the store is away for everybody (Trino #19879).
     OutageIsFatal,
     /// What cannot be read is reported as any other failure (Ballista #2027).
     UntypedDataLoss,
     /// Nobody looks whether what was read is what was written (Trino #23531).
     NoChecksum,
+    /// An object that is not there is read as one without rows.
+    MissingIsEmpty,
     /// Only what a life of the coordinator made itself is deleted (Trino #25707).
     CleanupKnowsItsOwnOnly,
     /// A listing is taken for the whole truth when leftovers are deleted.
@@ -46,12 +50,24 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("no-workers-on-one-path-only", Bug::Scheduler(PlantedBug::NoWorkersOnOnePathOnly)),
     ("drop-last-splits", Bug::Scheduler(PlantedBug::DropLastSplits)),
     ("report-end-once", Bug::Scheduler(PlantedBug::ReportEndOnce)),
+    ("desired-sent-once", Bug::Scheduler(PlantedBug::DesiredSentOnce)),
+    ("silence-forgiven", Bug::Scheduler(PlantedBug::SilenceForgiven)),
+    ("stale-report-believed", Bug::Scheduler(PlantedBug::StaleReportBelieved)),
+    ("old-epoch-obeyed", Bug::Scheduler(PlantedBug::OldEpochObeyed)),
+    ("indeterminate-rerun-ignored", Bug::Scheduler(PlantedBug::IndeterminateRerunIgnored)),
+    ("difference-ignored", Bug::Scheduler(PlantedBug::DifferenceIgnored)),
+    ("user-error-retried", Bug::Scheduler(PlantedBug::UserErrorRetried)),
+    ("losses-never-count", Bug::Scheduler(PlantedBug::LossesNeverCount)),
+    ("handed-back-is-failure", Bug::Scheduler(PlantedBug::HandedBackIsFailure)),
+    ("cancel-forgotten", Bug::Scheduler(PlantedBug::CancelForgotten)),
     ("unconditional-commit", Bug::UnconditionalCommit),
     ("lost-answer-is-defeat", Bug::LostAnswerIsDefeat),
     ("doubt-is-failure", Bug::DoubtIsFailure),
+    ("refusal-is-fatal", Bug::RefusalIsFatal),
     ("outage-is-fatal", Bug::OutageIsFatal),
     ("untyped-data-loss", Bug::UntypedDataLoss),
     ("no-checksum", Bug::NoChecksum),
+    ("missing-is-empty", Bug::MissingIsEmpty),
     ("cleanup-knows-its-own-only", Bug::CleanupKnowsItsOwnOnly),
     ("listing-is-believed", Bug::ListingIsBelieved),
     ("no-fence", Bug::NoFence),

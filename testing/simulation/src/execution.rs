@@ -111,7 +111,11 @@ impl World {
             return Ok(());
         }
         let phase = execution.phase;
-        if matches!(answer, Answer::Unavailable) {
+        if matches!(answer, Answer::Refused) && self.bug == Some(Bug::RefusalIsFatal) {
+            self.fail(host, attempt, Error::new(ErrorCode::DIVISION_BY_ZERO, "the store says 400"));
+            return Ok(());
+        }
+        if matches!(answer, Answer::Unavailable | Answer::Refused) {
             return self.try_store_again(host, attempt, part);
         }
         execution.tries = 0;
@@ -132,13 +136,13 @@ impl World {
             (Phase::Writing, Part::Write, Answer::Done) => self.go_on(host, attempt, Phase::Committing, 1),
             (Phase::Committing, Part::Commit, Answer::Done) => self.end_committed(host, attempt, attempt, None),
             (Phase::Committing, Part::Commit, Answer::Exists) => {
-                if self.bug == Some(Bug::LostAnswerIsDefeat) {
-                    self.fail(host, attempt, Error::internal("somebody else has committed"));
-                } else {
-                    self.go_on(host, attempt, Phase::ReadingBack, 1);
-                }
+                self.go_on(host, attempt, Phase::ReadingBack, 1);
             }
             (Phase::ReadingBack, Part::ReadBack, Answer::Found(Value::Commit { winner, output })) => {
+                if winner == attempt && self.bug == Some(Bug::LostAnswerIsDefeat) {
+                    self.fail(host, attempt, Error::internal("somebody else has committed"));
+                    return Ok(());
+                }
                 self.sometimes("commit races lost", winner != attempt);
                 self.sometimes("own commit recognised", winner == attempt);
                 self.end_committed(host, attempt, winner, Some(output));

@@ -34,8 +34,6 @@ pub enum Fault {
     RotAtWrite,
     /// What is stored vanishes.
     RotAtRest,
-    /// What a process asked of the store before it died arrives there later.
-    Zombie,
     /// The coordinator's process dies.
     CoordinatorCrash,
     /// The coordinator's process stands still, and goes on later as if nothing had been.
@@ -78,7 +76,6 @@ impl Fault {
         Fault::Outage,
         Fault::RotAtWrite,
         Fault::RotAtRest,
-        Fault::Zombie,
         Fault::CoordinatorCrash,
         Fault::CoordinatorPause,
         Fault::Failover,
@@ -108,7 +105,6 @@ impl Fault {
             Fault::Outage => "outage",
             Fault::RotAtWrite => "rot-at-write",
             Fault::RotAtRest => "rot-at-rest",
-            Fault::Zombie => "zombie",
             Fault::CoordinatorCrash => "coordinator-crash",
             Fault::CoordinatorPause => "coordinator-pause",
             Fault::Failover => "failover",
@@ -138,7 +134,6 @@ impl Fault {
             Fault::Outage => 30_000,
             Fault::RotAtWrite => 250_000,
             Fault::RotAtRest => 300_000,
-            Fault::Zombie => 1_000_000,
             Fault::CoordinatorCrash => 50_000,
             Fault::CoordinatorPause => 50_000,
             Fault::Failover => 40_000,

@@ -19,6 +19,8 @@ const NOTICE_MAX: u64 = 9_000;
 const NO_WORKERS: u64 = 15_000;
 /// More attempts than this of one task cannot be explained.
 const ATTEMPTS_MAX: u32 = 300;
+/// A query that was cancelled ends within this time, or had ended.
+const CANCEL_MAX: u64 = 20_000;
 /// A task whose statement is at fault fails so often at most: by the attempts that ran at the same time.
 const USER_ERRORS_MAX: u32 = 3;
 
@@ -46,6 +48,8 @@ pub struct Ledger {
     /// The attempts that read what cannot be right.
     pub tainted: BTreeSet<AttemptId>,
     pub cancelled: BTreeSet<QueryId>,
+    /// When a coordinator heard that a query is cancelled.
+    pub cancels_heard: BTreeMap<QueryId, u64>,
     pub user_error: BTreeSet<QueryId>,
     pub out_of_memory: BTreeSet<QueryId>,
     /// The queries of which objects rotted, and how many.
@@ -178,6 +182,12 @@ impl World {
         let recorded = self.ledger.done.get(&query);
         if recorded != Some(outcome) && !self.ledger.deleted.contains(&query) {
             return Err(format!("I-9: {query} ends with {outcome:?}, the store says {recorded:?}"));
+        }
+        if outcome.is_ok()
+            && self.processes <= 1
+            && self.ledger.cancels_heard.get(&query).is_some_and(|at| self.now - at > CANCEL_MAX)
+        {
+            return Err(format!("I-6: {query} was cancelled long ago and has gone on to its end"));
         }
         let plan = self.plans[self.ledger.plans[&query]].clone();
         let core = &self.machines[at].process.as_ref().expect("it said so").core;

@@ -103,6 +103,8 @@ pub enum Answer {
     /// What is there is not what was written.
     Corrupt,
     Listed(Vec<Key>),
+    /// It was not done.
+    Refused,
     /// Nobody knows whether it was done.
     Unavailable,
 }

@@ -333,7 +333,7 @@ impl World {
             delay += self.random.range(500, 15_000);
         }
         if self.strikes(Fault::Refusal) {
-            self.at(delay, Happening::Answered { asker, answer: Answer::Unavailable });
+            self.at(delay, Happening::Answered { asker, answer: Answer::Refused });
             return;
         }
         let lose_answer = self.strikes(Fault::LostAnswer);

@@ -133,6 +133,7 @@ impl World {
             self.shell_asks(at, purpose, Operation::Get(Key::Query(query)));
             return Ok(());
         }
+        self.ledger.cancels_heard.entry(query).or_insert(self.now);
         self.end_job(at, query, Error::new(ErrorCode::USER_CANCELED, "Query was canceled"))?;
         self.respond(at, client, number, Response::Cancelled);
         Ok(())

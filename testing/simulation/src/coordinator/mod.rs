@@ -294,7 +294,7 @@ impl World {
         let Some((purpose, operation)) = self.process(at).tokens.remove(&token) else {
             return Ok(());
         };
-        if matches!(answer, Answer::Unavailable) {
+        if matches!(answer, Answer::Unavailable | Answer::Refused) {
             let delay = self.random.range(50, STORE_AGAIN);
             self.wake(at, delay, Timer::Retry(std::rc::Rc::new((purpose, operation))));
             return Ok(());
