@@ -46,6 +46,12 @@ impl Core {
                     self.on_failed(now, node, attempt, &lease, Failure::of(error), commands);
                 }
             }
+            AttemptStatus::HandedBack if self.is_planted(PlantedBug::HandedBackIsFailure) => {
+                if let Some(lease) = self.workers.release(node, &attempt) {
+                    let failure = Failure::of(Error::internal("it was given back"));
+                    self.on_failed(now, node, attempt, &lease, failure, commands);
+                }
+            }
             AttemptStatus::HandedBack => {
                 if self.workers.release(node, &attempt).is_some() {
                     self.on_handed_back(now, attempt, peak_memory_bytes);
@@ -140,9 +146,12 @@ impl Core {
         node: &NodeId,
         attempt: AttemptId,
         lease: &Lease,
-        failure: Failure,
+        mut failure: Failure,
         commands: &mut Vec<Command>,
     ) {
+        if failure.class == FailureClass::User && self.is_planted(PlantedBug::UserErrorRetried) {
+            failure.class = FailureClass::External;
+        }
         let id = attempt.task.query;
         let largest_bytes = self.workers.largest_bytes();
         let elsewhere = self.workers.iter().any(|(other, worker)| other != node && worker.is_active());
@@ -193,6 +202,7 @@ impl Core {
         commands: &mut Vec<Command>,
     ) {
         let id = attempt.task.query;
+        let forgiven = self.is_planted(PlantedBug::LossesNeverCount);
         self.placement_dirty = true;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
@@ -201,7 +211,8 @@ impl Core {
             return;
         };
         // A worker that never had the attempt cannot have died of it.
-        let judged = if lease.was_held() { query.judge_loss(node, &attempt, lease) } else { Ok(()) };
+        let counts = lease.was_held() && !forgiven;
+        let judged = if counts { query.judge_loss(node, &attempt, lease) } else { Ok(()) };
         self.try_again(now, &attempt, now, others);
         if let Some(error) = judged.err().filter(|_| others == 0) {
             self.finish(now, id, Err(error), commands);

@@ -10,7 +10,7 @@ use base::{
 use crate::command::Command;
 use crate::event::{AttemptStatus, Event, WorkerReport};
 use crate::options::{CoreOptions, QueryOptions};
-use crate::planted::PlantedBug;
+use crate::planted::{Planted, PlantedBug};
 use crate::query::{Query, too_few_workers};
 use crate::shape::QueryShape;
 use crate::task::Attempt;
@@ -49,7 +49,7 @@ pub struct Core {
     pub(crate) rival_dirty: BTreeSet<QueryId>,
     /// A newer life of the coordinator is there.
     superseded: bool,
-    planted: Option<PlantedBug>,
+    pub(crate) planted: Planted,
 }
 
 impl Core {
@@ -74,19 +74,20 @@ impl Core {
             rival_checks: BTreeSet::new(),
             rival_dirty: BTreeSet::new(),
             superseded: false,
-            planted: None,
+            planted: Planted::default(),
         }
     }
 
     /// Plants a bug, for tests that must find it.
+    #[cfg(feature = "planted-bugs")]
     #[doc(hidden)]
     pub fn plant(&mut self, bug: PlantedBug) {
-        self.planted = Some(bug);
-        self.workers.planted = Some(bug);
+        self.planted.set(bug);
+        self.workers.planted.set(bug);
     }
 
     pub(crate) fn is_planted(&self, bug: PlantedBug) -> bool {
-        self.planted == Some(bug)
+        self.planted.is(bug)
     }
 
     /// Takes note of a fact, and appends what is to be done because of it. Never fails, never waits.
@@ -144,6 +145,9 @@ impl Core {
             Event::SplitsArrived { query, stage, scan, sizes, last } => {
                 self.on_splits(query, stage, scan, &sizes, last);
             }
+            Event::QueryCancelled { query, .. }
+                if self.is_planted(PlantedBug::CancelForgotten)
+                    && self.queries.get(&query).is_some_and(|it| it.running_attempts().next().is_some()) => {}
             Event::QueryCancelled { query, error } => self.finish(now, query, Err(error), commands),
             Event::QueryClosed { query } => {
                 let abandoned = Error::new(ErrorCode::ABANDONED_QUERY, "Query was closed before it ended");
@@ -175,7 +179,11 @@ impl Core {
         }
         let valid = shape.validate();
         let shape = if valid.is_ok() { shape } else { QueryShape { stages: Vec::new() } };
-        self.queries.insert(id, Query::new(now, id, shape, options));
+        let mut query = Query::new(now, id, shape, options);
+        if self.is_planted(PlantedBug::IndeterminateRerunIgnored) {
+            query.stages.iter_mut().for_each(|stage| stage.determinate = true);
+        }
+        self.queries.insert(id, query);
         self.dirty.insert(id);
         if valid.is_err() {
             self.finish(now, id, valid, commands);

@@ -54,6 +54,7 @@ pub use self::core::Core;
 pub use command::{AttemptSpec, Command, TaskInput};
 pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, OutputSize, WorkerReport};
 pub use options::{CoreOptions, QueryOptions, RunnerOptions};
+#[cfg(feature = "planted-bugs")]
 #[doc(hidden)]
 pub use planted::PlantedBug;
 pub use record::{Record, RecordKey, RecoveredCommit};

@@ -18,7 +18,7 @@ use base::{AttemptId, Epoch, Incarnation, Millis};
 use crate::command::AttemptSpec;
 use crate::event::{AttemptReport, AttemptStatus, Capacity, NodeState, WorkerReport};
 use crate::options::RunnerOptions;
-use crate::planted::PlantedBug;
+use crate::planted::{Planted, PlantedBug};
 
 /// What can happen on a worker.
 #[derive(Clone, Debug)]
@@ -121,8 +121,9 @@ pub struct Runner {
     reported_at: Option<Millis>,
     /// While it drains: when what still runs is stopped.
     drain_at: Option<Millis>,
+    planted: Planted,
     /// The ends that were reported, for a planted bug.
-    planted: Option<(PlantedBug, Vec<AttemptId>)>,
+    reported_ends: Vec<AttemptId>,
 }
 
 impl Runner {
@@ -147,14 +148,16 @@ impl Runner {
             report_sequence: 0,
             reported_at: None,
             drain_at: None,
-            planted: None,
+            planted: Planted::default(),
+            reported_ends: Vec::new(),
         }
     }
 
     /// Plants a bug, for tests that must find it.
+    #[cfg(feature = "planted-bugs")]
     #[doc(hidden)]
     pub fn plant(&mut self, bug: PlantedBug) {
-        self.planted = Some((bug, Vec::new()));
+        self.planted.set(bug);
     }
 
     /// The life of the worker.
@@ -199,7 +202,9 @@ impl Runner {
         match event {
             RunnerEvent::Tick => false,
             RunnerEvent::Desired { epoch, sequence, attempts } => {
-                if self.desired_seen >= Some((epoch, sequence)) {
+                let is_older_epoch = self.desired_seen.is_some_and(|(newest, _)| newest > epoch);
+                let obeys = is_older_epoch && self.planted.is(PlantedBug::OldEpochObeyed);
+                if self.desired_seen >= Some((epoch, sequence)) && !obeys {
                     return false;
                 }
                 self.desired_seen = Some((epoch, sequence));
@@ -366,9 +371,9 @@ impl Runner {
                 memory_bytes: held.spec.memory_bytes,
             });
         }
-        if let Some((PlantedBug::ReportEndOnce, reported)) = &mut self.planted {
+        if self.planted.is(PlantedBug::ReportEndOnce) {
             let ended = self.attempts.iter().filter(|(_, held)| matches!(held.phase, Phase::Ended(_)));
-            *reported = ended.map(|(attempt, _)| *attempt).collect();
+            self.reported_ends = ended.map(|(attempt, _)| *attempt).collect();
         }
         WorkerReport {
             incarnation: self.incarnation,
@@ -381,12 +386,10 @@ impl Runner {
     }
 
     fn planted_status(&self, attempt: &AttemptId, status: &AttemptStatus) -> AttemptStatus {
-        match &self.planted {
-            Some((PlantedBug::ReportEndOnce, reported)) if reported.contains(attempt) => {
-                AttemptStatus::Running
-            }
-            _ => status.clone(),
+        if self.planted.is(PlantedBug::ReportEndOnce) && self.reported_ends.contains(attempt) {
+            return AttemptStatus::Running;
         }
+        status.clone()
     }
 }
 

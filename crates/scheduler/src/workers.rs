@@ -8,7 +8,7 @@ use base::{AttemptId, Epoch, Incarnation, Millis, NodeId, QueryId};
 
 use crate::command::{AttemptSpec, Command};
 use crate::event::{Capacity, NodeState, WorkerReport};
-use crate::planted::PlantedBug;
+use crate::planted::{Planted, PlantedBug};
 
 /// A lost worker is forgotten after so long. Until then, late messages of its life are known to be late.
 const FORGET_AFTER: Millis = Millis(600_000);
@@ -105,7 +105,7 @@ pub(crate) struct Workers {
     /// No worker can be silent for too long, or forgotten, before this.
     check_at: Option<Millis>,
     sequence: u64,
-    pub(crate) planted: Option<PlantedBug>,
+    pub(crate) planted: Planted,
 }
 
 impl Workers {
@@ -209,7 +209,9 @@ impl Workers {
     pub(crate) fn admit(&mut self, now: Millis, node: &NodeId, report: &WorkerReport) -> Admission {
         let known = self.by_node.get(node);
         let newest = known.map(|worker| (worker.incarnation, worker.report_sequence));
-        if newest.is_some_and(|newest| (report.incarnation, report.sequence) <= newest) {
+        let overtaken = newest.is_some_and(|newest| (report.incarnation, report.sequence) <= newest);
+        let is_older_life = newest.is_some_and(|(newest, _)| report.incarnation < newest);
+        if overtaken && (is_older_life || !self.planted.is(PlantedBug::StaleReportBelieved)) {
             return Admission::Stale;
         }
         if known.is_none_or(|worker| report.incarnation > worker.incarnation) {
@@ -270,7 +272,7 @@ impl Workers {
             Some((seen_epoch, sequence)) if seen_epoch == epoch => sequence,
             _ => return Vec::new(),
         };
-        let seen = if self.planted == Some(PlantedBug::AbsenceIsLoss) { u64::MAX } else { seen };
+        let seen = if self.planted.is(PlantedBug::AbsenceIsLoss) { u64::MAX } else { seen };
         let gone = |lease: &Lease| lease.sequence_first <= seen && lease.report_last < worker.report_sequence;
         worker.leases.iter().filter(|(_, lease)| gone(lease)).map(|(attempt, _)| *attempt).collect()
     }
@@ -287,7 +289,7 @@ impl Workers {
 
     /// Takes back what was promised to an attempt.
     pub(crate) fn release(&mut self, node: &NodeId, attempt: &AttemptId) -> Option<Lease> {
-        let leak = self.planted == Some(PlantedBug::LeakLease) && attempt.number % 2 == 1;
+        let leak = self.planted.is(PlantedBug::LeakLease) && attempt.number % 2 == 1;
         let lease = self.update(node, |worker| {
             let lease = worker.leases.remove(attempt)?;
             if !leak {
@@ -316,7 +318,7 @@ impl Workers {
 
     /// The workers that have been silent for too long. Forgets those that were lost long ago.
     pub(crate) fn silent(&mut self, now: Millis, timeout: Millis) -> Vec<NodeId> {
-        if self.check_at.is_none_or(|at| now < at) {
+        if self.planted.is(PlantedBug::SilenceForgiven) || self.check_at.is_none_or(|at| now < at) {
             return Vec::new();
         }
         self.by_node.retain(|_, worker| worker.lost_at.is_none_or(|at| now.since(at) < FORGET_AFTER));
@@ -378,7 +380,7 @@ impl Workers {
         if worker.unconfirmed.is_empty() || seen_epoch != epoch {
             return Vec::new();
         }
-        let seen = if self.planted == Some(PlantedBug::ReleaseUnheard) { u64::MAX } else { seen };
+        let seen = if self.planted.is(PlantedBug::ReleaseUnheard) { u64::MAX } else { seen };
         let mut confirmed = Vec::new();
         worker.unconfirmed.retain(|query, sequence| {
             let open = *sequence > seen || listed.contains(query);
@@ -402,7 +404,7 @@ impl Workers {
             return;
         };
         let newest = worker.desired_seen == Some((epoch, worker.desired_sequence));
-        if newest || self.dirty.contains(node) || now.since(worker.desired_sent_at) < RESEND_AFTER {
+        if self.planted.is(PlantedBug::DesiredSentOnce) || newest || self.dirty.contains(node) || now.since(worker.desired_sent_at) < RESEND_AFTER {
             return;
         }
         worker.desired_sent_at = now;
@@ -424,7 +426,7 @@ impl Workers {
             for lease in worker.leases.values_mut() {
                 lease.sequence_first = lease.sequence_first.min(self.sequence);
             }
-            worker.assert_leases_add_up(&node, self.planted.is_some());
+            worker.assert_leases_add_up(&node, self.planted.is(PlantedBug::LeakLease));
             commands.push(desired(&node, worker, epoch));
         }
     }

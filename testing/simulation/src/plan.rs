@@ -1,14 +1,14 @@
 //! Queries whose answer is known: their rows are numbers that only travel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use base::{QueryId, StageId};
+use base::{Millis, StageId};
 use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, StageShape};
 
+use crate::fault::{Fault, Faults};
 use crate::random::Random;
 
 pub struct Plan {
-    pub id: QueryId,
     pub shape: QueryShape,
     pub options: QueryOptions,
     /// By stage and scan, the rows of each split.
@@ -17,44 +17,59 @@ pub struct Plan {
     pub values: BTreeMap<StageId, Vec<u64>>,
     /// The memory an attempt of each stage really needs, in bytes.
     pub memory_needed: Vec<u64>,
+    /// The stages that are called determinate and send their rows elsewhere each time.
+    pub liars: BTreeSet<StageId>,
+    /// The first task of this stage kills whoever runs it.
+    pub poisoned: Option<StageId>,
 }
 
 impl Plan {
-    pub fn random(random: &mut Random, number: u32) -> Plan {
+    pub fn random(random: &mut Random, faults: &mut Faults, is_durable: bool) -> Plan {
         let count = random.range(1, 6) as u32;
-        let id: QueryId = format!("20260101_000000_{number:05}_aaaaa").parse().expect("it has the form");
-        // Every stage but the root feeds one stage with a lower id.
-        let consumers: Vec<u32> = (0..count).map(|at| random.below(u64::from(at)) as u32).collect();
+        let partitions = random.range(1, 8) as u32;
+        // Every stage but the root feeds a stage with a lower id, some feed two.
+        let consumers: Vec<[u32; 2]> = (0..count)
+            .map(|at| {
+                let first = random.below(u64::from(at)) as u32;
+                [first, if random.below(4) == 0 { random.below(u64::from(at)) as u32 } else { first }]
+            })
+            .collect();
         let mut plan = Plan {
-            id,
             shape: QueryShape { stages: Vec::new() },
-            options: options(random),
+            options: QueryOptions { is_durable, ..options(random) },
             splits: BTreeMap::new(),
             values: BTreeMap::new(),
             memory_needed: Vec::new(),
+            liars: BTreeSet::new(),
+            poisoned: faults.strikes(random, Fault::Poison).then(|| StageId(random.below(u64::from(count)) as u32)),
         };
         for at in 0..count {
-            let producers: Vec<StageId> =
-                (at + 1..count).filter(|other| consumers[*other as usize] == at).map(StageId).collect();
-            let stage = random_stage(random, producers);
+            let feeds = |other: &u32| consumers[*other as usize].contains(&at);
+            let producers: Vec<StageId> = (at + 1..count).filter(feeds).map(StageId).collect();
+            let stage = random_stage(random, producers, partitions);
+            if stage.determinate && faults.strikes(random, Fault::Liar) {
+                plan.liars.insert(StageId(at));
+            }
             plan.shape.stages.push(stage);
             plan.memory_needed.push(random.range(1, 40));
         }
-        for at in 0..count as usize {
-            let wanted = plan.shape.stages.iter().find_map(|stage| {
-                let Distribution::Hash { partitions } = stage.distribution else {
-                    return None;
-                };
-                let hash = stage
-                    .inputs
-                    .iter()
-                    .find(|input| input.edge == Edge::Hash && input.producers.contains(&StageId(at as u32)));
-                hash.map(|_| partitions)
-            });
-            plan.shape.stages[at].output_partitions = wanted.unwrap_or_else(|| random.range(1, 2) as u32);
-            plan.add_rows(random, StageId(at as u32));
+        for at in 0..count {
+            let by_hash = |input: &InputShape| {
+                input.edge == Edge::Hash && input.producers.contains(&StageId(at))
+            };
+            let is_read_by_hash = plan.shape.stages.iter().flat_map(|stage| &stage.inputs).any(by_hash);
+            let wanted = if is_read_by_hash { partitions } else { random.range(1, 2) as u32 };
+            plan.shape.stages[at as usize].output_partitions = wanted;
+            plan.add_rows(random, StageId(at));
         }
         plan
+    }
+
+    /// Whether a second run of a task of the stage writes something else, by the stage itself or by what it reads.
+    pub fn is_indeterminate(&self, id: StageId) -> bool {
+        let stage = &self.shape.stages[id.0 as usize];
+        let mut producers = stage.inputs.iter().flat_map(|input| &input.producers);
+        !stage.determinate || producers.any(|producer| self.is_indeterminate(*producer))
     }
 
     fn add_rows(&mut self, random: &mut Random, id: StageId) {
@@ -95,8 +110,8 @@ fn options(random: &mut Random) -> QueryOptions {
     QueryOptions {
         task_retry_attempts_per_task: random.range(2, 6) as u32,
         failed_tasks_max: (random.below(8) == 0).then(|| random.range(1, 6) as u32),
-        retry_initial_delay: base::Millis(random.range(50, 2_000)),
-        retry_max_delay: base::Millis(4_000),
+        retry_initial_delay: Millis(random.range(50, 2_000)),
+        retry_max_delay: Millis(4_000),
         task_memory_bytes: (random.below(2) == 0).then(|| random.range(1, 60)),
         task_split_count_max: random.range(1, 8) as u32,
         arbitrary_task_target_bytes_min: random.range(1, 200),
@@ -104,12 +119,16 @@ fn options(random: &mut Random) -> QueryOptions {
         hash_task_target_bytes: random.range(1, 200),
         tasks_waiting_for_execution_max: random.range(0, 10) as u32,
         tasks_waiting_for_node_max: random.range(1, 50) as u32,
+        generations_max: [2, 4, 16][random.below(3) as usize],
+        rivals_enabled: random.below(4) > 0,
+        rival_slowness_min: [0.0, 1.5, 2.0][random.below(3) as usize],
+        rival_age_min: Millis([0, 300, 2_000][random.below(3) as usize]),
+        rival_share_max: [0.1, 1.0][random.below(2) as usize],
         ..QueryOptions::default()
     }
 }
 
-fn random_stage(random: &mut Random, producers: Vec<StageId>) -> StageShape {
-    let partitions = random.range(1, 8) as u32;
+fn random_stage(random: &mut Random, producers: Vec<StageId>, partitions: u32) -> StageShape {
     let kind = if producers.is_empty() { random.below(5) } else { random.below(8) };
     let (distribution, edge, scans) = match kind {
         0 => (Distribution::Single, Edge::Single, random.below(2) as u32),

@@ -1,0 +1,233 @@
+//! The result in pages: rows from any position of the committed output, and the last page kept until the next one
+//! is asked for.
+
+use std::rc::Rc;
+
+use base::{AttemptId, Error, OutputId, QueryId, StageId};
+use scheduler::Event;
+
+use super::{Purpose, lost, root_task};
+use crate::bug::Bug;
+use crate::client::{Page, Position, Response};
+use crate::happening::Timer;
+use crate::store::{Answer, Key, Operation, Value};
+use crate::world::World;
+
+/// A client that waits for rows is answered without any after so long.
+const WAIT: u64 = 700;
+/// The rows of a page, at most.
+const PAGE_ROWS: usize = 7;
+
+/// A request that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    client: usize,
+    number: u64,
+    token: u64,
+    position: Option<Position>,
+}
+
+#[derive(Debug, Default)]
+pub struct Pages {
+    last: Option<Page>,
+    waiting: Option<Waiting>,
+    /// The output that is being read, or was read last.
+    reading: Option<AttemptId>,
+    data: Option<(AttemptId, Rc<Vec<u64>>)>,
+}
+
+/// What there is to answer.
+enum Next {
+    Wait,
+    /// An output has to be read first.
+    Read(OutputId, AttemptId),
+    Page { rows: Vec<u64>, position: Option<Position>, end: Option<Result<(), Error>>, begun: Option<u32> },
+    /// What the client has read does not count any more.
+    Lost(Error),
+}
+
+impl World {
+    pub fn on_poll(
+        &mut self,
+        at: usize,
+        client: usize,
+        number: u64,
+        query: QueryId,
+        token: u64,
+        position: Option<Position>,
+    ) -> Result<(), String> {
+        let forgets = self.bug == Some(Bug::PageServedOnce);
+        let Some(job) = self.job(at, query) else {
+            // A former life may have taken it in after this one had read what there was.
+            let purpose = Purpose::Look { query, client, number };
+            self.shell_asks(at, purpose, Operation::Get(Key::Query(query)));
+            return Ok(());
+        };
+        job.silence = 0;
+        match &job.pages.last {
+            Some(last) if last.token == token && !forgets => {
+                let page = last.clone();
+                self.sometimes("pages served again", true);
+                self.respond(at, client, number, Response::Page(page));
+                return Ok(());
+            }
+            // A request that was late, or came twice: nobody listens to the answer.
+            Some(last) if last.token > token => return Ok(()),
+            _ => {}
+        }
+        // A page that is not kept cannot be found again by where it began.
+        let position = match &job.pages.last {
+            Some(last) if forgets && last.token == token => last.position,
+            _ => position,
+        };
+        job.pages.waiting = Some(Waiting { client, number, token, position });
+        self.wake(at, WAIT, Timer::Answer(query));
+        self.answer_client(at, query, false)
+    }
+
+    /// Answers the client that waits, if there is something to say, or if it has waited long enough.
+    pub fn answer_client(&mut self, at: usize, query: QueryId, late: bool) -> Result<(), String> {
+        let Some(job) = self.job(at, query) else {
+            return Ok(());
+        };
+        let Some(waiting) = job.pages.waiting else {
+            return Ok(());
+        };
+        let is_new = job.pages.last.as_ref().is_none_or(|last| last.token < waiting.token);
+        if !is_new {
+            job.pages.waiting = None;
+            return Ok(());
+        }
+        let (rows, position, end) = match self.next_page(at, query, waiting.position) {
+            Next::Wait if late => (Vec::new(), waiting.position, None),
+            Next::Wait => return Ok(()),
+            Next::Read(output, winner) => {
+                let job = self.job(at, query).expect("it was there");
+                if job.pages.reading != Some(winner) {
+                    job.pages.reading = Some(winner);
+                    let operation = Operation::Get(Key::Data(winner));
+                    self.shell_asks(at, Purpose::ReadResult(output), operation);
+                }
+                return Ok(());
+            }
+            Next::Lost(error) => {
+                self.sometimes("results lost under their reader", true);
+                let job = self.job(at, query).expect("it was there");
+                match job.outcome {
+                    None => return self.step_core(at, Event::QueryCancelled { query, error }),
+                    // It had ended well; what it left has rotted since.
+                    Some(_) => (Vec::new(), None, Some(Err(error))),
+                }
+            }
+            Next::Page { rows, position, end, begun } => {
+                if let Some(partition) = begun {
+                    self.step_core(at, Event::ResultRead { query, partition })?;
+                    if !self.machines[at].is_leading() {
+                        return Ok(());
+                    }
+                }
+                (rows, position, end)
+            }
+        };
+        let page = Page { token: waiting.token, rows: Rc::new(rows), position, end };
+        let Some(job) = self.job(at, query) else {
+            return Ok(());
+        };
+        job.pages.waiting = None;
+        job.pages.last = Some(page.clone());
+        let is_end = page.end.is_some();
+        self.respond(at, waiting.client, waiting.number, Response::Page(page));
+        if is_end {
+            self.close(at, query)?;
+        }
+        Ok(())
+    }
+
+    fn next_page(&mut self, at: usize, query: QueryId, position: Option<Position>) -> Next {
+        let forgetful = self.bug == Some(Bug::PositionForgetsTheRest);
+        let job = self.job(at, query).expect("the caller has looked");
+        if let Some(Err(error)) = &job.outcome {
+            let end = Some(Err(error.clone()));
+            return Next::Page { rows: Vec::new(), position: None, end, begun: None };
+        }
+        if job.is_bare {
+            return Next::Page { rows: Vec::new(), position, end: job.outcome.clone(), begun: None };
+        }
+        let mut from = position.unwrap_or_default();
+        let generation = |task: u32| job.generations.get(&root_task(query, task)).copied().unwrap_or(0);
+        let before: u64 = (0..from.task).map(|task| u64::from(generation(task))).sum();
+        let is_stale = from.row > 0 && generation(from.task) != from.generation;
+        if is_stale || before != from.before && !forgetful {
+            let task = root_task(query, from.task);
+            return Next::Lost(lost(OutputId { task, generation: from.generation }));
+        }
+        if job.sealed.get(&StageId(0)) == Some(&from.task) {
+            return match &job.outcome {
+                Some(outcome) => {
+                    Next::Page { rows: Vec::new(), position, end: Some(outcome.clone()), begun: None }
+                }
+                None => Next::Wait,
+            };
+        }
+        let task = root_task(query, from.task);
+        let Some((generation, winner)) = job.selected.get(&task).copied() else {
+            return Next::Wait;
+        };
+        let data = match &job.pages.data {
+            Some((read, data)) if *read == winner => data.clone(),
+            _ => return Next::Read(OutputId { task, generation }, winner),
+        };
+        let begun = Some(from.task);
+        from.generation = generation;
+        let rows: Vec<u64> = data.iter().skip(from.row).take(PAGE_ROWS).copied().collect();
+        from.row += rows.len();
+        if from.row == data.len() {
+            let before = from.before + u64::from(generation);
+            from = Position { task: from.task + 1, generation: 0, row: 0, before };
+        }
+        Next::Page { rows, position: Some(from), end: None, begun }
+    }
+
+    /// The store answers the reader of the result.
+    pub fn result_hears(&mut self, at: usize, output: OutputId, answer: Answer) -> Result<(), String> {
+        let query = output.task.query;
+        let Some(job) = self.job(at, query) else {
+            return Ok(());
+        };
+        let Some(winner) = job.pages.reading.take() else {
+            return Ok(());
+        };
+        match answer {
+            Answer::Found(Value::Data(data)) => {
+                let rows = data.iter().flatten().copied().collect();
+                job.pages.data = Some((winner, Rc::new(rows)));
+                self.answer_client(at, query, false)
+            }
+            Answer::Missing | Answer::Corrupt => {
+                let is_current = job.selected.get(&output.task) == Some(&(output.generation, winner));
+                let (outcome, waiting) = (job.outcome.clone(), job.pages.waiting);
+                self.sometimes("root outputs lost", true);
+                match (outcome, waiting) {
+                    // It cannot be run again: it has ended.
+                    (Some(Ok(())), Some(waiting)) if is_current => {
+                        let end = Some(Err(lost(output)));
+                        let rows = Rc::new(Vec::new());
+                        let page = Page { token: waiting.token, rows, position: None, end };
+                        if let Some(job) = self.job(at, query) {
+                            job.pages.waiting = None;
+                            job.pages.last = Some(page.clone());
+                        }
+                        self.ledger.lost_after_end.insert(query);
+                        self.respond(at, waiting.client, waiting.number, Response::Page(page));
+                        self.close(at, query)
+                    }
+                    (Some(_), _) => Ok(()),
+                    (None, _) => {
+                        self.step_core(at, Event::OutputLost { output, error: lost(output) })
+                    }
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}

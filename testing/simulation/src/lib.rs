@@ -1,0 +1,27 @@
+//! Virtual clusters around both halves of the real scheduler: virtual time, seeds, faults, oracles.
+//!
+//! A seed decides everything: how many workers and coordinators there are, what is asked, and what goes wrong when.
+//! A lifetime has a phase of chaos, in which nothing may be wrong, and one of calm, in which everything must end. See
+//! the README of the crate.
+
+mod bug;
+mod chaos;
+mod client;
+mod commands;
+mod coordinator;
+mod execution;
+mod fault;
+mod happening;
+mod host;
+mod lifetime;
+mod oracle;
+mod plan;
+mod random;
+mod storage;
+mod store;
+mod world;
+
+pub use commands::main;
+pub use bug::{BUGS, Bug};
+pub use fault::{Changes, Fault};
+pub use lifetime::{Lifetime, Totals, digest, live, replay, shrink};
