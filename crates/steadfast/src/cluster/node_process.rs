@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -85,6 +85,16 @@ impl NodeProcess {
         self.signal(Signal::SIGKILL)?;
         self.child.wait().await?;
         Ok(())
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn wait(&mut self) -> Result<ExitStatus, Failure> {
+        Ok(self.child.wait().await?)
     }
 
     /// Stops it in an orderly way, and waits until it has ended.
