@@ -111,17 +111,15 @@ impl Scene {
             python: context.python.clone(),
             started,
         };
-        scene.run_undisturbed(ClientKind::Rust).await?;
+        // The first run warms the processes; the second one counts.
+        scene.measure_under(ClientKind::Rust).await?;
+        scene.measure_under(ClientKind::Rust).await?;
         scene.baseline.footprints = scene.cluster.footprints();
         Ok(scene)
     }
 
-    /// Measures the queries undisturbed under another client.
+    /// Measures how long each query takes undisturbed under that client.
     pub async fn measure_under(&mut self, client: ClientKind) -> Result<(), Failure> {
-        self.run_undisturbed(client).await
-    }
-
-    async fn run_undisturbed(&mut self, client: ClientKind) -> Result<(), Failure> {
         for at in 0..self.queries.len() {
             let outcome = self.start_query(client, at).await?.outcome().await?;
             let query = &mut self.queries[at];
@@ -217,8 +215,11 @@ impl Scene {
         }
     }
 
-    /// Makes the last checks, ends the cluster, and gives the report.
-    pub async fn finish(mut self) -> Result<Report, Failure> {
+    /// Makes the last checks, ends the cluster, and gives the report, however the scenario has ended.
+    pub async fn finish(mut self, played: Result<(), Failure>) -> Result<Report, Failure> {
+        if let Err(error) = played {
+            self.report.problem(format!("the scenario ended early: {error}"));
+        }
         checks::check(&mut self).await;
         if self.report.faults.is_empty() {
             self.report.problem("no fault landed: nothing was shown");

@@ -69,12 +69,13 @@ pub async fn start_until(
     scene: &mut Scene,
     moment: Moment,
     round: usize,
+    misses: usize,
 ) -> Result<(usize, Running, Option<Look>), Failure> {
     let large = scene.queries.len() - 1;
     let query = if moment == Moment::Reading { large } else { round % large };
     let delay = match moment {
         Moment::Planning => Duration::from_millis(scene.random.random_range(0..=PLANNING_DELAY_MILLIS_MAX)),
-        Moment::Running => strike_delay(scene, query),
+        Moment::Running => strike_delay(scene, query, misses),
         Moment::Finishing | Moment::Reading => Duration::ZERO,
     };
     let running = scene.start_query(ClientKind::Python, query).await?;

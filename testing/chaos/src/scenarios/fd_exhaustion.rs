@@ -34,16 +34,21 @@ async fn play(context: Context) -> Result<Report, Failure> {
     let mut options = context.options();
     options.descriptor_count_max = Some(DESCRIPTOR_COUNT_MAX);
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     for query in 0..scene.queries.len() {
         let (running, _) = scene.start_known(query).await?;
-        let flood = flood(&mut scene).await?;
+        let flood = flood(scene).await?;
         // It goes on with what it has; the connections give way before its client's patience ends.
         tokio::time::sleep(IDLE).await;
         drop(flood);
         scene.judge(query, running).await?;
     }
-    stay_calm(&mut scene).await?;
-    scene.finish().await
+    stay_calm(scene).await?;
+    Ok(())
 }
 
 /// Opens connections to every process until it takes no more.

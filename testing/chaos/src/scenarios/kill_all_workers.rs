@@ -32,16 +32,21 @@ async fn play(context: Context) -> Result<Report, Failure> {
     let grace = format!("{}s", GRACE.as_secs());
     let options = context.options().with("node-scheduler.allowed-no-matching-node-period", &grace);
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     for query in 0..scene.queries.len() {
-        come_back(&mut scene, query).await?;
+        come_back(scene, query).await?;
     }
-    never_come_back(&mut scene, 0).await?;
-    scene.finish().await
+    never_come_back(scene, 0).await?;
+    Ok(())
 }
 
 async fn come_back(scene: &mut Scene, query: usize) -> Result<(), Failure> {
-    for _ in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query);
+    for misses in 0..TRY_COUNT_MAX {
+        let delay = strike_delay(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
         tokio::time::sleep(delay).await;
         let Some(before) = kill_all(scene, &running, &id).await? else {

@@ -77,17 +77,22 @@ async fn play(context: Context) -> Result<Report, Failure> {
     // Only what is not small is written to an object of its own.
     let options = context.options().with_exchange("exchange.inline-output-max-size", "1kB");
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     for moment in Moment::ALL {
         for query in 0..scene.queries.len() {
-            kill(&mut scene, moment, query).await?;
+            kill(scene, moment, query).await?;
         }
     }
-    scene.finish().await
+    Ok(())
 }
 
 async fn kill(scene: &mut Scene, moment: Moment, query: usize) -> Result<(), Failure> {
-    for _ in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query);
+    for misses in 0..TRY_COUNT_MAX {
+        let delay = strike_delay(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
         tokio::time::sleep(delay).await;
         let found = scene

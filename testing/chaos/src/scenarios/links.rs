@@ -30,6 +30,11 @@ const RESET_INTERVAL_MEAN: Duration = Duration::from_secs(3);
 
 async fn play(context: Context) -> Result<Report, Failure> {
     let mut scene = Scene::start(&context, context.options(), context.queries()?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     let slow = DirectionFaults { latency: LATENCY, jitter: JITTER, ..Default::default() };
     let shaky = LinkFaults {
         up: slow,
@@ -47,7 +52,7 @@ async fn play(context: Context) -> Result<Report, Failure> {
     scene.cluster.links().for_each(Link::heal);
     scene.cluster.wait_for_workers(scene.cluster.options().workers).await?;
     for query in 0..scene.queries.len() {
-        break_all(&mut scene, query).await?;
+        break_all(scene, query).await?;
     }
     scene.cluster.wait_for_workers(scene.cluster.options().workers).await?;
     let counts: Vec<LinkCounts> = scene.cluster.links().map(Link::counts).collect();
@@ -61,12 +66,12 @@ async fn play(context: Context) -> Result<Report, Failure> {
     if resets == 0 || delayed == 0 {
         scene.report.problem(format!("{resets} resets and {delayed} delays landed"));
     }
-    scene.finish().await
+    Ok(())
 }
 
 /// Breaks all connections at once in the middle of a query, and keeps those of workers broken for a while.
 async fn break_all(scene: &mut Scene, query: usize) -> Result<(), Failure> {
-    let delay = strike_delay(scene, query);
+    let delay = strike_delay(scene, query, 0);
     let (running, _) = scene.start_known(query).await?;
     tokio::time::sleep(delay).await;
     let workers = scene.cluster.options().workers;

@@ -67,12 +67,17 @@ async fn play(context: Context) -> Result<Report, Failure> {
     // All but the smallest outputs are objects of their own.
     let options = context.options().with_exchange("exchange.inline-output-max-size", "1kB");
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     for damage in Damage::ALL {
         for query in 0..scene.queries.len() {
-            lose(&mut scene, damage, query).await?;
+            lose(scene, damage, query).await?;
         }
     }
-    scene.finish().await
+    Ok(())
 }
 
 async fn lose(scene: &mut Scene, damage: Damage, query: usize) -> Result<(), Failure> {

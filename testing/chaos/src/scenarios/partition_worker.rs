@@ -25,6 +25,11 @@ const DURATION: Duration = Duration::from_secs(12);
 
 async fn play(context: Context) -> Result<Report, Failure> {
     let mut scene = Scene::start(&context, context.options(), context.queries()?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     let partitions = [
         ("partition: worker is not heard", LinkFaults::stalled_up()),
         ("partition: worker does not hear", LinkFaults::stalled_down()),
@@ -32,16 +37,16 @@ async fn play(context: Context) -> Result<Report, Failure> {
     ];
     for (name, faults) in partitions {
         for query in 0..scene.queries.len() {
-            partition(&mut scene, name, faults, query).await?;
+            partition(scene, name, faults, query).await?;
         }
     }
-    scene.finish().await
+    Ok(())
 }
 
 async fn partition(scene: &mut Scene, name: &str, faults: LinkFaults, query: usize) -> Result<(), Failure> {
     let workers = scene.cluster.options().workers;
-    for _ in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query);
+    for misses in 0..TRY_COUNT_MAX {
+        let delay = strike_delay(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
         tokio::time::sleep(delay).await;
         let busy = scene

@@ -9,7 +9,7 @@ use super::Scenario;
 use crate::cluster::NodeName;
 use crate::machine::Slowdown;
 use crate::report::Report;
-use crate::scene::{ClientKind, Context, Scene};
+use crate::scene::{Context, Scene};
 
 /// A slow worker.
 pub const SCENARIO: Scenario = Scenario {
@@ -29,8 +29,11 @@ async fn play(context: Context) -> Result<Report, Failure> {
     let mut options = context.options();
     options.workers = WORKERS;
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
-    // The first run has warmed the processes; this one counts.
-    scene.measure_under(ClientKind::Rust).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     let slowdown = Slowdown::of(scene.cluster.process_id(NodeName::Worker(VICTIM))?)?;
     scene.report.figures.insert("slowed_by".into(), json!(slowdown.means()));
     let node = NodeName::Worker(VICTIM).to_string();
@@ -54,7 +57,7 @@ async fn play(context: Context) -> Result<Report, Failure> {
     if ratio > WALL_RATIO_MAX {
         scene.report.problem(format!("together, queries take {ratio:.2} times as long as undisturbed"));
     }
-    scene.finish().await
+    Ok(())
 }
 
 /// How many times as long as undisturbed the queries took, long ones counting more.

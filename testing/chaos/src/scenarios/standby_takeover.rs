@@ -26,16 +26,21 @@ async fn play(context: Context) -> Result<Report, Failure> {
     let mut options = context.options();
     options.has_standby = true;
     let mut scene = Scene::start(&context, options, coordinators::queries(&context)?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     scene.measure_under(ClientKind::Python).await?;
     for round in 0..ROUNDS {
-        take_over(&mut scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
+        take_over(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
     }
-    scene.finish().await
+    Ok(())
 }
 
 async fn take_over(scene: &mut Scene, moment: Moment, round: usize) -> Result<(), Failure> {
-    for _ in 0..TRY_COUNT_MAX {
-        let (query, running, look) = start_until(scene, moment, round).await?;
+    for misses in 0..TRY_COUNT_MAX {
+        let (query, running, look) = start_until(scene, moment, round, misses).await?;
         let Some(look) = look else {
             scene.judge(query, running).await?;
             scene.report.missed += 1;

@@ -25,16 +25,21 @@ const STANDSTILL: Duration = Duration::from_secs(20);
 
 async fn play(context: Context) -> Result<Report, Failure> {
     let mut scene = Scene::start(&context, context.options(), context.queries()?).await?;
+    let played = run(&mut scene).await;
+    scene.finish(played).await
+}
+
+async fn run(scene: &mut Scene) -> Result<(), Failure> {
     for query in 0..scene.queries.len() {
-        stop(&mut scene, query).await?;
+        stop(scene, query).await?;
     }
-    scene.finish().await
+    Ok(())
 }
 
 async fn stop(scene: &mut Scene, query: usize) -> Result<(), Failure> {
     let workers = scene.cluster.options().workers;
-    for _ in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query);
+    for misses in 0..TRY_COUNT_MAX {
+        let delay = strike_delay(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
         tokio::time::sleep(delay).await;
         let busy = scene

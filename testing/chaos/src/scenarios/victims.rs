@@ -12,14 +12,15 @@ use crate::attempts::{Look, Task};
 use crate::cluster::{NodeName, files_under};
 use crate::scene::Scene;
 
-/// In which part of the undisturbed time of a query faults strike. Later ones would often come too late.
+/// In which part of the undisturbed time of a query faults strike. Later ones would often come too late; after a miss
+/// they come sooner.
 const STRIKE_SHARE_MAX: f64 = 0.6;
 
 /// A moment in a query's life, by chance.
-pub fn strike_delay(scene: &mut Scene, query: usize) -> Duration {
+pub fn strike_delay(scene: &mut Scene, query: usize, misses: usize) -> Duration {
     let name = &scene.queries[query].name;
     let wall = scene.baseline.walls.get(name).copied().unwrap_or_default();
-    wall.mul_f64(scene.random.random::<f64>() * STRIKE_SHARE_MAX)
+    wall.mul_f64(scene.random.random::<f64>() * STRIKE_SHARE_MAX / (1 + misses) as f64)
 }
 
 /// The workers that run attempts.
