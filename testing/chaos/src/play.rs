@@ -7,7 +7,6 @@ use steadfast::Failure;
 use tempfile::TempDir;
 
 use crate::arguments::Arguments;
-use crate::client::PythonClient;
 use crate::cluster::files_under;
 use crate::random::seed_of;
 use crate::report::{Report, summary};
@@ -80,7 +79,6 @@ async fn play_one(scenario: &Scenario, round: u64, arguments: &Arguments) -> Res
         },
         directory: place.path().to_path_buf(),
         tpch,
-        python: PythonClient::install().map_err(|error| error.to_string()),
     };
     let report = match (scenario.play)(context.clone()).await {
         Ok(report) => report,

@@ -33,8 +33,6 @@ pub struct Context {
     pub directory: PathBuf,
     /// Where the queries and answers of TPC-H are.
     pub tpch: PathBuf,
-    /// The Python client, or why there is none.
-    pub python: Result<PythonClient, String>,
 }
 
 /// What the undisturbed cluster is like.
@@ -67,7 +65,7 @@ pub struct Scene {
     pub report: Report,
     /// What the undisturbed cluster is like.
     pub baseline: Baseline,
-    python: Result<PythonClient, String>,
+    python: Option<PythonClient>,
     started: Instant,
 }
 
@@ -108,7 +106,7 @@ impl Scene {
             random: StdRng::seed_from_u64(context.seed),
             report: context.report(),
             baseline: Baseline::default(),
-            python: context.python.clone(),
+            python: None,
             started,
         };
         // The first run warms the processes; the second one counts.
@@ -118,8 +116,14 @@ impl Scene {
         Ok(scene)
     }
 
+    /// From now on queries may run under the Python client, too. Measures how long each takes undisturbed.
+    pub async fn use_python(&mut self, client: PythonClient) -> Result<(), Failure> {
+        self.python = Some(client);
+        self.measure_under(ClientKind::Python).await
+    }
+
     /// Measures how long each query takes undisturbed under that client.
-    pub async fn measure_under(&mut self, client: ClientKind) -> Result<(), Failure> {
+    async fn measure_under(&mut self, client: ClientKind) -> Result<(), Failure> {
         for at in 0..self.queries.len() {
             let outcome = self.start_query(client, at).await?.outcome().await?;
             let query = &mut self.queries[at];
@@ -153,8 +157,8 @@ impl Scene {
         let text = &self.queries[query].text;
         match (client, &self.python) {
             (ClientKind::Rust, _) => Ok(start_rust(self.cluster.client(), text)),
-            (ClientKind::Python, Ok(python)) => python.start(&self.cluster.address(), text).await,
-            (ClientKind::Python, Err(problem)) => Err(problem.clone().into()),
+            (ClientKind::Python, Some(python)) => python.start(&self.cluster.address(), text).await,
+            (ClientKind::Python, None) => Err("the Python client is not in use".into()),
         }
     }
 

@@ -9,6 +9,7 @@ use steadfast::Failure;
 
 use super::Scenario;
 use super::coordinators::{self, Moment, start_until, struck, wait_for_recovery};
+use crate::client::PythonClient;
 use crate::cluster::NodeName;
 use crate::report::Report;
 use crate::scene::{Context, Scene, TRY_COUNT_MAX};
@@ -25,17 +26,20 @@ const ABSENCE: Duration = Duration::from_secs(1);
 const COORDINATOR: NodeName = NodeName::Coordinator(0);
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    if let Err(problem) = &context.python {
-        return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
-    }
+    let python = match PythonClient::install() {
+        Ok(python) => python,
+        Err(problem) => {
+            return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
+        }
+    };
     let queries = coordinators::queries(&context)?;
     let mut scene = Scene::start(&context, context.options(), queries).await?;
-    let played = run(&mut scene).await;
+    let played = run(&mut scene, python).await;
     scene.finish(played).await
 }
 
-async fn run(scene: &mut Scene) -> Result<(), Failure> {
-    scene.measure_under(crate::scene::ClientKind::Python).await?;
+async fn run(scene: &mut Scene, python: PythonClient) -> Result<(), Failure> {
+    scene.use_python(python).await?;
     for round in 0..ROUNDS {
         kill(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
     }

@@ -7,8 +7,9 @@ use steadfast::Failure;
 
 use super::Scenario;
 use super::coordinators::{self, Moment, start_until, struck, wait_for_recovery};
+use crate::client::PythonClient;
 use crate::report::Report;
-use crate::scene::{ClientKind, Context, Scene, TRY_COUNT_MAX};
+use crate::scene::{Context, Scene, TRY_COUNT_MAX};
 
 /// Takeovers.
 pub const SCENARIO: Scenario = Scenario {
@@ -20,18 +21,21 @@ pub const SCENARIO: Scenario = Scenario {
 const ROUNDS: usize = 10;
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    if let Err(problem) = &context.python {
-        return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
-    }
+    let python = match PythonClient::install() {
+        Ok(python) => python,
+        Err(problem) => {
+            return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
+        }
+    };
     let mut options = context.options();
     options.has_standby = true;
     let mut scene = Scene::start(&context, options, coordinators::queries(&context)?).await?;
-    let played = run(&mut scene).await;
+    let played = run(&mut scene, python).await;
     scene.finish(played).await
 }
 
-async fn run(scene: &mut Scene) -> Result<(), Failure> {
-    scene.measure_under(ClientKind::Python).await?;
+async fn run(scene: &mut Scene, python: PythonClient) -> Result<(), Failure> {
+    scene.use_python(python).await?;
     for round in 0..ROUNDS {
         take_over(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
     }

@@ -11,9 +11,10 @@ use steadfast::Failure;
 
 use super::Scenario;
 use super::coordinators::{self, Moment, start_until, struck, wait_for_recovery};
+use crate::client::PythonClient;
 use crate::cluster::NodeName;
 use crate::report::Report;
-use crate::scene::{ClientKind, Context, LOOK_INTERVAL, Scene, TRY_COUNT_MAX};
+use crate::scene::{Context, LOOK_INTERVAL, Scene, TRY_COUNT_MAX};
 
 /// Two coordinators at once.
 pub const SCENARIO: Scenario = Scenario {
@@ -29,18 +30,21 @@ const OVERLAP_MILLIS_MAX: u64 = 6_000;
 const STEP_BACK_TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    if let Err(problem) = &context.python {
-        return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
-    }
+    let python = match PythonClient::install() {
+        Ok(python) => python,
+        Err(problem) => {
+            return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
+        }
+    };
     let mut options = context.options();
     options.has_standby = true;
     let mut scene = Scene::start(&context, options, coordinators::queries(&context)?).await?;
-    let played = run(&mut scene).await;
+    let played = run(&mut scene, python).await;
     scene.finish(played).await
 }
 
-async fn run(scene: &mut Scene) -> Result<(), Failure> {
-    scene.measure_under(ClientKind::Python).await?;
+async fn run(scene: &mut Scene, python: PythonClient) -> Result<(), Failure> {
+    scene.use_python(python).await?;
     for round in 0..ROUNDS {
         overlap(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
     }
