@@ -73,6 +73,11 @@ impl NodeProcess {
         self.child.id()
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
         let id = self.child.id().ok_or("the process has ended")?;
@@ -87,12 +92,7 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// Whether it has ended.
-    pub fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself or by a signal.
     pub async fn wait(&mut self) -> Result<ExitStatus, Failure> {
         Ok(self.child.wait().await?)
     }

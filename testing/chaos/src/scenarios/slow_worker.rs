@@ -52,7 +52,7 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
     }
     scene.report.figures.insert("attempts_on_slow_worker".into(), json!(by_victim));
     scene.report.figures.insert("of_these_overtaken".into(), json!(overtaken));
-    let ratio = together(&scene);
+    let ratio = together(scene);
     scene.report.figures.insert("wall_ratio_together".into(), json!((ratio * 100.0).round() / 100.0));
     if ratio > WALL_RATIO_MAX {
         scene.report.problem(format!("together, queries take {ratio:.2} times as long as undisturbed"));
