@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use steadfast::Failure;
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Arguments;
 use crate::cluster::files_under;
@@ -26,7 +27,13 @@ pub fn play(arguments: Arguments) -> Result<ExitCode, Failure> {
     let mut reports = Vec::new();
     for scenario in scenarios {
         for round in 0..arguments.repeat {
-            let report = runtime.block_on(play_one(scenario, round, &arguments))?;
+            let report = runtime.block_on(async {
+                tokio::select! {
+                    report = play_one(scenario, round, &arguments) => report,
+                    // What was mounted, limited and started ends with the scenario.
+                    () = interrupted() => Err("interrupted".into()),
+                }
+            })?;
             match arguments.json {
                 true => println!("{}", report.json()),
                 false => println!("{}", report.text()),
@@ -45,6 +52,18 @@ pub fn play(arguments: Arguments) -> Result<ExitCode, Failure> {
         ),
     }
     Ok(if summary["passed"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits until somebody wants this program to end.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        // Who cannot listen for a signal is ended by it.
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Failure> {
