@@ -73,6 +73,11 @@ impl NodeProcess {
         self.child.id()
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
         let id = self.child.id().ok_or("the process has ended")?;

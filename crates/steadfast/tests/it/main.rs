@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that finds what it did not expect ends there")]
 
-mod answers;
 mod dependencies;
 mod drain;
 mod faults;

@@ -173,18 +173,6 @@ pub fn failure<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (String, S
     }
 }
 
-/// What stands beside the checkout for tests to read, or a loud word that it is missing.
-pub fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("STEADFAST_SHARED_DIR").map(PathBuf::from);
-    let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
-    let path = root.join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {} is not there", path.display());
-    None
-}
-
 fn files_under(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::answers::Answer;
-use super::support::{RunningQuery, TestCluster, attempts, shared};
+use super::support::{RunningQuery, TestCluster, attempts};
 use super::tpch_data::create_hive_tables;
 use steadfast::client::Client;
+use testing::{TpchQuery, shared, tpch_query};
 
 const QUERY_COUNT: usize = 22;
 /// How often a kill is tried that comes too late to cost anything.
@@ -21,20 +21,9 @@ enum Landing {
     Missed,
 }
 
-struct TpchQuery {
-    number: usize,
-    text: String,
-    answer: Answer,
-}
-
 fn queries() -> Option<Vec<TpchQuery>> {
     let directory = shared("tpch")?;
-    let query = |number: usize| TpchQuery {
-        number,
-        text: std::fs::read_to_string(directory.join(format!("queries/q{number:02}.sql"))).unwrap(),
-        answer: Answer::read(&directory.join(format!("answers-sf1/q{number:02}.result"))),
-    };
-    Some((1..=QUERY_COUNT).map(query).collect())
+    Some((1..=QUERY_COUNT).map(|number| tpch_query(&directory, number).unwrap()).collect())
 }
 
 async fn check_undisturbed(client: &Client, queries: &[TpchQuery]) {
