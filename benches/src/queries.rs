@@ -1,0 +1,201 @@
+//! `bench queries`: TPC-H under each policy.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::Value;
+use steadfast::client::Client;
+use testing::{TpchQuery, shared, tpch_query};
+
+use crate::Failure;
+use crate::arguments::QueriesArguments;
+use crate::cluster::Target;
+use crate::datafusion_alone::{Alone, run_in_child};
+use crate::parquet_files::{create_hive_tables, write_tables};
+use crate::processes::Processes;
+use crate::statistics::{median, millis};
+
+/// How many queries TPC-H has.
+const QUERY_COUNT: usize = 22;
+/// The schema of `hive` that the tables are in.
+const SCHEMA: &str = "tpch";
+
+/// What a query took under a policy.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Taken {
+    query: usize,
+    policy: String,
+    /// Median of the runs, in milliseconds.
+    wall_ms: f64,
+    /// Time on processors of all nodes, for each run, in seconds.
+    cpu_seconds: f64,
+    /// The most memory of any node, in bytes.
+    peak_resident_bytes: u64,
+    /// Bytes that were written to the spooling exchange, compressed.
+    exchange_bytes: u64,
+    /// Objects that were written to it.
+    exchange_objects: u64,
+    spilled_bytes: u64,
+    attempts: u64,
+    /// What was wrong with the last answer. Only known at scale factor 1.
+    wrong: Option<String>,
+}
+
+/// All that was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    scale: f64,
+    workers: usize,
+    runs: usize,
+    queries: Vec<Taken>,
+    datafusion: Vec<Alone>,
+    /// The sum of the walls under each policy, in milliseconds.
+    totals: Vec<Total>,
+}
+
+#[derive(Debug, Serialize)]
+struct Total {
+    of: String,
+    wall_ms: f64,
+    /// Against the first policy.
+    ratio: f64,
+    /// Of any single query, against the first policy.
+    ratio_max: f64,
+}
+
+/// The queries of these numbers, or all.
+pub fn chosen_queries(numbers: &[usize]) -> Result<Vec<TpchQuery>, Failure> {
+    let directory = shared("tpch").ok_or("the queries of TPC-H are not there")?;
+    let all: Vec<usize> = (1..=QUERY_COUNT).collect();
+    let numbers = if numbers.is_empty() { &all[..] } else { numbers };
+    Ok(numbers.iter().map(|number| tpch_query(&directory, *number)).collect::<Result<_, _>>()?)
+}
+
+/// Runs `bench queries`.
+pub async fn run(arguments: QueriesArguments) -> Result<(), Failure> {
+    let queries = chosen_queries(&arguments.data.queries)?;
+    let (scale, runs) = (arguments.data.scale, arguments.data.runs.max(1));
+    let directory = write_tables(&arguments.data.data, scale)?;
+    let target = Target::start(&arguments.target).await?;
+    let processes = target.processes();
+    create_hive_tables(&mut target.client("hive", SCHEMA, "TASK"), SCHEMA, &directory).await?;
+    let mut taken = Vec::new();
+    for query in &queries {
+        for policy in &arguments.target.policies {
+            let client = target.client("hive", SCHEMA, policy);
+            let one = measure(&client, &processes, query, policy, runs, scale == 1.0).await?;
+            eprintln!(
+                "q{:02} {policy:>5} {:>10.1} ms {}",
+                one.query,
+                one.wall_ms,
+                one.wrong.as_deref().unwrap_or("")
+            );
+            taken.push(one);
+        }
+    }
+    target.stop().await?;
+    let datafusion = if arguments.datafusion {
+        let numbers: Vec<usize> = queries.iter().map(|query| query.number).collect();
+        run_in_child(&arguments.data.data, scale, &numbers, runs)?
+    } else {
+        Vec::new()
+    };
+    let totals = totals(&arguments.target.policies, &taken, &datafusion);
+    let workers = arguments.target.workers;
+    let report = Report { scale, workers, runs, queries: taken, datafusion, totals };
+    if arguments.target.json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    for total in &report.totals {
+        println!(
+            "{:>10} {:>10.1} ms, {:.2} of the first, a single query at most {:.2}",
+            total.of, total.wall_ms, total.ratio, total.ratio_max
+        );
+    }
+    Ok(())
+}
+
+async fn measure(
+    client: &Client,
+    processes: &Processes,
+    query: &TpchQuery,
+    policy: &str,
+    runs: usize,
+    check: bool,
+) -> Result<Taken, Failure> {
+    processes.reset_peaks();
+    let before = processes.usage();
+    let mut walls: Vec<Duration> = Vec::new();
+    let mut last = None;
+    for _ in 0..runs {
+        let started = Instant::now();
+        let result = client.clone().query(&query.text).await?;
+        walls.push(started.elapsed());
+        last = Some(result);
+    }
+    let after = processes.usage();
+    let last = last.unwrap_or_default();
+    let document = client.document(&format!("/v1/query/{}", last.id)).await?;
+    let stats = &document["queryStats"];
+    Ok(Taken {
+        query: query.number,
+        policy: policy.to_string(),
+        wall_ms: millis(median(&walls)),
+        cpu_seconds: (after.cpu - before.cpu).as_secs_f64() / runs as f64,
+        peak_resident_bytes: after.peak_resident_bytes,
+        exchange_bytes: bytes(&stats["exchangeWrittenDataSize"]),
+        exchange_objects: stats["exchangeWrittenObjects"].as_u64().unwrap_or_default(),
+        spilled_bytes: bytes(&stats["spilledDataSize"]),
+        attempts: document["attempts"].as_array().map_or(0, |attempts| attempts.len() as u64),
+        wrong: check.then(|| query.answer.differs_from(&last.rows)).flatten(),
+    })
+}
+
+/// A size as the server tells it: `123B`.
+fn bytes(value: &Value) -> u64 {
+    value.as_str().and_then(|text| text.strip_suffix('B')?.parse().ok()).unwrap_or_default()
+}
+
+/// Sums, and ratios against the first policy.
+fn totals(policies: &[String], taken: &[Taken], datafusion: &[Alone]) -> Vec<Total> {
+    let of = |policy: &str| -> Vec<f64> {
+        taken.iter().filter(|one| one.policy == policy).map(|one| one.wall_ms).collect()
+    };
+    let first = policies.first().map(|policy| of(policy)).unwrap_or_default();
+    let total = |name: &str, walls: Vec<f64>| {
+        let ratios = walls.iter().zip(&first).map(|(wall, first)| wall / first);
+        Total {
+            of: name.to_string(),
+            wall_ms: walls.iter().sum(),
+            ratio: walls.iter().sum::<f64>() / first.iter().sum::<f64>(),
+            ratio_max: ratios.fold(0.0, f64::max),
+        }
+    };
+    let mut totals: Vec<Total> = policies.iter().map(|policy| total(policy, of(policy))).collect();
+    if !datafusion.is_empty() {
+        totals.push(total("DataFusion", datafusion.iter().map(|alone| alone.wall_ms).collect()));
+    }
+    totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_against_the_first_policy() {
+        let taken = |query, policy: &str, wall_ms| Taken {
+            query,
+            policy: policy.into(),
+            wall_ms,
+            ..Taken::default()
+        };
+        let all =
+            [taken(1, "NONE", 10.0), taken(1, "TASK", 12.0), taken(2, "NONE", 30.0), taken(2, "TASK", 32.0)];
+        let totals = totals(&["NONE".into(), "TASK".into()], &all, &[]);
+        assert_eq!((totals[0].ratio, totals[0].ratio_max), (1.0, 1.0));
+        assert_eq!((totals[1].wall_ms, totals[1].ratio, totals[1].ratio_max), (44.0, 1.1, 1.2));
+        assert_eq!(bytes(&Value::from("120B")), 120);
+    }
+}
