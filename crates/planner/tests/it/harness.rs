@@ -101,7 +101,7 @@ pub fn with_partitions(partitions: u32) -> PlannerOptions {
 
 /// The same, with joins spread by hash wherever they can be: the tiny tables would all be broadcast.
 pub fn without_broadcast(partitions: u32) -> PlannerOptions {
-    PlannerOptions { broadcast_bytes_max: 0, broadcast_rows_max: 0, ..with_partitions(partitions) }
+    PlannerOptions { broadcast_bytes_max: 0, ..with_partitions(partitions) }
 }
 
 /// SplitMix64.
