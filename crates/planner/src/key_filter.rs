@@ -15,22 +15,29 @@ use crate::reorder::graph::{JoinGraph, Member};
 
 /// Reading the keys may cost this part of what it saves at most.
 const COST: f64 = 0.5;
+/// If no condition left any of a table's rows out, its keys may be so many times larger than what is sent to every
+/// task.
+const MISJUDGED: f64 = 4.0;
 
 /// Where an operand of the joins is an aggregation by a column that must equal one of a small table, only rows with
 /// keys of that table are aggregated: the operand's input is semi-joined with the table's keys, which are read once
 /// more. A subquery that depends on the row it is in has become such an operand.
 ///
+/// The operand may also be what a semi, anti or mark join compares with: which rows it would have told of others, no
+/// longer matters, since the join with the table drops them.
+///
 /// Whether there is one that this was done to.
-pub(crate) fn with_key_filters(graph: &mut JoinGraph, config: &dyn OptimizerConfig) -> Result<bool> {
+pub(crate) fn with_key_filters(
+    graph: &mut JoinGraph,
+    broadcast_bytes_max: f64,
+    config: &dyn OptimizerConfig,
+) -> Result<bool> {
     let mut any = false;
     for number in 0..graph.operands.len() {
-        if graph.operands[number].filter.is_some() {
-            continue;
-        }
-        let Some(aggregate) = Grouping::of(&graph.operands[number].plan) else {
+        let Some(grouping) = Grouping::of(&graph.operands[number].plan) else {
             continue;
         };
-        let Some((column, keys)) = best_keys(graph, number, &aggregate)? else {
+        let Some((column, keys)) = best_keys(graph, number, &grouping, broadcast_bytes_max)? else {
             continue;
         };
         let alias = config.alias_generator().next("__key_filter");
@@ -94,6 +101,7 @@ fn best_keys(
     graph: &JoinGraph,
     number: usize,
     grouping: &Grouping<'_>,
+    broadcast_bytes_max: f64,
 ) -> Result<Option<(Column, LogicalPlan)>> {
     let Some(input) = estimate(grouping.input) else {
         return Ok(None);
@@ -104,10 +112,13 @@ fn best_keys(
         let Some(column) = column else { continue };
         let own = grouping.input.schema().maybe_index_of_column(column);
         let Some(own) = own.and_then(|own| input.columns.get(own)) else { continue };
-        for (plan, place) in key_sources(graph, Member { operand: number, column: at }) {
+        for (plan, place) in key_sources(graph, number, at) {
             let Some(rows) = estimate(plan) else { continue };
-            let kept = match_fraction(&[(own, &rows.columns[place])], rows.rows, 1.0);
-            let pays = rows_scanned(plan) < work * (1.0 - kept) * COST;
+            let key = &rows.columns[place];
+            let kept = match_fraction(&[(own, key)], rows.rows, 1.0);
+            let scanned = rows_scanned(plan);
+            let pays = scanned < work * (1.0 - kept) * COST
+                && scanned * key.width_bytes <= broadcast_bytes_max * MISJUDGED;
             if pays && best.as_ref().is_none_or(|(least, ..)| kept < *least) {
                 let (qualifier, field) = plan.schema().qualified_field(place);
                 let key = Expr::Column(Column::new(qualifier.cloned(), field.name()));
@@ -119,24 +130,39 @@ fn best_keys(
     Ok(best.map(|(_, column, keys)| (column, keys)))
 }
 
-/// The operands that have all the values that a column has in the rows of the result, and where.
-fn key_sources(graph: &JoinGraph, key: Member) -> Vec<(&LogicalPlan, usize)> {
-    let mut sources = Vec::new();
-    let equals = graph.equals_of(key);
-    let others = equals.iter().filter(|equal| equal.operand != key.operand);
-    for other in others.clone() {
-        let operand = &graph.operands[other.operand];
-        if operand.filter.is_none() && is_filtered_scan(&operand.plan) {
-            sources.push((&operand.plan, other.column));
-        }
+/// The columns that an operand's column equals in every row of the result.
+fn equals_of(graph: &JoinGraph, operand: usize, column: usize) -> Vec<Member> {
+    let Some(filter) = &graph.operands[operand].filter else {
+        return graph.equals_of(Member { operand, column });
+    };
+    if filter.null_equality != NullEquality::NullEqualsNothing {
+        return Vec::new();
     }
-    // What a semi join keeps has the values of its right side.
-    for operand in &graph.operands {
-        let Some(filter) = &operand.filter else { continue };
-        if filter.join_type != JoinType::LeftSemi
-            || filter.null_equality != NullEquality::NullEqualsNothing
-            || !is_filtered_scan(&operand.plan)
-        {
+    let schema = graph.operands[operand].plan.schema();
+    let left = filter.on.iter().find_map(|pair| match pair {
+        (Expr::Column(left), Expr::Column(right)) if schema.maybe_index_of_column(right) == Some(column) => {
+            graph.member(left)
+        }
+        _ => None,
+    });
+    left.map(|left| graph.equals_of(left)).unwrap_or_default()
+}
+
+/// The operands that have all the values that matter of a column of another, and where.
+fn key_sources(graph: &JoinGraph, number: usize, column: usize) -> Vec<(&LogicalPlan, usize)> {
+    let equals = equals_of(graph, number, column);
+    let mut sources = Vec::new();
+    for (other, operand) in graph.operands.iter().enumerate() {
+        if other == number || !is_filtered_scan(&operand.plan) {
+            continue;
+        }
+        let Some(filter) = &operand.filter else {
+            let own = equals.iter().filter(|equal| equal.operand == other);
+            sources.extend(own.map(|equal| (&operand.plan, equal.column)));
+            continue;
+        };
+        // What a semi join keeps has the values of its right side.
+        if filter.join_type != JoinType::LeftSemi || filter.null_equality != NullEquality::NullEqualsNothing {
             continue;
         }
         for (left, right) in &filter.on {

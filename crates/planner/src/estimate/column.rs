@@ -20,6 +20,8 @@ pub(crate) struct ColumnEstimate {
     pub(crate) nulls: f64,
     /// Between what numbers they lie, both included.
     pub(crate) range: Option<(f64, f64)>,
+    /// If they lie like a bell around their mean, as sums of many values do: the mean and the standard deviation.
+    pub(crate) bell: Option<(f64, f64)>,
     /// The size of one in bytes.
     pub(crate) width_bytes: f64,
 }
@@ -34,6 +36,7 @@ impl ColumnEstimate {
             counted: false,
             nulls: 0.0,
             range: None,
+            bell: None,
             width_bytes: width_bytes(data_type),
         }
     }
@@ -68,6 +71,7 @@ impl ColumnEstimate {
         self.domain = (self.domain * kept).max(1.0);
         self.nulls = 0.0;
         self.range = range;
+        self.bell = None;
     }
 }
 

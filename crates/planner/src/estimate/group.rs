@@ -7,8 +7,50 @@ use datafusion::physical_plan::PhysicalExpr;
 
 use super::{ColumnEstimate, Estimate, plain_column};
 
+/// What is computed of the rows of a group.
+#[derive(Clone, Debug)]
+pub(crate) enum Computed {
+    /// How many rows it has.
+    Count,
+    /// The sum of a column.
+    Sum(usize),
+    /// Whatever else.
+    Other,
+}
+
+impl Computed {
+    /// What a function computes of columns.
+    pub(crate) fn of(function: &str, arguments: &[Option<usize>]) -> Self {
+        match (function, arguments) {
+            ("count", _) => Computed::Count,
+            ("sum", [Some(column)]) => Computed::Sum(*column),
+            _ => Computed::Other,
+        }
+    }
+
+    /// How its values lie in groups of so many rows on average, if they are many enough to lie like a bell. The
+    /// sizes of groups are taken to vary as those of things that happen by chance do: by the root of their mean.
+    fn bell(&self, rows: &Estimate, group_rows: f64) -> Option<(f64, f64)> {
+        let (mean, variance) = match self {
+            Computed::Count => (1.0, 0.0),
+            Computed::Sum(column) => {
+                let (min, max) = rows.columns.get(*column)?.range?;
+                ((min + max) / 2.0, (max - min).powi(2) / 12.0)
+            }
+            Computed::Other => return None,
+        };
+        let deviation = (group_rows * (variance + mean * mean)).sqrt();
+        (deviation > 0.0).then_some((mean * group_rows, deviation))
+    }
+}
+
 /// The groups of rows by some expressions; what is in the schema after these is computed of each group.
-pub(crate) fn grouped(rows: &Estimate, keys: &[Arc<dyn PhysicalExpr>], schema: &Schema) -> Estimate {
+pub(crate) fn grouped(
+    rows: &Estimate,
+    keys: &[Arc<dyn PhysicalExpr>],
+    computed: &[Computed],
+    schema: &Schema,
+) -> Estimate {
     if keys.is_empty() {
         return Estimate::of_rows(1.0, schema);
     }
@@ -22,7 +64,11 @@ pub(crate) fn grouped(rows: &Estimate, keys: &[Arc<dyn PhysicalExpr>], schema: &
     let count = keys.iter().map(values).product::<f64>().clamp(1.0, rows.rows);
     let columns = schema.fields().iter().enumerate().map(|(at, field)| match keys.get(at) {
         Some(Some(column)) => ColumnEstimate { distinct: column.distinct.min(count), ..column.clone() },
-        _ => ColumnEstimate::unknown(field.data_type(), count),
+        _ => {
+            let computed = at.checked_sub(keys.len()).and_then(|at| computed.get(at));
+            let bell = computed.and_then(|computed| computed.bell(rows, rows.rows / count));
+            ColumnEstimate { bell, ..ColumnEstimate::unknown(field.data_type(), count) }
+        }
     });
     Estimate { rows: count, columns: columns.collect() }
 }

@@ -47,7 +47,9 @@ pub(crate) fn match_fraction(
     let mut has_key: f64 = 1.0;
     let mut partners = other_rows;
     for (own, other) in keys {
-        has_key = has_key.min(other.distinct / common_domain(own, other));
+        // What conditions have left of its values, and what part of all values it had before.
+        let left = other.distinct / other.domain;
+        has_key = has_key.min(left * (other.domain / common_domain(own, other)).min(1.0));
         partners = partners.min(other_rows / other.distinct);
     }
     let passes = 1.0 - (1.0 - filter_fraction.clamp(0.0, 1.0)).powf(partners.max(1.0));

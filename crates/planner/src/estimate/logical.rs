@@ -14,7 +14,7 @@ use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::predicate::{UNKNOWN_FRACTION, filtered, fraction};
-use super::{ColumnEstimate, Estimate, KeyColumns, grouped, joined};
+use super::{ColumnEstimate, Computed, Estimate, KeyColumns, grouped, joined};
 use crate::stack::on_enough_stack;
 
 /// The rows of a plan. None if a table's rows are not known, or an operator's.
@@ -167,7 +167,22 @@ fn of_aggregate(aggregate: &Aggregate) -> Option<Estimate> {
         .map(|key| physical(without_alias(key), aggregate.input.schema()))
         .collect();
     match keys {
-        Some(keys) => Some(grouped(&rows, &keys, schema)),
+        Some(keys) => {
+            let of = |expr| computed(expr, aggregate.input.schema());
+            let computed: Vec<Computed> = aggregate.aggr_expr.iter().map(of).collect();
+            Some(grouped(&rows, &keys, &computed, schema))
+        }
         None => Some(Estimate::of_rows(rows.rows, schema)),
+    }
+}
+
+fn computed(aggregate: &Expr, schema: &DFSchema) -> Computed {
+    match without_alias(aggregate) {
+        Expr::AggregateFunction(call) if call.params.filter.is_none() && !call.params.distinct => {
+            let columns: Vec<_> =
+                call.params.args.iter().map(|argument| column_of(argument, schema)).collect();
+            Computed::of(call.func.name(), &columns)
+        }
+        _ => Computed::Other,
     }
 }

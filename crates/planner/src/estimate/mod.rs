@@ -18,7 +18,7 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::PhysicalExpr;
 
 pub(crate) use column::ColumnEstimate;
-pub(crate) use group::grouped;
+pub(crate) use group::{Computed, grouped};
 pub(crate) use join::{
     ANTI_MIN, KeyColumns, UNKNOWN_MATCH, common_domain, joined, keys_divisor, match_fraction,
 };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::common::{JoinSide, JoinType};
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -22,7 +23,7 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
 use super::predicate::filtered;
-use super::{ColumnEstimate, Estimate, KeyColumns, grouped, joined, plain_column};
+use super::{ColumnEstimate, Computed, Estimate, KeyColumns, grouped, joined, plain_column};
 
 /// The rows of an operator, given those of its inputs. None if they are not known.
 pub(crate) fn estimate(node: &Arc<dyn ExecutionPlan>, inputs: &[Option<Estimate>]) -> Option<Estimate> {
@@ -44,12 +45,7 @@ pub(crate) fn estimate(node: &Arc<dyn ExecutionPlan>, inputs: &[Option<Estimate>
     } else if node.is::<CrossJoinExec>() {
         of_join(first, inputs.get(1)?, &[], None, JoinType::Inner)
     } else if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
-        let keys = aggregate.group_expr();
-        if keys.has_grouping_set() {
-            Estimate::of_rows(first.rows, &node.schema())
-        } else {
-            grouped(first, &keys.input_exprs(), &node.schema())
-        }
+        of_aggregate(aggregate, first)
     } else if node.is::<UnionExec>() {
         Estimate::of_rows(inputs.iter().map(|input| input.rows).sum(), &node.schema())
     } else if node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>() {
@@ -90,6 +86,39 @@ fn of_hash_join(join: &HashJoinExec, left: &Estimate, right: &Estimate) -> Estim
     let keys: Vec<KeyColumns> = join.on().iter().map(|(one, other)| (column(one), column(other))).collect();
     let rows = of_join(left, right, &keys, join.filter(), *join.join_type());
     projected(rows, join.projection.as_deref())
+}
+
+fn of_aggregate(aggregate: &AggregateExec, input: &Estimate) -> Estimate {
+    let schema = aggregate.schema();
+    let keys = aggregate.group_expr();
+    if keys.has_grouping_set() {
+        return Estimate::of_rows(input.rows, &schema);
+    }
+    let reads_rows = aggregate.mode().input_mode() == AggregateInputMode::Raw;
+    let computed = |function: &Arc<AggregateFunctionExpr>| {
+        if !reads_rows || function.is_distinct() {
+            return Computed::Other;
+        }
+        let columns: Vec<_> = function.expressions().iter().map(plain_column).collect();
+        Computed::of(function.fun().name(), &columns)
+    };
+    let functions = aggregate.aggr_expr();
+    let computed: Vec<Computed> = functions.iter().map(computed).collect();
+    let mut groups = grouped(input, &keys.input_exprs(), &computed, &schema);
+    let key_count = keys.num_group_exprs();
+    // What a function keeps of a group may be several columns; sums and counts are one.
+    let mut state = key_count;
+    for (at, function) in functions.iter().enumerate() {
+        let width = function.state_fields().map_or(1, |fields| fields.len());
+        if !reads_rows && width == 1 {
+            let bell = input.columns.get(state).and_then(|column| column.bell);
+            if let Some(column) = groups.columns.get_mut(key_count + at) {
+                column.bell = bell;
+            }
+        }
+        state += width;
+    }
+    groups
 }
 
 fn of_join(

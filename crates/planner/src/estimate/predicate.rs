@@ -148,8 +148,9 @@ fn compared(column: &ColumnEstimate, op: Operator, value: &ScalarValue) -> f64 {
     match op {
         Operator::Eq | Operator::IsNotDistinctFrom => not_null * equal(column, number),
         Operator::NotEq | Operator::IsDistinctFrom => not_null * (1.0 - equal(column, number)),
-        _ => match (column.range, number) {
-            (Some(range), Some(number)) => not_null * part_of_range(range, op, number),
+        _ => match (column.bell, column.range, number) {
+            (Some(bell), _, Some(number)) => part_of_bell(bell, op, number),
+            (None, Some(range), Some(number)) => not_null * part_of_range(range, op, number),
             _ => not_null * LESS,
         },
     }
@@ -174,6 +175,14 @@ fn part_of_range((min, max): (f64, f64), op: Operator, value: f64) -> f64 {
         Operator::Lt | Operator::LtEq => below,
         _ => 1.0 - below,
     }
+}
+
+/// The logistic function with this factor is close to the normal distribution.
+const LOGISTIC: f64 = 1.702;
+
+fn part_of_bell((mean, deviation): (f64, f64), op: Operator, value: f64) -> f64 {
+    let below = 1.0 / (1.0 + (-LOGISTIC * (value - mean) / deviation).exp());
+    if matches!(op, Operator::Lt | Operator::LtEq) { below } else { 1.0 - below }
 }
 
 fn of_list(rows: &Estimate, list: &InListExpr) -> f64 {

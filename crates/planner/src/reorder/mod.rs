@@ -25,7 +25,7 @@ use crate::key_filter::with_key_filters;
 use crate::stack::on_enough_stack;
 
 /// An order must cost less than this part of the written one to be taken.
-const GAIN: f64 = 0.8;
+const GAIN: f64 = 0.9;
 
 /// Puts joins in the order that costs least.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl ReorderJoins {
         written: &Tree,
         config: &dyn OptimizerConfig,
     ) -> Result<Option<LogicalPlan>> {
-        let filtered = with_key_filters(&mut graph, config)?;
+        let filtered = with_key_filters(&mut graph, self.broadcast_bytes_max as f64, config)?;
         let Some(tree) = self.better_order(&graph, written) else {
             if !filtered {
                 return Ok(None);
