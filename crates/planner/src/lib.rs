@@ -18,6 +18,7 @@ mod key_filter;
 pub mod options;
 mod planner;
 mod reorder;
+mod share;
 mod stack;
 mod subquery;
 pub mod validate;

@@ -20,6 +20,9 @@ pub struct PlannerOptions {
     pub join_distribution: JoinDistribution,
     /// Whether joins are put in another order: `join_reordering_strategy`.
     pub join_reordering: JoinReordering,
+    /// Whether fragments that are alike are computed once. Only right where what a fragment wrote is kept until all
+    /// its consumers have read it.
+    pub share_fragments: bool,
 }
 
 /// How the rows of joins come to the tasks.
@@ -56,6 +59,7 @@ impl Default for PlannerOptions {
             broadcast_bytes_max: 16 << 20,
             join_distribution: JoinDistribution::Automatic,
             join_reordering: JoinReordering::Automatic,
+            share_fragments: true,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::cut::cut_plan;
 use crate::joins::JoinSides;
 use crate::options::{JoinReordering, PlannerOptions, fragment_options, session_config};
 use crate::reorder::ReorderJoins;
+use crate::share::share_fragments;
 use crate::subquery::{with_counted_exists, with_nullable_subqueries};
 use crate::validate::validate;
 
@@ -31,6 +32,7 @@ pub struct Planner {
     state: SessionState,
     /// Rules that run once, after DataFusion's.
     late_rules: Optimizer,
+    share_fragments: bool,
 }
 
 impl Planner {
@@ -54,7 +56,7 @@ impl Planner {
                 Arc::new(OptimizeProjections::new()),
             ]),
         };
-        Planner { state, late_rules }
+        Planner { state, late_rules, share_fragments: options.share_fragments }
     }
 
     /// The functions, options and rules with which logical plans must be made.
@@ -91,6 +93,7 @@ impl Planner {
         let plan = on_large_stack("cut-plan", || {
             cut_plan(&physical, &options).map_err(|error| from_datafusion(&error))
         })?;
+        let plan = if self.share_fragments { share_fragments(plan)? } else { plan };
         validate(&plan)?;
         Ok(plan)
     }

@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "this is a test")]
 
 mod harness;
+mod join_graphs;
 mod oracle;
 mod plans;
 mod rows;
