@@ -40,7 +40,8 @@ fn defaults_are_values_of_their_kind() {
 
 #[test]
 fn session_names_are_spelled_as_the_properties_that_have_effect() {
-    const RENAMED: [(&str, &str); 2] = [
+    const RENAMED: [(&str, &str); 3] = [
+        ("optimizer.join-reordering-strategy", "join_reordering_strategy"),
         ("query-manager.required-workers", "required_workers_count"),
         ("query-manager.required-workers-max-wait", "required_workers_max_wait_time"),
     ];
