@@ -72,3 +72,33 @@ pub(crate) fn grouped(
     });
     Estimate { rows: count, columns: columns.collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field};
+    use datafusion::common::DFSchema;
+    use datafusion::logical_expr::{col, lit};
+    use datafusion::physical_expr::expressions;
+
+    use super::*;
+    use crate::estimate::logical::with_condition;
+
+    #[test]
+    fn few_sums_are_far_from_their_mean() {
+        let schema = Schema::new(vec![
+            Field::new("key", DataType::Int64, false),
+            Field::new("value", DataType::Int64, false),
+        ]);
+        let mut rows = Estimate::of_rows(4_000_000.0, &schema);
+        rows.columns[0].distinct = 1_000_000.0;
+        rows.columns[1].range = Some((1.0, 50.0));
+        let keys = [expressions::col("key", &schema).unwrap()];
+        let groups = grouped(&rows, &keys, &[Computed::of("sum", &[Some(1)])], &schema);
+        assert_eq!(groups.rows, 1_000_000.0);
+        let schema = DFSchema::try_from(schema).unwrap();
+        let kept = |sum: i64| with_condition(groups.clone(), &col("value").gt(lit(sum)), &schema).rows;
+        assert!((kept(102) - 500_000.0).abs() < 1.0, "{}", kept(102));
+        assert!(kept(300) < 5_000.0 && kept(300) > 100.0, "{}", kept(300));
+        assert!(kept(0) > 900_000.0);
+    }
+}

@@ -225,3 +225,89 @@ fn narrowed_column(
     }
     Some((index, column))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::common::{DFSchema, Statistics};
+    use datafusion::logical_expr::{Expr, col, in_list, lit};
+
+    use super::*;
+    use crate::estimate::logical::with_condition;
+
+    /// A thousand rows: `counted` has 50 values from 0 to 99, `bounded` lies there too, `unknown` is text.
+    fn rows() -> (Estimate, DFSchema) {
+        let fields =
+            [("counted", DataType::Int64), ("bounded", DataType::Int64), ("unknown", DataType::Utf8)];
+        let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+        let schema = Schema::new(fields.to_vec());
+        let mut rows = Estimate::from_statistics(
+            &Statistics {
+                num_rows: datafusion::common::stats::Precision::Inexact(1000),
+                ..Statistics::new_unknown(&schema)
+            },
+            &schema,
+        )
+        .unwrap();
+        rows.columns[0] = ColumnEstimate {
+            distinct: 50.0,
+            domain: 50.0,
+            counted: true,
+            range: Some((0.0, 99.0)),
+            ..rows.columns[0].clone()
+        };
+        rows.columns[1].range = Some((0.0, 99.0));
+        rows.columns[1].nulls = 0.5;
+        (rows, DFSchema::try_from(schema).unwrap())
+    }
+
+    fn kept(condition: &Expr) -> f64 {
+        let (rows, schema) = rows();
+        with_condition(rows, condition, &schema).rows.round()
+    }
+
+    #[test]
+    fn conditions_keep_what_statistics_say() {
+        let (counted, bounded, unknown) = (col("counted"), col("bounded"), col("unknown"));
+        for (condition, expected) in [
+            (counted.clone().eq(lit(7_i64)), 20.0),
+            (lit(7_i64).eq(counted.clone()), 20.0),
+            (counted.clone().not_eq(lit(7_i64)), 980.0),
+            // Outside of the range: nothing, but an estimate is never none.
+            (counted.clone().eq(lit(100_i64)), 1.0),
+            (counted.clone().gt(lit(100_i64)), 1.0),
+            (counted.clone().lt(lit(0_i64)), 1.0),
+            (counted.clone().lt_eq(lit(1000_i64)), 1000.0),
+            (counted.clone().lt(lit(33_i64)), 333.0),
+            (lit(33_i64).gt(counted.clone()), 333.0),
+            (counted.clone().gt_eq(lit(33_i64)).and(counted.clone().lt(lit(66_i64))), 333.0),
+            (in_list(counted.clone(), vec![lit(1_i64), lit(2_i64), lit(3_i64)], false), 60.0),
+            (in_list(counted.clone(), vec![lit(1_i64), lit(2_i64), lit(3_i64)], true), 940.0),
+            (counted.clone().eq(lit(1_i64)).or(counted.clone().eq(lit(2_i64))), 40.0),
+            (bounded.clone().is_null(), 500.0),
+            (bounded.clone().is_not_null(), 500.0),
+            (bounded.clone().lt(lit(33_i64)), 167.0),
+            (counted.lt(bounded), 500.0),
+            (unknown.clone().eq(lit("x")), 100.0),
+            (unknown.clone().like(lit("x%")), 100.0),
+            (unknown.clone().not_like(lit("x%")), 900.0),
+            (unknown.lt(lit("x")), 333.0),
+            (lit(false), 1.0),
+            (lit(true), 1000.0),
+        ] {
+            let found = kept(&condition);
+            assert!((found - expected).abs() <= 1.0, "{condition}: {found} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_condition_narrows_the_column_it_is_about_and_no_other() {
+        let (rows, schema) = rows();
+        let narrowed = with_condition(rows, &col("counted").lt(lit(33_i64)), &schema);
+        let (counted, unknown) = (&narrowed.columns[0], &narrowed.columns[2]);
+        assert_eq!(counted.range, Some((0.0, 33.0)));
+        assert!((counted.domain - 16.7).abs() < 0.1, "{counted:?}");
+        // All values of the other column may still be met on the other side of a join.
+        assert!((unknown.domain - 1000.0).abs() < 0.1 && unknown.distinct < 350.0, "{unknown:?}");
+    }
+}

@@ -361,3 +361,97 @@ impl Step {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: f64) -> Node {
+        Node { rows, row_bytes: 8.0, filter: None }
+    }
+
+    fn filter(rows: f64, requires: Mask, fraction: f64) -> Node {
+        Node { rows, row_bytes: 8.0, filter: Some(FilterNode { requires: vec![requires], fraction }) }
+    }
+
+    fn class(members: Mask, domain: f64) -> Class {
+        Class { members, domain }
+    }
+
+    fn graph(nodes: Vec<Node>, classes: Vec<Class>) -> Graph {
+        Graph { nodes, classes, conditions: Vec::new(), broadcast_bytes_max: 1e6 }
+    }
+
+    fn best(graph: &Graph) -> Tree {
+        Costs::new(graph).best().unwrap()
+    }
+
+    fn leaf(operand: usize) -> Box<Tree> {
+        Box::new(Tree::Leaf(operand))
+    }
+
+    #[test]
+    fn the_most_selective_table_comes_first() {
+        // Lines refer to orders and to parts, of which a few are left.
+        let graph =
+            graph(vec![rows(1e6), rows(6e6), rows(100.0)], vec![class(0b011, 1.5e6), class(0b110, 2e5)]);
+        assert_eq!(best(&graph), Tree::Join(Box::new(Tree::Join(leaf(2), leaf(1))), leaf(0)));
+        assert!((Costs::new(&graph).rows(0b110) - 3000.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_few_keys_filter_before_the_joins_and_many_after() {
+        let classes = || vec![class(0b011, 1.5e6)];
+        let few = graph(vec![rows(1.5e6), rows(6e6), filter(600.0, 0b011, 0.0004)], classes());
+        let filtered = Tree::Filtered(leaf(0), 2);
+        assert_eq!(best(&few), Tree::Join(Box::new(filtered), leaf(1)));
+        // Joined with a few orders there is little left to look up.
+        let many = graph(vec![rows(100.0), rows(6e6), filter(6e6, 0b010, 0.9)], classes());
+        assert_eq!(best(&many), Tree::Filtered(Box::new(Tree::Join(leaf(0), leaf(1))), 2));
+    }
+
+    #[test]
+    fn a_filter_waits_for_all_that_it_compares() {
+        let mut graph = graph(vec![rows(1e6), rows(1e6), filter(10.0, 0b01, 0.001)], vec![class(0b011, 1e6)]);
+        graph.nodes[2].filter.as_mut().unwrap().requires.push(0b10);
+        assert!(matches!(best(&graph), Tree::Filtered(_, 2)));
+    }
+
+    #[test]
+    fn products_come_last_and_only_where_they_must() {
+        let connected =
+            graph(vec![rows(2.0), rows(2.0), rows(1e6)], vec![class(0b101, 1e6), class(0b110, 1e6)]);
+        let costs = Costs::new(&connected);
+        assert!(!costs.has_cross_join(&costs.best().unwrap()));
+        assert!(costs.has_cross_join(&Tree::Join(Box::new(Tree::Join(leaf(0), leaf(1))), leaf(2))));
+
+        let apart = graph(vec![rows(10.0), rows(1e6), rows(1e6)], vec![class(0b110, 1e6)]);
+        let Tree::Join(one, other) = best(&apart) else { panic!("no join") };
+        assert!([*one, *other].contains(&Tree::Leaf(0)));
+    }
+
+    #[test]
+    fn keys_in_common_are_not_independent() {
+        // Parts, suppliers, who supplies what, and what was bought.
+        let graph = graph(
+            vec![rows(2e5), rows(1e4), rows(8e5), rows(6e6)],
+            vec![class(0b1101, 2e5), class(0b1110, 1e4)],
+        );
+        let costs = Costs::new(&graph);
+        let all = costs.rows(0b1111);
+        assert!(all > 1e6 && all < 1e7, "{all}");
+        assert!((all - costs.rows(0b1100)).abs() < 1.0);
+    }
+
+    #[test]
+    fn many_tables_are_joined_without_products() {
+        let count = OPERANDS_MAX;
+        let nodes = (0..count).map(|number| rows(1e3 * (1 + number % 7) as f64)).collect();
+        let classes = (1..count).map(|number| class(1 << number | 1 << (number - 1), 1e3)).collect();
+        let graph = graph(nodes, classes);
+        let costs = Costs::new(&graph);
+        let tree = costs.best().unwrap();
+        assert_eq!(tree.operands(), Mask::MAX);
+        assert!(!costs.has_cross_join(&tree));
+    }
+}

@@ -5,8 +5,10 @@
 
 mod harness;
 mod join_graphs;
+mod join_order;
 mod oracle;
 mod plans;
 mod rows;
+mod sharing;
 mod tpch;
 mod traps;
