@@ -44,5 +44,5 @@ pub use server::{
     RetryConfig, RetryPolicy, ServerConfig, SqlConfig, TaskConfig,
 };
 pub use session::{SessionProperty, SessionPropertyTable, SessionRow};
-pub use session_settings::SessionSettings;
+pub use session_settings::{JoinDistributionType, JoinReorderingStrategy, SessionSettings};
 pub use table::{accepted_without_effect, properties, property};

@@ -52,9 +52,57 @@ pub struct SessionSettings {
     pub required_workers_count: u32,
     /// `required_workers_max_wait_time`.
     pub required_workers_max_wait_time: Duration,
+    /// `join_distribution_type`.
+    pub join_distribution_type: JoinDistributionType,
+    /// `join_max_broadcast_table_size`.
+    pub join_max_broadcast_table_size: DataSize,
+    /// `join_reordering_strategy`.
+    pub join_reordering_strategy: JoinReorderingStrategy,
     /// `sql.forced-session-time-zone`, else `time_zone_id`. None: the time zone that the client sent. Whether there is
     /// such a time zone is not checked here.
     pub time_zone_id: Option<String>,
+}
+
+/// `join_distribution_type`: how the rows of joins come to the tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinDistributionType {
+    /// Whichever costs less.
+    Automatic,
+    /// Both sides are spread by their keys.
+    Partitioned,
+    /// The build side is sent to every task.
+    Broadcast,
+}
+
+impl JoinDistributionType {
+    fn of(name: &str) -> Self {
+        match name {
+            "PARTITIONED" => JoinDistributionType::Partitioned,
+            "BROADCAST" => JoinDistributionType::Broadcast,
+            _ => JoinDistributionType::Automatic,
+        }
+    }
+}
+
+/// `join_reordering_strategy`: what may be done to the order of joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinReorderingStrategy {
+    /// Nothing.
+    None,
+    /// Products of all rows are avoided.
+    EliminateCrossJoins,
+    /// Anything that costs less by statistics.
+    Automatic,
+}
+
+impl JoinReorderingStrategy {
+    fn of(name: &str) -> Self {
+        match name {
+            "NONE" => JoinReorderingStrategy::None,
+            "ELIMINATE_CROSS_JOINS" => JoinReorderingStrategy::EliminateCrossJoins,
+            _ => JoinReorderingStrategy::Automatic,
+        }
+    }
 }
 
 impl SessionSettings {
@@ -98,6 +146,11 @@ impl SessionSettings {
             query_max_memory_per_node: values.memory_share("query.max-memory-per-node"),
             required_workers_count: values.count("query-manager.required-workers"),
             required_workers_max_wait_time: values.duration("query-manager.required-workers-max-wait"),
+            join_distribution_type: JoinDistributionType::of(values.choice("join-distribution-type")),
+            join_max_broadcast_table_size: values.size("join-max-broadcast-table-size"),
+            join_reordering_strategy: JoinReorderingStrategy::of(
+                values.choice("optimizer.join-reordering-strategy"),
+            ),
             time_zone_id: config.sql.forced_session_time_zone.clone().or_else(|| values.text("time_zone_id")),
         }
     }
@@ -141,6 +194,8 @@ mod tests {
             ("exchange_compression_codec", "zstd"),
             ("time_zone_id", "Europe/Berlin"),
             ("join_distribution_type", "BROADCAST"),
+            ("join_max_broadcast_table_size", "1GB"),
+            ("join_reordering_strategy", "none"),
         ]);
         let own = SessionSettings::resolve(&config, &values).unwrap();
         assert_eq!(own.retry_policy, RetryPolicy::None);
@@ -149,6 +204,9 @@ mod tests {
         assert_eq!(own.fault_tolerance.task_memory, Some(DataSize::megabytes(256)));
         assert_eq!(own.fault_tolerance.max_partition_count, 9);
         assert_eq!(own.exchange_compression_codec, CompressionCodec::Zstd);
+        assert_eq!(own.join_distribution_type, JoinDistributionType::Broadcast);
+        assert_eq!(own.join_max_broadcast_table_size, DataSize::megabytes(1024));
+        assert_eq!(own.join_reordering_strategy, JoinReorderingStrategy::None);
         assert_eq!(own.time_zone_id.as_deref(), Some("Europe/Berlin"));
     }
 

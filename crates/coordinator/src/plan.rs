@@ -6,12 +6,12 @@ use std::thread;
 
 use base::{Error, ErrorCode, QueryId, Result};
 use bytes::Bytes;
-use config::{RetryPolicy, SessionSettings};
+use config::{JoinDistributionType, JoinReorderingStrategy, RetryPolicy, SessionSettings};
 use connector::{Scan, SplitOptions};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use operators::{SplitScanExec, decode_fragment, encode_fragment, on_large_stack};
-use planner::{FragmentedPlan, PlannedFragment, Planner, PlannerOptions};
+use planner::{FragmentedPlan, JoinDistribution, JoinReordering, PlannedFragment, Planner, PlannerOptions};
 use scheduler::QueryOptions;
 use sql::AnalyzedQuery;
 use tokio::runtime::Handle;
@@ -171,9 +171,23 @@ where
 }
 
 fn planner_options(context: &StatementContext) -> PlannerOptions {
+    let settings = &context.settings;
     PlannerOptions {
-        partitions: context.settings.fault_tolerance.max_partition_count,
+        partitions: settings.fault_tolerance.max_partition_count,
         time_zone: context.session.time_zone.clone(),
+        broadcast_bytes_max: usize::try_from(settings.join_max_broadcast_table_size.0).unwrap_or(usize::MAX),
+        join_distribution: match settings.join_distribution_type {
+            JoinDistributionType::Automatic => JoinDistribution::Automatic,
+            JoinDistributionType::Partitioned => JoinDistribution::Partitioned,
+            JoinDistributionType::Broadcast => JoinDistribution::Broadcast,
+        },
+        join_reordering: match settings.join_reordering_strategy {
+            JoinReorderingStrategy::None => JoinReordering::None,
+            JoinReorderingStrategy::EliminateCrossJoins => JoinReordering::EliminateCrossJoins,
+            JoinReorderingStrategy::Automatic => JoinReordering::Automatic,
+        },
+        // Where rows are not kept, consumers of one fragment could wait for each other.
+        share_fragments: settings.retry_policy == RetryPolicy::Task,
         ..PlannerOptions::default()
     }
 }

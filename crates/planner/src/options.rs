@@ -16,8 +16,38 @@ pub struct PlannerOptions {
     /// estimated to be smaller than this, in bytes. `join-max-broadcast-table-size` is 100 MB in Trino; every task
     /// of ours is smaller than a worker, so less pays.
     pub broadcast_bytes_max: usize,
-    /// The same in rows, where the size in bytes is not known.
-    pub broadcast_rows_max: usize,
+    /// Whether the build side of a join is sent to every task: `join_distribution_type`.
+    pub join_distribution: JoinDistribution,
+    /// Whether joins are put in another order: `join_reordering_strategy`.
+    pub join_reordering: JoinReordering,
+    /// Whether fragments that are alike are computed once. Only right where what a fragment wrote is kept until all
+    /// its consumers have read it.
+    pub share_fragments: bool,
+}
+
+/// How the rows of joins come to the tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JoinDistribution {
+    /// A small build side is sent to every task.
+    #[default]
+    Automatic,
+    /// Both sides are spread by their keys.
+    Partitioned,
+    /// The build side is sent to every task wherever that gives right rows.
+    Broadcast,
+}
+
+/// What may be done to the order of joins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JoinReordering {
+    /// They stay as they are written. What has no join condition but conditions further up is joined by those even
+    /// so.
+    None,
+    /// The product of all rows of two tables is avoided if there is an order without it.
+    EliminateCrossJoins,
+    /// The order is taken that costs least by statistics.
+    #[default]
+    Automatic,
 }
 
 impl Default for PlannerOptions {
@@ -27,7 +57,9 @@ impl Default for PlannerOptions {
             time_zone: "UTC".into(),
             batch_rows: 8192,
             broadcast_bytes_max: 16 << 20,
-            broadcast_rows_max: 1 << 20,
+            join_distribution: JoinDistribution::Automatic,
+            join_reordering: JoinReordering::Automatic,
+            share_fragments: true,
         }
     }
 }
@@ -63,8 +95,6 @@ pub fn session_config(options: &PlannerOptions) -> SessionConfig {
     optimizer.prefer_existing_sort = false;
     // An interleaved union is valid only while all its inputs are spread alike, which cutting does not keep.
     optimizer.prefer_existing_union = true;
-    optimizer.hash_join_single_partition_threshold = options.broadcast_bytes_max;
-    optimizer.hash_join_single_partition_threshold_rows = options.broadcast_rows_max;
     config.explain.show_sizes = false;
 
     let mut config = SessionConfig::from(config).with_batch_size(options.batch_rows.max(1));

@@ -7,6 +7,8 @@ use connector::error::from_datafusion;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use operators::{on_large_stack, session_state_builder};
@@ -14,33 +16,47 @@ use operators::{on_large_stack, session_state_builder};
 use crate::FragmentedPlan;
 use crate::arithmetic::TrinoArithmetic;
 use crate::cut::cut_plan;
-use crate::joins::SpreadableJoins;
-use crate::options::{PlannerOptions, fragment_options, session_config};
+use crate::joins::JoinSides;
+use crate::options::{JoinReordering, PlannerOptions, fragment_options, session_config};
+use crate::reorder::ReorderJoins;
+use crate::share::share_fragments;
 use crate::subquery::{with_counted_exists, with_nullable_subqueries};
 use crate::validate::validate;
 
-/// After this rule of DataFusion's, joins have their sides and modes.
+/// The rule of DataFusion's that gives joins their sides and modes; ours stands in its place.
 const JOIN_SELECTION: &str = "join_selection";
 
 /// Plans one statement. `now()` is the time at which the planner was made.
 #[derive(Debug)]
 pub struct Planner {
     state: SessionState,
+    /// Rules that run once, after DataFusion's.
+    late_rules: Optimizer,
+    share_fragments: bool,
 }
 
 impl Planner {
     /// A planner with these options.
     pub fn new(options: &PlannerOptions) -> Self {
         let mut rules = PhysicalOptimizer::new().rules;
-        let after =
-            rules.iter().position(|rule| rule.name() == JOIN_SELECTION).map_or(rules.len(), |at| at + 1);
-        rules.insert(after, Arc::new(SpreadableJoins));
+        let sides = JoinSides::new(options);
+        match rules.iter_mut().find(|rule| rule.name() == JOIN_SELECTION) {
+            Some(rule) => *rule = Arc::new(sides),
+            None => rules.insert(0, Arc::new(sides)),
+        }
         let mut state = session_state_builder(session_config(options), Arc::new(RuntimeEnv::default()))
             .with_physical_optimizer_rules(rules)
             .with_analyzer_rule(Arc::new(TrinoArithmetic))
             .build();
         state.mark_start_execution();
-        Planner { state }
+        let late_rules = match options.join_reordering {
+            JoinReordering::None | JoinReordering::EliminateCrossJoins => Optimizer::with_rules(Vec::new()),
+            JoinReordering::Automatic => Optimizer::with_rules(vec![
+                Arc::new(ReorderJoins { broadcast_bytes_max: options.broadcast_bytes_max }),
+                Arc::new(OptimizeProjections::new()),
+            ]),
+        };
+        Planner { state, late_rules, share_fragments: options.share_fragments }
     }
 
     /// The functions, options and rules with which logical plans must be made.
@@ -50,15 +66,24 @@ impl Planner {
 
     /// The logical plan after analysis and optimisation, for `EXPLAIN (TYPE LOGICAL)`.
     pub fn optimize(&self, logical: &LogicalPlan) -> Result<LogicalPlan> {
-        self.state.optimize(logical).map_err(|error| from_datafusion(&error))
+        self.optimized(logical).map_err(|error| from_datafusion(&error))
+    }
+
+    fn optimized(&self, logical: &LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+        let logical = with_counted_exists(logical.clone()).and_then(with_nullable_subqueries)?;
+        let optimized = self.state.optimize(&logical)?;
+        let options = Arc::new(self.state.config().options().as_ref().clone());
+        let context = OptimizerContext::new_with_config_options(options).with_max_passes(1);
+        self.late_rules.optimize(optimized, &context, |_, _| {})
     }
 
     /// The optimised physical plan, not yet cut.
     pub async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let logical = with_counted_exists(logical.clone())
-            .and_then(with_nullable_subqueries)
-            .map_err(|error| from_datafusion(&error))?;
-        Box::pin(self.state.create_physical_plan(&logical)).await.map_err(|error| from_datafusion(&error))
+        let optimized = self.optimize(logical)?;
+        let planner = self.state.query_planner();
+        Box::pin(planner.create_physical_plan(&optimized, &self.state))
+            .await
+            .map_err(|error| from_datafusion(&error))
     }
 
     /// Optimises, plans, cuts and validates.
@@ -68,6 +93,7 @@ impl Planner {
         let plan = on_large_stack("cut-plan", || {
             cut_plan(&physical, &options).map_err(|error| from_datafusion(&error))
         })?;
+        let plan = if self.share_fragments { share_fragments(plan)? } else { plan };
         validate(&plan)?;
         Ok(plan)
     }

@@ -20,7 +20,7 @@ fn defaults_are_shown_as_trino_shows_them() {
         ("max_failed_tasks", "integer", ""),
         ("max_reordered_joins", "integer", "5"),
         ("min_input_rows_per_task", "bigint", "10000000"),
-        ("join_max_broadcast_table_size", "varchar", "100MB"),
+        ("join_max_broadcast_table_size", "varchar", "16MB"),
         ("enable_dynamic_filtering", "boolean", "true"),
         ("exchange_compression_codec", "varchar", "NONE"),
         ("time_zone_id", "varchar", ""),

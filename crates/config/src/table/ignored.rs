@@ -25,13 +25,6 @@ pub(super) const fn ignored(
 pub(super) const PROPERTIES: &[Property] = &[
     ignored("query.execution-policy", "execution_policy", Kind::Text, Some("phased")),
     ignored(
-        "join-distribution-type",
-        "join_distribution_type",
-        Kind::Choice(&["AUTOMATIC", "PARTITIONED", "BROADCAST"]),
-        Some("AUTOMATIC"),
-    ),
-    ignored("join-max-broadcast-table-size", "join_max_broadcast_table_size", SIZE, Some("100MB")),
-    ignored(
         "optimizer.join-multi-clause-independence-factor",
         "join_multi_clause_independence_factor",
         RATIO,
@@ -100,12 +93,6 @@ pub(super) const PROPERTIES: &[Property] = &[
         "table_scan_node_partitioning_min_bucket_to_task_ratio",
         double(0.0, f64::MAX),
         Some("0.5"),
-    ),
-    ignored(
-        "optimizer.join-reordering-strategy",
-        "join_reordering_strategy",
-        Kind::Choice(&["NONE", "ELIMINATE_CROSS_JOINS", "AUTOMATIC"]),
-        Some("AUTOMATIC"),
     ),
     ignored("optimizer.max-reordered-joins", "max_reordered_joins", integer(2), Some("8")),
     ignored("colocated-joins-enabled", "colocated_join", BOOLEAN, Some("true")),

@@ -9,6 +9,7 @@ mod exchange;
 mod execution;
 mod ignored;
 mod ignored_fault_tolerance;
+mod joins;
 mod kinds;
 mod lookup;
 mod session_only;
@@ -22,6 +23,7 @@ pub fn properties() -> impl Iterator<Item = &'static Property> {
     let tables = [
         cluster::PROPERTIES,
         execution::PROPERTIES,
+        joins::PROPERTIES,
         exchange::PROPERTIES,
         catalogs::PROPERTIES,
         session_only::PROPERTIES,

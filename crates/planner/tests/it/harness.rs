@@ -13,6 +13,7 @@ use connector::{Connector, Scan, Split, SplitOptions, TableMetadata};
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlanProperties, collect};
 use futures::TryStreamExt;
@@ -20,7 +21,7 @@ use operators::{
     ConnectorTable, HashPartitioner, Sink, TaskInputs, TaskInputsExtension, config_from_options,
     decode_fragment, encode_fragment, task_context,
 };
-use planner::{FragmentedPlan, PlannedFragment, Planner, PlannerOptions};
+use planner::{FragmentedPlan, PlannedFragment, Planner, PlannerOptions, explain};
 use scheduler::{Distribution, Edge};
 
 pub const SCHEMA: &str = "tiny";
@@ -86,12 +87,21 @@ impl CatalogProvider for TpchCatalog {
     }
 }
 
-pub async fn plan(sql: &str, options: &PlannerOptions) -> base::Result<FragmentedPlan> {
-    let planner = Planner::new(options);
+async fn analyzed(sql: &str, planner: &Planner) -> base::Result<LogicalPlan> {
     let state = planner.session_state();
     state.catalog_list().register_catalog("datafusion".into(), Arc::new(TpchCatalog));
-    let logical = Box::pin(state.create_logical_plan(sql)).await.map_err(|error| from_datafusion(&error))?;
-    planner.plan(&logical).await
+    Box::pin(state.create_logical_plan(sql)).await.map_err(|error| from_datafusion(&error))
+}
+
+pub async fn plan(sql: &str, options: &PlannerOptions) -> base::Result<FragmentedPlan> {
+    let planner = Planner::new(options);
+    planner.plan(&analyzed(sql, &planner).await?).await
+}
+
+/// The optimised logical plan as text.
+pub async fn logical(sql: &str, options: &PlannerOptions) -> base::Result<String> {
+    let planner = Planner::new(options);
+    Ok(explain::logical(&planner.optimize(&analyzed(sql, &planner).await?)?))
 }
 
 pub fn with_partitions(partitions: u32) -> PlannerOptions {
@@ -101,7 +111,7 @@ pub fn with_partitions(partitions: u32) -> PlannerOptions {
 
 /// The same, with joins spread by hash wherever they can be: the tiny tables would all be broadcast.
 pub fn without_broadcast(partitions: u32) -> PlannerOptions {
-    PlannerOptions { broadcast_bytes_max: 0, broadcast_rows_max: 0, ..with_partitions(partitions) }
+    PlannerOptions { broadcast_bytes_max: 0, ..with_partitions(partitions) }
 }
 
 /// SplitMix64.

@@ -5,8 +5,11 @@
 
 mod determinism;
 mod harness;
+mod join_graphs;
+mod join_order;
 mod oracle;
 mod plans;
 mod rows;
+mod sharing;
 mod tpch;
 mod traps;
