@@ -88,7 +88,7 @@ async fn a_full_buffer_makes_frames_that_are_worth_their_overhead() {
     });
     eventually("the producer waits", || handle.metrics().frames >= PARTITIONS.into()).await;
     let metrics = handle.metrics();
-    assert_eq!(metrics.frames, PARTITIONS.into(), "a frame of each partition");
+    assert_eq!(metrics.frames, u64::from(PARTITIONS), "a frame of each partition");
     assert!(metrics.rows / metrics.frames > 400, "{metrics:?}");
     for partition in 0..PARTITIONS {
         drop(reader(&exchange, &[slice(attempt(0, 0), partition.into(), partition..partition + 1)]));
