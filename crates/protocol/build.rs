@@ -2,11 +2,13 @@
 
 use std::error::Error;
 
-const PROTO: &str = "proto/node.proto";
+const PROTOS: [&str; 2] = ["proto/node.proto", "proto/direct.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={PROTO}");
-    let files = protox::compile([PROTO], ["proto"])?;
+    for proto in PROTOS {
+        println!("cargo::rerun-if-changed={proto}");
+    }
+    let files = protox::compile(PROTOS, ["proto"])?;
     tonic_prost_build::configure().bytes(".").compile_fds(files)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -93,6 +94,13 @@ impl DirectExchange {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The schema of an output, waiting for it for so long.
+    pub async fn schema(&self, producer: AttemptId, wait_max: Duration) -> Result<SchemaRef, FetchError> {
+        let output = self.output(producer, Instant::now() + wait_max).await?;
+        let rows = output.rows.lock().await;
+        Ok(SchemaRef::clone(rows.storage().logical()))
     }
 
     fn remove(&self, attempt: AttemptId) {
