@@ -59,7 +59,7 @@ impl DirectExchange {
 
     /// An output of an attempt that is about to start: its writing end, and what keeps it readable.
     ///
-    /// Fails where the attempt has one already.
+    /// Fails where the attempt has, or had, one already.
     pub fn create_output(
         &self,
         attempt: AttemptId,
@@ -72,12 +72,12 @@ impl DirectExchange {
         let storage = storage.map_err(|_| Error::internal("a new output is in use"))?;
         let output = Arc::new(output);
         let mut outputs = self.outputs();
-        match outputs.by_attempt.get(&attempt) {
-            Some(Slot::Here(_)) => {
-                return Err(Error::internal(format!("{attempt} has an output already")));
-            }
-            Some(Slot::Awaited { arrival, .. }) => arrival.notify_waiters(),
-            None => {}
+        let place = outputs.by_attempt.get(&attempt);
+        if matches!(place, Some(Slot::Here(_))) || outputs.removed.contains_key(&attempt) {
+            return Err(Error::internal(format!("{attempt} has, or had, an output already")));
+        }
+        if let Some(Slot::Awaited { arrival, .. }) = place {
+            arrival.notify_waiters();
         }
         outputs.by_attempt.insert(attempt, Slot::Here(Arc::clone(&output)));
         drop(outputs);
