@@ -16,7 +16,7 @@ use futures::StreamExt;
 use protocol::direct::{Credentials, DirectConnections};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use worker::direct::{DirectTransports, direct_routes};
+use worker::direct::{DirectTransports, direct_routes, serve};
 
 const ROWS: i64 = 8_192;
 const MEGABYTES: u64 = 1_000;
@@ -137,8 +137,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let exchange = DirectExchange::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
-    let server = axum::serve(listener, direct_routes(exchange.clone(), LIFE, None));
-    tokio::spawn(async move { server.await });
+    let routes = direct_routes(exchange.clone(), LIFE, None);
+    tokio::spawn(serve(listener, routes, std::future::pending()));
     let credentials = Credentials::new(None, &NodeId::new("reader"), Incarnation(2));
     let connections = DirectConnections::new(credentials, Handle::current());
     let transports = DirectTransports::new(uri.as_str(), LIFE, exchange.clone(), connections.clone());

@@ -20,21 +20,22 @@ struct Inner {
     units_max: u32,
     account: Mutex<MemoryAccount>,
     returned: Notify,
+    /// Held by the one who is served. Without it, whoever asks again and again for little could keep the memory pool
+    /// so full that one who needs much never gets it.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Credit that was given. It goes back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Reservation {
     permit: OwnedSemaphorePermit,
+    /// What is charged: more than the units are worth where more was wanted than there is.
+    bytes: u64,
     credit: Credit,
 }
 
 fn units_of(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
-}
-
-fn bytes_of(units: usize) -> u64 {
-    units as u64 * UNIT_BYTES
 }
 
 impl Credit {
@@ -45,6 +46,7 @@ impl Credit {
             units_max,
             account: Mutex::new(MemoryAccount::new(memory)),
             returned: Notify::new(),
+            turn: tokio::sync::Mutex::new(()),
         }))
     }
 
@@ -52,29 +54,28 @@ impl Credit {
         self.0.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for so many bytes, or for all there are where that is less.
+    /// Waits for so many bytes. More than there are at all are given to one who then has everything.
     ///
     /// Fails with the error of the memory pool where it refuses although nothing else is held.
     pub(super) async fn reserve(&self, bytes: u64) -> Result<Reservation> {
+        let _turn = self.0.turn.lock().await;
         let units = units_of(bytes).clamp(1, self.0.units_max);
+        let permit = Arc::clone(&self.0.units).acquire_many_owned(units).await;
+        let permit = permit.expect("the semaphore is never closed");
         loop {
-            let permit = Arc::clone(&self.0.units).acquire_many_owned(units).await;
-            let permit = permit.expect("the semaphore is never closed");
-            let returned = self.0.returned.notified();
-            let mut returned = std::pin::pin!(returned);
+            let mut returned = std::pin::pin!(self.0.returned.notified());
             returned.as_mut().enable();
             {
                 let mut account = self.account();
-                match account.try_grow(bytes_of(permit.num_permits())) {
+                match account.try_grow(bytes) {
                     Ok(()) => {
                         drop(account);
-                        return Ok(Reservation { permit, credit: self.clone() });
+                        return Ok(Reservation { permit, bytes, credit: self.clone() });
                     }
                     Err(error) if account.used() == 0 => return Err(error),
                     Err(_) => {}
                 }
             }
-            drop(permit);
             returned.await;
         }
     }
@@ -91,31 +92,28 @@ impl Credit {
 }
 
 impl Reservation {
-    pub(super) fn bytes(&self) -> u64 {
-        bytes_of(self.permit.num_permits())
-    }
-
     /// Gives back what is above so many bytes.
     pub(super) fn shrink_to(&mut self, bytes: u64) {
         let excess = self.permit.num_permits().saturating_sub(units_of(bytes) as usize);
-        drop(self.split_units(excess));
+        let permit = self.permit.split(excess);
+        let given_back = self.bytes.saturating_sub(bytes);
+        self.bytes -= given_back;
+        drop(permit.map(|permit| Reservation { permit, bytes: given_back, credit: self.credit.clone() }));
     }
 
-    /// Takes so many bytes, rounded down, out of it.
+    /// Takes so many bytes out of it, and all whole units that are in them.
     pub(super) fn split(&mut self, bytes: u64) -> Option<Reservation> {
-        let units = usize::try_from(bytes / UNIT_BYTES).unwrap_or(usize::MAX);
-        self.split_units(units.min(self.permit.num_permits()))
-    }
-
-    fn split_units(&mut self, units: usize) -> Option<Reservation> {
+        let units = usize::try_from(bytes / UNIT_BYTES).unwrap_or(usize::MAX).min(self.permit.num_permits());
         let permit = self.permit.split(units)?;
-        Some(Reservation { permit, credit: self.credit.clone() })
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Some(Reservation { permit, bytes, credit: self.credit.clone() })
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.credit.account().shrink(self.bytes());
+        self.credit.account().shrink(self.bytes);
         self.credit.0.returned.notify_waiters();
     }
 }
@@ -150,15 +148,30 @@ mod tests {
         assert!(credit.reserve(20 * UNIT_BYTES).now_or_never().is_none());
         most.shrink_to(50 * UNIT_BYTES - 1);
         let part = most.split(30 * UNIT_BYTES + 1).unwrap();
-        assert_eq!((most.bytes(), part.bytes()), (20 * UNIT_BYTES, 30 * UNIT_BYTES));
+        assert_eq!((most.bytes, part.bytes), (20 * UNIT_BYTES - 2, 30 * UNIT_BYTES + 1));
+        assert_eq!((most.permit.num_permits(), part.permit.num_permits()), (20, 30));
         drop(most);
         let rest = credit.reserve(70 * UNIT_BYTES).await.unwrap();
-        assert_eq!(credit.used_bytes(), 100 * UNIT_BYTES);
+        assert_eq!(credit.used_bytes(), 100 * UNIT_BYTES + 1);
+        assert!(credit.reserve(UNIT_BYTES).now_or_never().is_none());
         drop((part, rest));
-        let all = credit.reserve(u64::MAX).await.unwrap();
-        assert_eq!(all.bytes(), 100 * UNIT_BYTES);
+        assert_eq!(credit.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn more_than_there_is_is_charged_and_given_alone() {
+        let credit = Credit::new(100 * UNIT_BYTES, None);
+        let some = credit.reserve(1).await.unwrap();
+        assert!(credit.reserve(150 * UNIT_BYTES).now_or_never().is_none());
+        drop(some);
+        let mut all = credit.reserve(150 * UNIT_BYTES).await.unwrap();
+        assert_eq!(credit.used_bytes(), 150 * UNIT_BYTES);
+        assert!(credit.reserve(1).now_or_never().is_none());
+        let part = all.split(150 * UNIT_BYTES).unwrap();
         drop(all);
-        assert_eq!((credit.used_bytes(), credit.peak_bytes()), (0, 100 * UNIT_BYTES));
+        assert_eq!((credit.used_bytes(), part.permit.num_permits()), (150 * UNIT_BYTES, 100));
+        drop(part);
+        assert_eq!((credit.used_bytes(), credit.peak_bytes()), (0, 150 * UNIT_BYTES));
     }
 
     #[tokio::test]

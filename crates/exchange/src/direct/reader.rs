@@ -68,7 +68,25 @@ pub struct DirectReader {
 
 struct Running {
     events: mpsc::Receiver<SourceEvent>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// The next event. A source that panicked is one too.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<SourceEvent> {
+        let ended = || DirectReadError::from(Error::internal("A source of a direct exchange panicked"));
+        match self.events.poll_recv(context) {
+            Poll::Ready(event) => Poll::Ready(event.unwrap_or_else(|| SourceEvent::Failed(ended()))),
+            Poll::Pending => loop {
+                match ready!(self.tasks.poll_join_next(context)) {
+                    Some(Ok(())) => {}
+                    Some(Err(_)) => return Poll::Ready(SourceEvent::Failed(ended())),
+                    // What the last of them told is on its way: the channel wakes.
+                    None => return Poll::Pending,
+                }
+            },
+        }
+    }
 }
 
 impl fmt::Debug for DirectReader {
@@ -129,7 +147,7 @@ impl DirectReader {
             };
             tasks.spawn_on(source.run(), &self.options.runtime);
         }
-        Running { events, _tasks: tasks }
+        Running { events, tasks }
     }
 
     fn poll_batch(
@@ -149,14 +167,10 @@ impl DirectReader {
             let Some(running) = &mut self.running else {
                 continue;
             };
-            match ready!(running.events.poll_recv(context)) {
-                Some(SourceEvent::Arrived(arrival)) => self.read(&arrival)?,
-                Some(SourceEvent::Ended(source)) => self.close(source),
-                Some(SourceEvent::Failed(error)) => return Poll::Ready(Err(error)),
-                None => {
-                    let error = Error::internal("A source of a direct exchange ended without a word");
-                    return Poll::Ready(Err(error.into()));
-                }
+            match ready!(running.poll_event(context)) {
+                SourceEvent::Arrived(arrival) => self.read(&arrival)?,
+                SourceEvent::Ended(source) => self.close(source),
+                SourceEvent::Failed(error) => return Poll::Ready(Err(error)),
             }
         }
     }

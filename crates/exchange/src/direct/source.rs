@@ -75,9 +75,8 @@ impl Source {
         let mut token = 0;
         let mut next_frame_bytes = 0;
         loop {
-            let mut reservation = self.credit.reserve(self.share_bytes.max(next_frame_bytes)).await?;
-            // A single frame may be larger than all the credit there is.
-            let bytes_max = reservation.bytes().max(next_frame_bytes);
+            let bytes_max = self.share_bytes.max(next_frame_bytes);
+            let mut reservation = self.credit.reserve(bytes_max).await?;
             let wait_max = self.options.wait_max;
             let request = FetchRequest { slice: self.slice.clone(), token, bytes_max, wait_max };
             let response = self.transport.fetch(&request).await.and_then(|response| self.checked(response));

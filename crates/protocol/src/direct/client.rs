@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, Ticket};
+use base::Error;
 use prost::Message;
 use tokio::time::timeout;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::credentials::Credentials;
 use super::{
@@ -16,8 +17,9 @@ use super::{
 };
 use crate::node::wire;
 
-/// How much longer than it was allowed to wait the other side may be silent before it counts as out of reach.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How much longer than it was allowed to wait the other side may take for a message before it counts as out of reach:
+/// long enough for the largest frame over a slow network.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +43,16 @@ impl std::error::Error for DirectClientError {}
 
 impl From<Status> for DirectClientError {
     fn from(status: Status) -> Self {
-        match FetchFailure::of_status(&status) {
-            Some(failure) => DirectClientError::Failure(failure),
-            None => DirectClientError::Broken(with_causes(&status)),
+        if let Some(failure) = FetchFailure::of_status(&status) {
+            return DirectClientError::Failure(failure);
+        }
+        let text = with_causes(&status);
+        match status.code() {
+            // The other side speaks another language, or not with us: asking again does not help.
+            Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::OutOfRange => {
+                DirectClientError::Failure(FetchFailure::Refused(Error::internal(text)))
+            }
+            _ => DirectClientError::Broken(text),
         }
     }
 }

@@ -14,9 +14,10 @@ use super::credentials::Credentials;
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A node that does not answer a ping sent after so long, within so long, is out of reach.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// A node that does not answer a ping sent after so long, within so long, is out of reach. Pings wait behind the data
+/// of a busy connection, so the time is generous; the coordinator notices a dead worker sooner, and ends its readers.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// How much of one answer, and of all on a connection, may be under way, in bytes. The second is so much larger that

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Error, ErrorCode, ErrorLocation, Failure};
-use exchange::direct::{Demand, DirectReadError, DirectReader, FetchRequest, OutputLayout};
+use exchange::direct::{Demand, DirectReadError, DirectReader, FetchError, FetchRequest, OutputLayout};
 use futures::StreamExt;
 use protocol::node::SharedSecret;
 use tokio::time::timeout;
@@ -162,7 +162,8 @@ async fn only_who_knows_the_secret_reads() {
         FetchRequest { slice: slice.clone(), token: 0, bytes_max: 1 << 20, wait_max: Duration::ZERO };
     for other in [None, Some(SharedSecret::new("other"))] {
         let stranger = source(&transports(other.as_ref()), node.address, slice.clone());
-        assert!(stranger.transport.fetch(&request).await.is_err());
+        let refused = stranger.transport.fetch(&request).await.unwrap_err();
+        assert!(matches!(refused, FetchError::Refused(_)), "{refused:?}");
         assert!(stranger.transport.close(&slice).await.is_err());
     }
     let ours = source(&transports(Some(&secret)), node.address, slice.clone());

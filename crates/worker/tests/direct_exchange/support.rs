@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::direct::{DirectTransports, direct_routes};
+use worker::direct::{DirectTransports, direct_routes, serve};
 
 /// A test that waits longer than this for anything has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +43,8 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = direct_routes(exchange.clone(), LIFE, secret);
-        let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let server =
+            tokio::spawn(async move { serve(listener, routes, std::future::pending()).await.unwrap() });
         Node { exchange, address, server }
     }
 }
