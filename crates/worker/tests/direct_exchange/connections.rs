@@ -107,3 +107,51 @@ async fn connections_are_shared_and_forgotten() {
     assert!(transports.connections().is_empty());
     assert!(transports.to("no address", crate::support::LIFE).is_err());
 }
+
+#[tokio::test]
+async fn consumers_that_wait_do_not_hold_up_others_on_their_connection() {
+    const WAITING: u32 = 300;
+    let (node, pool) = (Node::start(None).await, Arc::new(Pool::default()));
+    let transports = transports(None);
+    let mut options = read_options();
+    // Longer than the patience: none of them makes room by giving up for a moment.
+    options.wait_max = 2 * PATIENCE;
+    let waiting: Vec<_> = (1..=WAITING)
+        .map(|number| {
+            let sources = vec![source(&transports, node.address, slice(attempt(number), 0, 0..1))];
+            tokio::spawn(read_all(DirectReader::new(sources, schema(), options.clone())))
+        })
+        .collect();
+    let patience = tokio::time::Instant::now() + PATIENCE;
+    while node.exchange.len() < WAITING as usize {
+        assert!(tokio::time::Instant::now() < patience, "{} of them wait", node.exchange.len());
+        tokio::task::yield_now().await;
+    }
+    let (mut sink, handle) = node
+        .exchange
+        .create_output(attempt(0), schema(), OutputLayout::Single, &sink_options(&pool, 1 << 20))
+        .unwrap();
+    let producer = tokio::spawn(async move {
+        for at in 0..100 {
+            let _ = sink.push(0, numbers(at * BATCH..(at + 1) * BATCH)).await.unwrap();
+        }
+        sink.finish().await.unwrap();
+    });
+    let sources = vec![source(&transports, node.address, slice(attempt(0), 0, 0..1))];
+    let reading = tokio::spawn(read_all(DirectReader::new(sources, schema(), options)));
+    // They all go away at once, in the middle of it.
+    for waiting in waiting {
+        assert!(!waiting.is_finished());
+        waiting.abort();
+    }
+    let values = timeout(PATIENCE, reading).await.unwrap().unwrap().unwrap();
+    assert!(values.into_iter().eq(0..100 * BATCH));
+    producer.await.unwrap();
+    timeout(PATIENCE, handle.satisfied()).await.unwrap();
+    drop(handle);
+    let patience = tokio::time::Instant::now() + PATIENCE;
+    while !node.exchange.is_empty() {
+        assert!(tokio::time::Instant::now() < patience, "{} are left", node.exchange.len());
+        tokio::task::yield_now().await;
+    }
+}

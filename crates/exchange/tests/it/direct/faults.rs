@@ -214,6 +214,29 @@ async fn a_producer_out_of_reach_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn a_panic_on_the_way_fails_the_reader_instead_of_hanging_it() {
+    #[derive(Debug)]
+    struct Broken;
+    #[async_trait]
+    impl FetchTransport for Broken {
+        #[allow(clippy::panic, reason = "this is what is tested")]
+        async fn fetch(&self, _request: &FetchRequest) -> Result<FetchResponse, FetchError> {
+            panic!("this panic is part of the test")
+        }
+
+        async fn close(&self, _slice: &OutputSlice) -> Result<(), FetchError> {
+            Ok(())
+        }
+    }
+    let exchange = DirectExchange::new();
+    let waits = source(&exchange, slice(attempt(1, 0), 0, 0..1));
+    let broken = DirectSource { slice: slice(attempt(0, 0), 0, 0..1), transport: Arc::new(Broken) };
+    let reading = read_all(DirectReader::new(vec![waits, broken], schema(), read_options()));
+    let error = timeout(PATIENCE, reading).await.unwrap().unwrap_err();
+    assert!(matches!(error, DirectReadError::Local(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_left_when_everybody_went_away() {
     let (exchange, pool) = (DirectExchange::new(), Pool::new(u64::MAX));
     let memory = Pool::new(u64::MAX);
