@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 2] = ["proto/node.proto", "proto/state.proto"];
+const PROTOS: [&str; 3] = ["proto/node.proto", "proto/state.proto", "proto/direct.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for proto in PROTOS {

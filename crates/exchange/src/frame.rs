@@ -120,6 +120,7 @@ pub(crate) struct FrameEncoder {
     options: IpcWriteOptions,
     context: IpcWriteContext,
     frame_bytes_max: u64,
+    with_row_checksums: bool,
 }
 
 /// Why a batch cannot become a frame.
@@ -149,7 +150,19 @@ impl FrameEncoder {
             options: IpcWriteOptions::try_new(BODY_ALIGNMENT_BYTES, false, MetadataVersion::V5)?,
             context: IpcWriteContext::default(),
             frame_bytes_max,
+            with_row_checksums: true,
         })
+    }
+
+    /// The same encoder for frames whose rows nobody compares: their sum of row hashes is 0.
+    pub(crate) fn without_row_checksums(mut self) -> Self {
+        self.with_row_checksums = false;
+        self
+    }
+
+    /// How many bytes of values a frame may have.
+    pub(crate) fn frame_bytes_max(&self) -> u64 {
+        self.frame_bytes_max
     }
 
     /// Encodes a batch that is in the stored types.
@@ -190,7 +203,7 @@ impl FrameEncoder {
             content: Bytes::from(content),
             rows: batch.num_rows() as u64,
             raw_bytes: body_length as u64,
-            checksum: checksum(batch),
+            checksum: if self.with_row_checksums { checksum(batch) } else { 0 },
         })
     }
 }
@@ -260,6 +273,30 @@ impl FrameHeader {
         }
         Ok(header)
     }
+
+    fn payload<'a>(&self, content: &'a [u8]) -> Result<&'a [u8], FrameError> {
+        content.get(HEADER_BYTES..HEADER_BYTES + self.payload_length).ok_or(FrameError::Truncated)
+    }
+
+    /// Compares the checksum with the frame.
+    pub(crate) fn verify(&self, content: &[u8]) -> Result<(), FrameError> {
+        let payload = self.payload(content)?;
+        if crc(&content[..CRC_OFFSET], payload) == self.crc { Ok(()) } else { Err(FrameError::Checksum) }
+    }
+
+    /// Fills `raw`, of the right length, with the payload before compression: the IPC body, then the IPC message.
+    fn decompress(&self, content: &[u8], raw: &mut [u8]) -> Result<(), FrameError> {
+        decompress(self.codec, self.payload(content)?, raw)
+            .map_err(|()| FrameError::Malformed("the compressed payload"))
+    }
+
+    /// The IPC message of the frame and its body, as Arrow's own readers take them.
+    pub(crate) fn ipc_parts(&self, content: &[u8]) -> Result<(Bytes, Bytes), FrameError> {
+        let mut raw = vec![0; self.raw_length];
+        self.decompress(content, &mut raw)?;
+        let raw = Bytes::from(raw);
+        Ok((raw.slice(self.body_length..), raw.slice(..self.body_length)))
+    }
 }
 
 /// Decodes a frame whose header was parsed from the same bytes, into the stored types.
@@ -268,17 +305,21 @@ pub(crate) fn decode(
     content: &[u8],
     storage: &StorageSchema,
 ) -> Result<RecordBatch, FrameError> {
-    let end = HEADER_BYTES + header.payload_length;
-    let payload = content.get(HEADER_BYTES..end).ok_or(FrameError::Truncated)?;
-    if crc(&content[..CRC_OFFSET], payload) != header.crc {
-        return Err(FrameError::Checksum);
-    }
+    header.verify(content)?;
+    decode_verified(header, content, storage)
+}
+
+/// Decodes a frame whose checksum is known to match, or is not to be looked at.
+pub(crate) fn decode_verified(
+    header: &FrameHeader,
+    content: &[u8],
+    storage: &StorageSchema,
+) -> Result<RecordBatch, FrameError> {
     if header.fingerprint != storage.fingerprint() {
         return Err(FrameError::Schema);
     }
     let mut raw = MutableBuffer::from_len_zeroed(header.raw_length);
-    decompress(header.codec, payload, &mut raw)
-        .map_err(|()| FrameError::Malformed("the compressed payload"))?;
+    header.decompress(content, &mut raw)?;
     let raw = Buffer::from(raw);
     let message =
         root_as_message(&raw[header.body_length..]).map_err(|_| FrameError::Malformed("the message"))?;

@@ -18,6 +18,8 @@ mod checksum;
 mod cleanup;
 pub mod codec;
 pub mod commit;
+pub mod direct;
+mod encode;
 pub mod frame;
 pub mod handle;
 pub mod index;

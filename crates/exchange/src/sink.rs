@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use base::{AttemptId, DataSize, Error, ErrorCode, Result};
+use base::{AttemptId, Error, ErrorCode, Result};
 use bytes::{Bytes, BytesMut};
 
 use crate::buffer::{
     FRAME_ROWS_MAX, PartitionBuffer, compacted, frame_held_bytes, held_bytes, pieces, value_bytes,
 };
 use crate::commit::{Committed, commit};
-use crate::frame::{EncodeError, Frame, FrameEncoder};
+use crate::encode::{arrow_error, encode_frames};
+use crate::frame::FrameEncoder;
 use crate::index::{PartitionEntry, footer};
 use crate::layout::ObjectKey;
 use crate::memory::MemoryAccount;
@@ -60,10 +60,6 @@ pub struct ExchangeSink {
     upload: Option<Box<dyn Upload>>,
     uploaded: u64,
     rows: u64,
-}
-
-fn arrow_error(error: ArrowError) -> Error {
-    Error::internal("Exchange sink cannot write a batch").caused_by(error)
 }
 
 impl ExchangeSink {
@@ -204,29 +200,9 @@ impl ExchangeSink {
 
     /// Encodes a batch, in halves where it is too large for one frame, and counts the frames.
     fn encode(&mut self, partition: usize, batch: &RecordBatch) -> Result<Vec<Bytes>> {
-        let mut frames = Vec::with_capacity(1);
-        let mut open = vec![batch.clone()];
-        while let Some(batch) = open.pop() {
-            match self.encoder.encode(partition as u32, &batch) {
-                Ok(frame) => {
-                    self.partitions[partition].count(&frame);
-                    let Frame { content, .. } = frame;
-                    frames.push(content);
-                }
-                Err(EncodeError::TooLarge(_)) if batch.num_rows() > 1 => {
-                    let half = batch.num_rows() / 2;
-                    open.push(batch.slice(half, batch.num_rows() - half));
-                    open.push(batch.slice(0, half));
-                }
-                Err(EncodeError::TooLarge(bytes)) => {
-                    let (max, actual) = (DataSize(self.options.frame_bytes_max), DataSize(bytes));
-                    let text = format!("Max row size of {max} exceeded: {actual}");
-                    return Err(Error::new(ErrorCode::NOT_SUPPORTED, text));
-                }
-                Err(EncodeError::Arrow(error)) => return Err(arrow_error(error)),
-            }
-        }
-        Ok(frames)
+        let frames = encode_frames(&mut self.encoder, partition as u32, batch)?;
+        frames.iter().for_each(|frame| self.partitions[partition].count(frame));
+        Ok(frames.into_iter().map(|frame| frame.content).collect())
     }
 
     /// Keeps frames in memory, or lets them stream out where there is one partition only.

@@ -30,6 +30,10 @@ impl StorageSchema {
         StorageSchema { logical, stored, fingerprint }
     }
 
+    pub(crate) fn logical(&self) -> &SchemaRef {
+        &self.logical
+    }
+
     pub(crate) fn stored(&self) -> &SchemaRef {
         &self.stored
     }

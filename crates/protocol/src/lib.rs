@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod direct;
 pub mod node;
 pub mod state;

@@ -15,6 +15,7 @@ mod attempt;
 mod backoff;
 mod connection;
 mod descriptors;
+pub mod direct;
 mod http;
 mod memory;
 mod monitoring;

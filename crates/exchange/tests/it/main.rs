@@ -5,6 +5,7 @@
 mod cleanup;
 mod commit;
 mod damage;
+mod direct;
 mod memory;
 mod sink;
 mod support;

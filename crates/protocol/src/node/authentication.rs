@@ -19,6 +19,8 @@ pub enum Purpose {
     Attach,
     /// A coordinator answers a worker.
     Welcome,
+    /// A node reads the output of an attempt of another one.
+    Fetch,
 }
 
 impl Purpose {
@@ -26,6 +28,7 @@ impl Purpose {
         match self {
             Purpose::Attach => b"attach",
             Purpose::Welcome => b"welcome",
+            Purpose::Fetch => b"fetch",
         }
     }
 }

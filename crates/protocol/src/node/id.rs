@@ -37,6 +37,6 @@ pub(super) fn output_to_wire(id: OutputId) -> wire::AttemptId {
 }
 
 /// An id that must be there.
-pub(super) fn required_attempt(id: &Option<wire::AttemptId>) -> Result<AttemptId, InvalidMessage> {
+pub(crate) fn required_attempt(id: &Option<wire::AttemptId>) -> Result<AttemptId, InvalidMessage> {
     id.as_ref().ok_or(InvalidMessage("an attempt without id"))?.try_into()
 }

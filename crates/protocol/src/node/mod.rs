@@ -5,14 +5,14 @@
 
 pub mod authentication;
 mod error;
-mod id;
+pub(crate) mod id;
 mod report;
 
 pub use authentication::{Proof, Purpose, SharedSecret};
 pub use report::{AttemptDetails, NodeReport};
 
 /// The generated messages, the client of the worker and the server of the coordinator.
-#[allow(missing_docs, clippy::all, reason = "generated from node.proto, where the comments are")]
+#[allow(missing_docs, clippy::all, reason = "generated from the proto files, where the comments are")]
 pub mod wire {
     tonic::include_proto!("steadfast.node.v1");
 }
