@@ -34,6 +34,10 @@ const TICK_INTERVAL: Duration = Duration::from_millis(100);
 /// An attempt that was told to end and has not after so long is ended without its consent. Its threads are stuck.
 const CANCEL_GRACE: Duration = Duration::from_secs(30);
 
+/// A worker that shuts down is there for so long at least after it has stopped to take attempts: one that the
+/// coordinator placed before it knew would be lost with the worker, and is handed back like this.
+const LEAVE_NOTICE: Duration = Duration::from_secs(1);
+
 /// What the node is told.
 #[derive(Debug)]
 pub(crate) enum NodeEvent {
@@ -76,6 +80,8 @@ pub(crate) struct Node {
     /// What attempts have done that have ended.
     ended_work: Work,
     is_connected: bool,
+    /// Since when it takes no attempts.
+    inactive_since: Option<Instant>,
 }
 
 /// An attempt that the node holds.
@@ -111,6 +117,7 @@ impl Node {
             held: BTreeMap::new(),
             ended_work: Work::default(),
             is_connected: false,
+            inactive_since: None,
         }
     }
 
@@ -165,6 +172,11 @@ impl Node {
             NodeState::Draining => tracing::info!(from, running, "Drain requested"),
             NodeState::ShuttingDown => tracing::info!(from, running, "Shutdown requested"),
             NodeState::Drained => {}
+        }
+        if to == NodeState::Active {
+            self.inactive_since = None;
+        } else {
+            self.inactive_since.get_or_insert_with(Instant::now);
         }
         self.step(RunnerEvent::StateRequested { state: to });
     }
@@ -362,11 +374,14 @@ impl Node {
         self.parts.reports.send_replace(Some(report));
     }
 
-    /// Whether the node was told to shut down and holds nothing any more.
+    /// Whether the node was told to shut down and nobody would miss it.
     fn has_shut_down(&self) -> bool {
+        if self.parts.runner.state() != NodeState::ShuttingDown || self.running().next().is_some() {
+            return false;
+        }
         // A coordinator that is there takes note of what has ended; one that is away finds it in the exchange.
-        let is_idle = self.parts.runner.is_idle() || (!self.is_connected && self.running().next().is_none());
-        self.parts.runner.state() == NodeState::ShuttingDown && is_idle
+        let has_given_notice = self.inactive_since.is_some_and(|since| since.elapsed() >= LEAVE_NOTICE);
+        !self.is_connected || (self.parts.runner.is_idle() && has_given_notice)
     }
 }
 

@@ -116,3 +116,15 @@ async fn a_worker_that_is_active_again_goes_on() {
     fixture.connector.release();
     assert_eq!(committed(&fixture.attached.ends(&[attempt(0, 0, 0)]).await[0]).rows, 1);
 }
+
+#[tokio::test]
+async fn what_was_on_its_way_to_an_idle_worker_is_handed_back() {
+    let mut fixture = Fixture::start().await;
+    fixture.accepts_state("SHUTTING_DOWN").await;
+    // The coordinator did not know yet.
+    fixture.attached.desire(&[waiting(0)]).await;
+    let handed_back = |report: &wire::WorkerReport| report.attempts.iter().any(is_handed_back);
+    fixture.attached.report(handed_back).await;
+    fixture.attached.desire(&[]).await;
+    timeout(PATIENCE, fixture.worker.wait()).await.expect("the worker must go").unwrap();
+}
