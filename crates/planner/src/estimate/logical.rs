@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::PhysicalExpr;
 
-use super::predicate::{UNKNOWN_FRACTION, filtered, fraction};
+use super::predicate::{UNKNOWN_FRACTION, filtered, fraction, is_certain};
 use super::{ColumnEstimate, Computed, Estimate, KeyColumns, grouped, joined};
 use crate::stack::on_enough_stack;
 
@@ -94,6 +94,15 @@ pub(crate) fn with_condition(rows: Estimate, condition: &Expr, schema: &DFSchema
 /// The part of the rows that a condition keeps.
 pub(crate) fn condition_fraction(rows: &Estimate, condition: &Expr, schema: &DFSchema) -> f64 {
     physical(condition, schema).map_or(UNKNOWN_FRACTION, |condition| fraction(rows, &condition))
+}
+
+/// The part of the rows that those conditions keep which compare a column with values, and its range is known.
+pub(crate) fn certain_fraction(rows: &Estimate, condition: &Expr, schema: &DFSchema) -> f64 {
+    let certain = |rows: Estimate, condition| match physical(condition, schema) {
+        Some(condition) if is_certain(&rows, &condition) => filtered(rows, &condition),
+        _ => rows,
+    };
+    split_conjunction(condition).into_iter().fold(rows.clone(), certain).rows / rows.rows
 }
 
 /// The place of the column that an expression is, if it is nothing else.

@@ -62,6 +62,16 @@ pub(crate) fn fraction(rows: &Estimate, condition: &Arc<dyn PhysicalExpr>) -> f6
     fraction.clamp(0.0, 1.0)
 }
 
+/// Whether a condition compares a column with a value, and it is known between what values the column lies.
+pub(crate) fn is_certain(rows: &Estimate, condition: &Arc<dyn PhysicalExpr>) -> bool {
+    let binary = condition.downcast_ref::<BinaryExpr>().filter(|binary| is_comparison(*binary.op()));
+    let compared = binary.and_then(|binary| column_and_value(*binary.op(), binary.left(), binary.right()));
+    compared.is_some_and(|(column, _, value)| {
+        let range = rows.columns.get(column).and_then(|column| column.range);
+        range.is_some() && as_number(value).is_some()
+    })
+}
+
 fn nulls(rows: &Estimate, of: &Arc<dyn PhysicalExpr>) -> f64 {
     column(rows, of).map_or(EQUAL, |column| column.nulls)
 }

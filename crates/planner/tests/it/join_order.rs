@@ -140,9 +140,23 @@ async fn groups_that_nobody_asks_for_are_not_computed() {
     let all = sql.replace("p_brand = 'Brand#23'", "1 = 1").replace("p_container = 'MED BOX'", "2 = 2");
     let text = logical(&all, &with_partitions(4)).await.unwrap();
     assert!(!text.contains("__key_filter"), "{text}");
-    // By chance others would be read the second time.
+    // By chance others would be read the second time, so this condition is left out then.
     let by_chance = sql.replace("p_brand = 'Brand#23'", "p_size * random() < 5");
     let text = logical(&by_chance, &with_partitions(4)).await.unwrap();
+    assert!(text.contains("__key_filter") && text.matches("random()").count() == 1, "{text}");
+}
+
+#[tokio::test]
+async fn what_a_semi_join_compares_with_is_filtered_by_keys_before_it_is_spread() {
+    let sql = "select o_orderpriority from orders where o_orderdate >= date '1993-07-01'
+         and o_orderdate < date '1993-10-01'
+         and exists (select 1 from lineitem where l_orderkey = o_orderkey and l_commitdate < l_receiptdate)";
+    let filtered = "LeftSemi Join: __correlated_sq_1.l_orderkey = __key_filter_1.o_orderkey";
+    let little = PlannerOptions { broadcast_bytes_max: 16 << 10, ..with_partitions(4) };
+    let text = logical(sql, &little).await.unwrap();
+    assert!(text.contains(filtered), "{text}");
+    // What is sent to every task need not be filtered before.
+    let text = logical(sql, &with_partitions(4)).await.unwrap();
     assert!(!text.contains("__key_filter"), "{text}");
 }
 
