@@ -24,8 +24,6 @@ pub enum PlantedBug {
     DesiredSentOnce,
     /// A worker that says nothing is never taken for lost (Ballista #2212).
     SilenceForgiven,
-    /// A report that was overtaken by a newer one is believed (Trino #25217).
-    StaleReportBelieved,
     /// A worker obeys whoever spoke last, of whatever epoch.
     OldEpochObeyed,
     /// Only the lost task is run again, whatever it writes then (SPARK-23207, SPARK-23243).

@@ -209,9 +209,7 @@ impl Workers {
     pub(crate) fn admit(&mut self, now: Millis, node: &NodeId, report: &WorkerReport) -> Admission {
         let known = self.by_node.get(node);
         let newest = known.map(|worker| (worker.incarnation, worker.report_sequence));
-        let overtaken = newest.is_some_and(|newest| (report.incarnation, report.sequence) <= newest);
-        let is_older_life = newest.is_some_and(|(newest, _)| report.incarnation < newest);
-        if overtaken && (is_older_life || !self.planted.is(PlantedBug::StaleReportBelieved)) {
+        if newest.is_some_and(|newest| (report.incarnation, report.sequence) <= newest) {
             return Admission::Stale;
         }
         if known.is_none_or(|worker| report.incarnation > worker.incarnation) {

@@ -25,14 +25,16 @@ pub enum Bug {
     MissingIsEmpty,
     /// Only what a life of the coordinator made itself is deleted (Trino #25707).
     CleanupKnowsItsOwnOnly,
-    /// A listing is taken for the whole truth when leftovers are deleted.
-    ListingIsBelieved,
+    /// The objects of a query are deleted as they come, so that half of it may look like one that can go on.
+    DeletesInAnyOrder,
+    /// A query without a plan is planned, without a look whether it has ended.
+    PlansWhatHasEnded,
+    /// A query that a life of the coordinator did not find at its start is none (Trino's coordinator knows its own).
+    UnknownIsGone,
     /// A leader that stood still goes on without a look (the classic of all leases).
     NoFence,
     /// What is under a record's key is taken for one's own record.
     ExistsIsOurs,
-    /// A recovery does not read the rollbacks.
-    RollbackForgotten,
     /// A page is forgotten when it was served (Trino's protocol keeps it).
     PageServedOnce,
     /// A reader checks the generation of the task it is in, not of those it has read.
@@ -52,7 +54,6 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("report-end-once", Bug::Scheduler(PlantedBug::ReportEndOnce)),
     ("desired-sent-once", Bug::Scheduler(PlantedBug::DesiredSentOnce)),
     ("silence-forgiven", Bug::Scheduler(PlantedBug::SilenceForgiven)),
-    ("stale-report-believed", Bug::Scheduler(PlantedBug::StaleReportBelieved)),
     ("old-epoch-obeyed", Bug::Scheduler(PlantedBug::OldEpochObeyed)),
     ("indeterminate-rerun-ignored", Bug::Scheduler(PlantedBug::IndeterminateRerunIgnored)),
     ("difference-ignored", Bug::Scheduler(PlantedBug::DifferenceIgnored)),
@@ -69,10 +70,11 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("no-checksum", Bug::NoChecksum),
     ("missing-is-empty", Bug::MissingIsEmpty),
     ("cleanup-knows-its-own-only", Bug::CleanupKnowsItsOwnOnly),
-    ("listing-is-believed", Bug::ListingIsBelieved),
+    ("deletes-in-any-order", Bug::DeletesInAnyOrder),
+    ("plans-what-has-ended", Bug::PlansWhatHasEnded),
+    ("unknown-is-gone", Bug::UnknownIsGone),
     ("no-fence", Bug::NoFence),
     ("exists-is-ours", Bug::ExistsIsOurs),
-    ("rollback-forgotten", Bug::RollbackForgotten),
     ("page-served-once", Bug::PageServedOnce),
     ("position-forgets-the-rest", Bug::PositionForgetsTheRest),
     ("abandoned-for-ever", Bug::AbandonedForEver),

@@ -8,6 +8,9 @@ use crate::happening::Happening;
 use crate::store::Key;
 use crate::world::World;
 
+/// A worker whose coordinator does not answer for so long takes the stream for broken.
+const HANG_UP: u64 = 4_000;
+
 impl World {
     pub fn chaos(&mut self) {
         self.trouble_workers();
@@ -77,6 +80,13 @@ impl World {
             } else {
                 let from_host = self.random.below(2) == 0;
                 self.cuts.insert((any, from_host), until);
+                // Whoever hears nothing for long hangs up.
+                if let Some((_, stream)) = self.hosts[any].stream
+                    && until - self.now > HANG_UP
+                {
+                    let life = self.hosts[any].life;
+                    self.at(HANG_UP, Happening::StreamEnded { host: any, life, stream });
+                }
             }
         }
     }
@@ -139,7 +149,14 @@ impl World {
 
     /// An object that an attempt wrote is gone.
     fn rot(&mut self) {
-        let data: Vec<Key> = self.store.keys().filter(|key| matches!(key, Key::Data(_))).copied().collect();
+        // What nobody will read any more may rot in peace.
+        let is_of_use = |key: &&Key| {
+            matches!(key, Key::Data(_)) && key.query().is_some_and(|query| !self.ledger.done.contains_key(&query))
+        };
+        let mut data: Vec<Key> = self.store.keys().filter(is_of_use).copied().collect();
+        if data.is_empty() {
+            data = self.store.keys().filter(|key| matches!(key, Key::Data(_))).copied().collect();
+        }
         if data.is_empty() {
             return;
         }

@@ -70,6 +70,8 @@ pub struct Client {
     /// The number of the last request: answers to others are not listened to.
     number: u64,
     machine: usize,
+    /// The last request was not answered.
+    asked_again: bool,
 }
 
 impl Client {
@@ -83,6 +85,7 @@ impl Client {
             rows: Vec::new(),
             number: 0,
             machine: 0,
+            asked_again: false,
         }
     }
 }
@@ -101,9 +104,10 @@ impl World {
         let machine = self.random.below(self.machines.len() as u64) as usize;
         let client = &mut self.clients[at];
         // Whoever answered last is asked first.
-        if number.is_multiple_of(2) {
+        if client.asked_again {
             client.machine = machine;
         }
+        client.asked_again = true;
         self.client_asks(at);
     }
 
@@ -140,18 +144,23 @@ impl World {
         &mut self,
         at: usize,
         machine: usize,
-        number: u64,
+        asked: u64,
         response: Response,
     ) -> Result<(), String> {
-        if self.clients[at].number != number || self.clients[at].phase == Phase::Over {
+        if self.clients[at].number != asked || self.clients[at].phase == Phase::Over {
             return Ok(());
         }
         if self.strikes(Fault::Reask) {
             return Ok(());
         }
         let client = &mut self.clients[at];
+        client.asked_again = false;
+        // The same answer may come twice.
+        client.number += 1;
+        let number = client.number;
         match response {
             Response::Unavailable => {
+                client.asked_again = true;
                 let delay = self.random.delay(TRY_AGAIN);
                 self.at(delay, Happening::ClientWakes { client: at, number });
                 return Ok(());
@@ -180,7 +189,9 @@ impl World {
         }
         self.clients[at].machine = machine;
         if self.clients[at].phase != Phase::Over {
-            self.client_asks(at);
+            // It looks at what it got.
+            let delay = self.random.delay(self.think_mean);
+            self.at(delay, Happening::ClientWakes { client: at, number });
         }
         Ok(())
     }

@@ -8,13 +8,16 @@ use crate::fault::{Changes, Fault};
 use crate::lifetime::{Totals, digest, live, replay, shrink};
 
 const USAGE: &str = "usage: simulation run [--from N] [--count N]
-       simulation bugs [--count N] [--needs]
+       simulation bugs [--count N] [--all] [--bug NAME] [--needs]
        simulation meta [--from N] [--count N]
        simulation replay SEED [--bug NAME] [--without FAULT]... [--halved N] [--queries N]
        simulation exhaustive";
 
 /// So many violations are shrunk and shown.
 const SHOWN_MAX: usize = 5;
+
+/// A bug that was found so often is not looked for any longer.
+const HITS_MAX: u64 = 20;
 
 struct Arguments(Vec<String>);
 
@@ -137,18 +140,23 @@ fn json(totals: &Totals, seconds: f64) -> String {
 
 fn bugs(arguments: &Arguments) -> bool {
     let count = arguments.number("--count", 1_000);
+    let hits_max = if arguments.has("--all") { u64::MAX } else { HITS_MAX };
     let only = arguments.bug();
     let mut missed = false;
     for (name, bug) in BUGS.iter().filter(|(_, bug)| only.is_none_or(|only| only == *bug)) {
-        let (mut first, mut hits) = (None, 0);
+        let (mut first, mut hits, mut lived) = (None, 0, 0);
         for seed in 0..count {
+            if hits >= hits_max {
+                break;
+            }
+            lived += 1;
             if let Some(violation) = live(seed, Some(*bug), &Changes::default()).violation {
                 first.get_or_insert((seed, violation));
                 hits += 1;
             }
         }
         match first {
-            Some((seed, violation)) => println!("{name}: first seed {seed}, {hits} hits in {count}: {violation}"),
+            Some((seed, violation)) => println!("{name}: first seed {seed}, {hits} hits in {lived}: {violation}"),
             None => println!("{name}: missed in {count}"),
         }
         missed |= hits == 0;

@@ -272,7 +272,8 @@ impl World {
             self.ledger.note_failure(attempt.task);
             return Some(Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "the lease is too small"));
         }
-        if self.strikes(Fault::UserError) {
+        let again = self.ledger.has_user_error(attempt.task);
+        if again || self.strikes(Fault::UserError) {
             self.ledger.user_error.insert(query);
             self.ledger.note_user_error(attempt.task);
             self.ledger.note_failure(attempt.task);

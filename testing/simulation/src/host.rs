@@ -187,8 +187,8 @@ impl World {
                 self.step_host(at, RunnerEvent::Connected);
             }
             Happening::StreamEnded { stream, .. } => self.stream_ended(at, stream),
-            Happening::Desired { process, epoch, sequence, parcels, .. }
-                if host.stream.is_some_and(|(to, _)| to == process) =>
+            // What an older stream carried may be read late.
+            Happening::Desired { epoch, sequence, parcels, .. } if host.stream.is_some() =>
             {
                 self.receive(at, epoch, sequence, &parcels);
             }
@@ -257,11 +257,9 @@ impl World {
                     self.at(delay, Happening::Stopped { host: at, life, attempt });
                 }
                 RunnerCommand::Report(report) => {
-                    if let Some((process, _)) = self.hosts[at].stream
-                        && !self.is_cut(at, true)
-                    {
+                    if let Some((process, _)) = self.hosts[at].stream {
                         let report = Box::new(report);
-                        self.send(Happening::Report { process, host: at, report });
+                        self.send(at, true, Happening::Report { process, host: at, report });
                     }
                 }
             }

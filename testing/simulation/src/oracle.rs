@@ -81,6 +81,19 @@ impl Ledger {
         *self.user_errors.entry(task).or_default() += 1;
     }
 
+    /// Whether the statement is at fault in this task: then it is every time.
+    pub fn has_user_error(&self, task: TaskId) -> bool {
+        self.user_errors.contains_key(&task)
+    }
+
+    /// How many rollbacks of a query are recorded.
+    pub fn rollbacks_of(&self, query: QueryId) -> u32 {
+        let of_query = |(of, key): &&(QueryId, RecordKey)| {
+            *of == query && matches!(key, RecordKey::Rollback { .. })
+        };
+        self.records.keys().filter(of_query).count() as u32
+    }
+
     pub fn note_start(&mut self, attempt: AttemptId) {
         *self.starts.entry(attempt.task).or_default() += 1;
     }

@@ -146,5 +146,5 @@ fn random_stage(random: &mut Random, producers: Vec<StageId>, partitions: u32) -
             _ => inputs.push(InputShape { producers: vec![producer], edge }),
         }
     }
-    StageShape { distribution, inputs, scans, output_partitions: 1, determinate: random.below(3) > 0 }
+    StageShape { distribution, inputs, scans, output_partitions: 1, determinate: random.below(2) > 0 }
 }

@@ -20,8 +20,8 @@ use crate::store::{Answer, Key, Operation, Store};
 
 pub const CHAOS_EVERY: u64 = 200;
 /// How long after the chaos everything must be over.
-const CALM_MAX: u64 = 1_800_000;
-const HAPPENINGS_MAX: u64 = 1_000_000;
+const CALM_MAX: u64 = 600_000;
+const HAPPENINGS_MAX: u64 = 200_000;
 
 /// What is kept of what happens.
 pub enum Trace {
@@ -74,6 +74,7 @@ pub struct World {
     pub network_mean: u64,
     pub store_mean: u64,
     pub work_mean: u64,
+    pub think_mean: u64,
     pub outage_until: u64,
     /// Until when the store cannot be reached from a machine.
     pub store_cut: Vec<u64>,
@@ -136,6 +137,7 @@ impl World {
             now: 0,
             network_mean: [5, 80, 400][random.below(3) as usize],
             store_mean: [1, 20, 100][random.below(3) as usize],
+            think_mean: [1, 50, 1_000][random.below(3) as usize],
             work_mean: [30, 300, 1_500][random.below(3) as usize],
             chaos_millis: random.range(2_000, 30_000),
             check_every: 1,
@@ -268,15 +270,17 @@ impl World {
         Ok(())
     }
 
-    /// A message between a worker and a coordinator: late, lost, or twice.
-    pub fn send(&mut self, message: Happening) {
+    /// A message between a worker and a coordinator: late, lost, or twice. What meets a cut waits for its end.
+    pub fn send(&mut self, host: usize, from_host: bool, message: Happening) {
+        let cut_until = self.cuts.get(&(host, from_host)).copied().unwrap_or(0);
+        let waits = cut_until.saturating_sub(self.now);
         let copies = match self.strikes(Fault::Message) {
             true => 2 * self.random.below(2),
             false => 1,
         };
         for _ in 0..copies {
             let delay = self.random.delay(self.network_mean);
-            self.at(delay, message.clone());
+            self.at(waits + delay, message.clone());
         }
     }
 

@@ -65,11 +65,6 @@ impl World {
                     }
                 }
                 for (query, keys) in unknown {
-                    let has_record = keys.contains(&Key::Query(query));
-                    if self.bug == Some(Bug::ListingIsBelieved) && !has_record {
-                        self.sweep_query(at, keys);
-                        continue;
-                    }
                     // What a listing does not name may be there all the same.
                     let operation = Operation::Get(Key::Query(query));
                     self.shell_asks(at, Purpose::SweepLook(query, keys), operation);
@@ -81,7 +76,9 @@ impl World {
                     self.recover(at, Some(query));
                 }
             }
-            (Purpose::Look { query, client, number }, Answer::Found(_)) => {
+            (Purpose::Look { query, client, number }, Answer::Found(_))
+                if self.bug != Some(Bug::UnknownIsGone) =>
+            {
                 if !self.process(at).jobs.contains_key(&query) {
                     self.sometimes("queries found by their client", true);
                     self.recover(at, Some(query));
@@ -109,6 +106,7 @@ impl World {
     fn on_clean_list(&mut self, at: usize, query: QueryId, keys: &[Key]) {
         let now = self.now;
         let lists_once = self.bug == Some(Bug::CleanupKnowsItsOwnOnly);
+        let in_any_order = self.bug == Some(Bug::DeletesInAnyOrder);
         let Some(job) = self.job(at, query) else {
             return;
         };
@@ -117,7 +115,7 @@ impl World {
         // The plan goes first: without it nobody takes what is half deleted for a query that can go on.
         let plan: Vec<Key> = keys.iter().filter(|key| matches!(key, Key::Plan(_))).copied().collect();
         let rest: Vec<Key> = keys.iter().filter(|key| !says_how(key)).copied().collect();
-        let rest = if plan.is_empty() { rest } else { plan };
+        let rest = if plan.is_empty() || in_any_order { rest } else { plan };
         if !rest.is_empty() {
             job.deletions = rest.len();
             job.clean_since = None;

@@ -70,7 +70,7 @@ impl World {
                 let process = self.process(at);
                 let (id, life) = (process.id, incarnation.0);
                 let has_stream = process.streams.get(&host).is_some_and(|(of, _)| *of == life);
-                if !has_stream || self.is_cut(host, false) {
+                if !has_stream {
                     return Ok(());
                 }
                 let parcels = attempts.into_iter().map(|spec| {
@@ -78,7 +78,7 @@ impl World {
                     (spec, sources)
                 });
                 let parcels = Rc::new(parcels.collect());
-                self.send(Happening::Desired { process: id, host, life, epoch, sequence, parcels });
+                self.send(host, false, Happening::Desired { process: id, host, life, epoch, sequence, parcels });
             }
             Command::RequestSplits { query, stage, scan, count_max } => {
                 let delay = self.random.delay(150);
@@ -196,10 +196,10 @@ impl World {
         if committed != Some(winner) && !self.ledger.deleted.contains(&output.task.query) {
             return Err(format!("I-1: {winner} is selected, the store says {committed:?}"));
         }
-        let generations_max = self.plan_of(winner).options.generations_max;
-        // Outputs downstream of what was lost have been recomputed more often than they were lost themselves.
-        let rotten = self.ledger.rotten.get(&output.task.query).copied().unwrap_or(0);
-        if output.generation > generations_max.max(rotten) {
+        // Each rollback makes one more generation of what it takes with it, and of nothing else.
+        let rollbacks = self.ledger.rollbacks_of(output.task.query);
+        let is_durable = self.plan_of(winner).options.is_durable;
+        if is_durable && output.generation > rollbacks && !self.ledger.deleted.contains(&output.task.query) {
             return Err(format!("I-12: generation {} of {}", output.generation, output.task));
         }
         if let Some(job) = self.job(at, output.task.query) {

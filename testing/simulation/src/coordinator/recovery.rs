@@ -78,6 +78,7 @@ impl World {
 
     /// A query without a plan was found: it is planned, unless it has ended.
     fn on_unplanned(&mut self, at: usize, query: QueryId, done: Answer) {
+        let done = if self.bug == Some(Bug::PlansWhatHasEnded) { Answer::Missing } else { done };
         let Answer::Found(Value::Record(Record::Done { outcome })) = done else {
             self.sometimes("queries recovered before they were planned", true);
             self.wake(at, 80, Timer::Plan(query));
@@ -96,7 +97,7 @@ impl World {
             self.process(at).role = Role::Leading;
             self.wake(at, SWEEP_EVERY, Timer::Sweep);
         }
-        for (query, mut found) in std::mem::take(&mut self.process(at).recovery.found) {
+        for (query, found) in std::mem::take(&mut self.process(at).recovery.found) {
             let Some(plan) = found.plan else {
                 continue;
             };
@@ -112,9 +113,6 @@ impl World {
             }
             self.sometimes("queries recovered", true);
             self.sometimes("commits recovered", !found.commits.is_empty());
-            if self.bug == Some(Bug::RollbackForgotten) {
-                found.records.retain(|record| !matches!(record, Record::Rollback { .. }));
-            }
             let (shape, options) = (self.plans[plan].shape.clone(), self.plans[plan].options.clone());
             let Found { records, commits, .. } = found;
             self.process(at).jobs.get_mut(&query).expect("it was inserted").planned = true;
