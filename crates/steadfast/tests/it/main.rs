@@ -13,4 +13,3 @@ mod statements;
 mod support;
 mod tpch;
 mod tpch_data;
-mod stress;

@@ -8,7 +8,7 @@ use steadfast::client::{Client, QueryResult, session};
 use steadfast::cluster::NodeProcess;
 
 use super::proxy::Proxy;
-use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, sorted, until};
+use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, failure, sorted, until};
 
 /// Long enough to be disturbed, short enough to wait for. Several stages, of each kind.
 const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
@@ -206,6 +206,39 @@ async fn an_outcome_that_was_decided_is_the_outcome() {
     test.cluster.restart_coordinator().await.unwrap();
     let described = test.describe(&id).await;
     assert_eq!(described["errorCode"]["name"], "USER_CANCELED");
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_not_done_again() {
+    let mut test = TestCluster::start().await;
+    let mut client = test.client("hive", "made");
+    client.query("CREATE SCHEMA hive.made").await.unwrap();
+    let mut creating = client.clone();
+    let mut statement = creating.start("CREATE TABLE made_once (a bigint)").await.unwrap();
+    let id = statement.next().await.unwrap().unwrap().id;
+    let asked = statement.next().await.unwrap();
+    assert!(asked.is_some());
+    let deadline = Instant::now() + PATIENCE;
+    while test.describe(&id).await["state"] == "PLANNING" {
+        assert!(Instant::now() < deadline, "it is not carried out");
+    }
+    test.cluster.kill_coordinator().await.unwrap();
+    test.cluster.restart_coordinator().await.unwrap();
+    while statement.next().await.unwrap().is_some() {}
+    assert_eq!(client.query("SHOW TABLES").await.unwrap().rows, [["made_once"]]);
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_that_is_lost_says_so() {
+    let mut test = TestCluster::start().await;
+    let client = test.client("tpch", "sf1");
+    let running = RunningQuery::start(&client, &format!("EXPLAIN ANALYZE {QUERY}")).await;
+    half_done(&test, &running).await;
+    test.cluster.kill_coordinator().await.unwrap();
+    test.cluster.restart_coordinator().await.unwrap();
+    assert_eq!(failure(running.result().await).0, "SERVER_SHUTTING_DOWN");
     test.is_clean().await;
 }
 
