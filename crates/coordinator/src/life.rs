@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use base::{Millis, Result};
+use base::{Epoch, Millis, Result};
 use config::ServerConfig;
 use connector::Catalogs;
 use connector::snapshot::SnapshotConnector;
@@ -48,6 +48,18 @@ pub struct LifeOptions {
     pub node: NodeDescription,
 }
 
+/// When a life begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Now, whoever leads, with an epoch after that of which workers have heard.
+    AtOnce {
+        /// The epoch of which workers have heard although it is not in the store.
+        heard: Option<Epoch>,
+    },
+    /// When the coordinator that leads gives no sign of itself.
+    WhenNobodyLeads,
+}
+
 /// A life of the coordinator. It ends when this is dropped.
 pub struct Life {
     leadership: Arc<Leadership>,
@@ -56,12 +68,12 @@ pub struct Life {
 }
 
 impl Life {
-    /// Begins a life: takes the next epoch, at once or when nobody leads any more, and goes on with the queries that
-    /// are there. Waits as long as that takes.
+    /// Begins a life: takes the next epoch, as the role says, and goes on with the queries that are there. Waits as
+    /// long as that takes.
     ///
     /// # Errors
     /// If the life ended before it could begin, or if the state cannot be used.
-    pub async fn begin(options: &LifeOptions, stands_by: bool) -> Result<Self> {
+    pub async fn begin(options: &LifeOptions, beginning: Beginning) -> Result<Self> {
         let config = &options.config;
         let query_ids = QueryIds::new();
         let identity = Identity {
@@ -71,9 +83,9 @@ impl Life {
         };
         let store = Arc::clone(&options.state);
         let lease = config.node.lease_duration.as_std();
-        let leadership = Arc::new(match stands_by {
-            true => Leadership::stand_by(store, &identity, lease).await,
-            false => Leadership::take(store, &identity, lease).await,
+        let leadership = Arc::new(match beginning {
+            Beginning::AtOnce { heard } => Leadership::take(store, &identity, lease, heard).await,
+            Beginning::WhenNobodyLeads => Leadership::stand_by(store, &identity, lease).await,
         });
         tracing::info!(epoch = leadership.epoch().0, "this coordinator leads");
         let stop = CancellationToken::new();
@@ -95,9 +107,24 @@ impl Life {
         self.router.clone()
     }
 
-    /// Waits until another coordinator has taken its place.
-    pub async fn superseded(&self) -> base::Error {
-        Leadership::superseded_error(self.leadership.superseded().await)
+    /// Waits until another coordinator has taken its place, and says when the next life is to begin. `stands_by`:
+    /// whether there is to be one.
+    ///
+    /// # Errors
+    /// If there is to be none.
+    pub async fn ended(&self, stands_by: bool) -> Result<Beginning> {
+        let by = self.leadership.superseded().await;
+        if self.leadership.is_newest_in_store().await {
+            tracing::error!(
+                epoch = by.0,
+                "workers have heard of a newer coordinator than there is in the store: the store has lost its records"
+            );
+            return Ok(Beginning::AtOnce { heard: Some(by) });
+        }
+        match stands_by {
+            true => Ok(Beginning::WhenNobodyLeads),
+            false => Err(Leadership::superseded_error(by)),
+        }
     }
 }
 

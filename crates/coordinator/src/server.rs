@@ -17,7 +17,7 @@ use tonic::codegen::Service;
 
 use crate::catalog::SYSTEM_CATALOG;
 use crate::http::standby_router;
-use crate::life::{Life, LifeOptions};
+use crate::life::{Beginning, Life, LifeOptions};
 use crate::node::NodeDescription;
 
 /// How long to wait before a life is begun again that could not begin.
@@ -97,7 +97,7 @@ impl Coordinator {
         });
         let first = match config.node.standby {
             true => None,
-            false => Some(Life::begin(&life_options, false).await?),
+            false => Some(Life::begin(&life_options, Beginning::AtOnce { heard: None }).await?),
         };
         if let Some(life) = &first {
             served_router.send_modify(|router| *router = life.router());
@@ -147,21 +147,24 @@ impl Coordinator {
 
 /// One life after another. Between them the coordinator stands by.
 async fn live(options: LifeOptions, first: Option<Life>, router: watch::Sender<Router>) -> Result<()> {
+    let stands_by = options.config.node.standby;
     let mut life = first;
+    let mut beginning = Beginning::WhenNobodyLeads;
     loop {
         if let Some(life) = life.take() {
             router.send_modify(|router| *router = life.router());
-            let superseded = life.superseded().await;
+            let ended = life.ended(stands_by).await;
             router.send_modify(|router| *router = standby_router(options.node.clone()));
-            if !options.config.node.standby {
-                return Err(superseded);
-            }
-            tracing::info!("standing by");
+            beginning = ended?;
         }
-        match Life::begin(&options, true).await {
+        match Life::begin(&options, beginning).await {
             Ok(begun) => life = Some(begun),
             Err(error) => {
                 tracing::warn!(%error, "this coordinator could not begin to lead");
+                if !stands_by {
+                    return Err(error);
+                }
+                beginning = Beginning::WhenNobodyLeads;
                 tokio::time::sleep(RETRY_DELAY).await;
             }
         }

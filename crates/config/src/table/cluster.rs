@@ -58,7 +58,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         "coordinator.state-directory",
         Kind::Text,
         "The directory in which coordinators keep what must outlive them: which one leads, and the queries. All \
-         coordinators of a cluster see the same.",
+         coordinators of a cluster see the same, and those of another cluster another one.",
     )
     .computed("the first of `exchange.base-directories`")
     .coordinator_only()

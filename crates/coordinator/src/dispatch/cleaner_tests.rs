@@ -87,7 +87,7 @@ impl Fixture {
         let exchange = Arc::new(exchange);
         let identity =
             Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
-        let leadership = Leadership::take(Arc::clone(&store) as _, &identity, SELDOM).await;
+        let leadership = Leadership::take(Arc::clone(&store) as _, &identity, SELDOM, None).await;
         let state = StateStore::new(Arc::clone(&store) as _, Arc::new(leadership));
         let queries = Arc::new(QueryRegistry::new(1, SELDOM));
         let stop = CancellationToken::new();

@@ -112,7 +112,8 @@ impl Life {
         let identity =
             Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
         let store = Arc::clone(exchange.store());
-        let leadership = Leadership::take(Arc::clone(&store), &identity, Duration::from_secs(3600)).await;
+        let leadership =
+            Leadership::take(Arc::clone(&store), &identity, Duration::from_secs(3600), None).await;
         let state = StateStore::new(store, Arc::new(leadership));
         let stop = CancellationToken::new();
         let dispatcher = Dispatcher::start(DispatcherOptions {

@@ -30,7 +30,7 @@ impl Fixture {
         let identity =
             Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
         let lease = Duration::from_secs(3600);
-        let leadership = Leadership::take(Arc::clone(exchange.store()), &identity, lease).await;
+        let leadership = Leadership::take(Arc::clone(exchange.store()), &identity, lease, None).await;
         let stop = CancellationToken::new();
         let dispatcher = Dispatcher::start(DispatcherOptions {
             core: CoreOptions::default(),

@@ -154,3 +154,7 @@ impl ResultReader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "result_reader_tests.rs"]
+mod tests;

@@ -58,11 +58,17 @@ enum Standing {
 }
 
 impl Leadership {
-    /// Takes the next epoch, whoever leads. Waits as long as the store does not answer.
-    pub async fn take(store: Arc<dyn ExchangeStore>, identity: &Identity, lease_duration: Duration) -> Self {
+    /// Takes the next epoch, whoever leads; in any case one after that of which workers have heard. Waits as long as
+    /// the store does not answer.
+    pub async fn take(
+        store: Arc<dyn ExchangeStore>,
+        identity: &Identity,
+        lease_duration: Duration,
+        heard: Option<Epoch>,
+    ) -> Self {
         loop {
-            let next = retried("coordinators cannot be listed", || newest_epoch(&*store)).await;
-            let next = next.map_or(FIRST, |newest| Epoch(newest.0 + 1));
+            let newest = retried("coordinators cannot be listed", || newest_epoch(&*store)).await;
+            let next = newest.max(heard).map_or(FIRST, |newest| Epoch(newest.0 + 1));
             if create_epoch(&*store, next, identity).await {
                 return Leadership::of(store, next, lease_duration).await;
             }
@@ -121,6 +127,12 @@ impl Leadership {
     /// The number of this life.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Whether this life is the newest in the store, though workers have heard of a newer one: the store has lost it.
+    pub async fn is_newest_in_store(&self) -> bool {
+        let newest = retried("coordinators cannot be listed", || newest_epoch(&*self.store)).await;
+        newest.is_none_or(|newest| newest <= self.epoch)
     }
 
     /// Renews the lease until a newer epoch is there.

@@ -19,7 +19,7 @@ fn identity(id: &str) -> Identity {
 }
 
 async fn take(store: &Arc<dyn ExchangeStore>, id: &str) -> Arc<Leadership> {
-    Arc::new(Leadership::take(Arc::clone(store), &identity(id), LEASE).await)
+    Arc::new(Leadership::take(Arc::clone(store), &identity(id), LEASE, None).await)
 }
 
 #[tokio::test]
@@ -100,4 +100,18 @@ async fn one_that_stood_still_and_still_leads_goes_on() {
     });
     assert_eq!(timeout(PATIENCE, acting).await.unwrap().unwrap(), Ok(()));
     keeping.abort();
+}
+
+#[tokio::test]
+async fn an_epoch_that_the_store_has_lost_is_not_taken_again() {
+    let (_directory, store) = store();
+    let first = take(&store, "aaaaa").await;
+    // A worker tells of a life that the store knows nothing of.
+    first.superseded_by(Epoch(7));
+    assert!(first.confirm().await.is_err());
+    assert!(first.is_newest_in_store().await);
+    let heard = Some(first.superseded().await);
+    let second = Leadership::take(Arc::clone(&store), &identity("bbbbb"), LEASE, heard).await;
+    assert_eq!(second.epoch(), Epoch(8));
+    assert!(!first.is_newest_in_store().await);
 }

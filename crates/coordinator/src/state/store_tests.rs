@@ -77,7 +77,7 @@ async fn state(directory: &TempDir, without_effect: u32, with_effect: u32) -> St
     });
     let identity = Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
     let lease = Duration::from_secs(3600);
-    let leadership = Leadership::take(Arc::clone(&store), &identity, lease).await;
+    let leadership = Leadership::take(Arc::clone(&store), &identity, lease, None).await;
     StateStore::new(store, Arc::new(leadership))
 }
 

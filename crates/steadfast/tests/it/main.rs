@@ -15,4 +15,3 @@ mod statements;
 mod support;
 mod tpch;
 mod tpch_data;
-mod stress;

@@ -8,7 +8,7 @@ use steadfast::client::{Client, QueryResult, session};
 use steadfast::cluster::NodeProcess;
 
 use super::proxy::Proxy;
-use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, sorted, until};
+use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, failure, sorted, until};
 
 /// Long enough to be disturbed, short enough to wait for. Several stages, of each kind.
 const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
@@ -209,6 +209,39 @@ async fn an_outcome_that_was_decided_is_the_outcome() {
     test.is_clean().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_not_done_again() {
+    let mut test = TestCluster::start().await;
+    let mut client = test.client("hive", "default");
+    let mut creating = client.clone();
+    let mut statement = creating.start("CREATE SCHEMA made_once").await.unwrap();
+    let id = statement.next().await.unwrap().unwrap().id;
+    let asked = statement.next().await.unwrap();
+    assert!(asked.is_some());
+    let deadline = Instant::now() + PATIENCE;
+    while test.describe(&id).await["state"] == "PLANNING" {
+        assert!(Instant::now() < deadline, "it is not carried out");
+    }
+    test.cluster.kill_coordinator().await.unwrap();
+    test.cluster.restart_coordinator().await.unwrap();
+    while statement.next().await.unwrap().is_some() {}
+    let schemas = client.query("SHOW SCHEMAS LIKE 'made%'").await.unwrap();
+    assert_eq!(schemas.rows, [["made_once"]]);
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_that_is_lost_says_so() {
+    let mut test = TestCluster::start().await;
+    let client = test.client("tpch", "sf1");
+    let running = RunningQuery::start(&client, &format!("EXPLAIN ANALYZE {QUERY}")).await;
+    half_done(&test, &running).await;
+    test.cluster.kill_coordinator().await.unwrap();
+    test.cluster.restart_coordinator().await.unwrap();
+    assert_eq!(failure(running.result().await).0, "SERVER_SHUTTING_DOWN");
+    test.is_clean().await;
+}
+
 /// Two coordinators behind a proxy, one of which stands by.
 struct Pair {
     test: TestCluster,
@@ -244,7 +277,21 @@ impl Pair {
 
     /// The proxy leads to the one that stood by.
     fn switch(&self) {
-        self.proxy.switch(self.standby.address().trim_start_matches("http://"));
+        self.switch_to(self.standby.address());
+    }
+
+    fn switch_to(&self, address: &str) {
+        self.proxy.switch(address.trim_start_matches("http://"));
+    }
+
+    /// Waits until the one that was started to stand by does, or leads.
+    async fn standby_leads(&self, leads: bool) {
+        let standby = Client::new(self.standby.address(), session("steadfast", "test"));
+        let deadline = Instant::now() + PATIENCE;
+        while standby.document("/v1/info").await.unwrap()["starting"] == leads {
+            assert!(Instant::now() < deadline, "it does not come to lead: {leads}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -253,8 +300,7 @@ async fn one_that_stands_by_takes_the_place_of_one_that_died() {
     let mut pair = Pair::start().await;
     let client = pair.client();
     let expected = client.clone().query(QUERY).await.unwrap();
-    let standing_by = Client::new(pair.standby.address(), session("steadfast", "test"));
-    assert_eq!(standing_by.document("/v1/info").await.unwrap()["starting"], true);
+    pair.standby_leads(false).await;
     let running = RunningQuery::start(&client, QUERY).await;
     let before = half_done(&pair.test, &running).await;
     pair.test.cluster.kill_coordinator().await.unwrap();
@@ -262,7 +308,28 @@ async fn one_that_stands_by_takes_the_place_of_one_that_died() {
     let id = running.id.clone();
     assert_eq!(sorted(&running.result().await.unwrap()), sorted(&expected));
     assert_nothing_again(&before, &pair.describe(&id).await);
-    assert_eq!(standing_by.document("/v1/info").await.unwrap()["starting"], false);
+    pair.standby_leads(true).await;
+    pair.test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_goes_with_the_lead_back_and_forth() {
+    let mut pair = Pair::start().await;
+    let client = pair.client();
+    let expected = client.clone().query(QUERY).await.unwrap();
+    let running = RunningQuery::start(&client, QUERY).await;
+    half_done(&pair.test, &running).await;
+    pair.test.cluster.kill_coordinator().await.unwrap();
+    pair.standby_leads(true).await;
+    pair.switch();
+    // The first one does not ask: it takes the lead back, and the other one stands by again.
+    pair.test.cluster.restart_coordinator().await.unwrap();
+    pair.standby_leads(false).await;
+    pair.switch_to(pair.test.cluster.address());
+    pair.test.cluster.kill_coordinator().await.unwrap();
+    pair.standby_leads(true).await;
+    pair.switch();
+    assert_eq!(sorted(&running.result().await.unwrap()), sorted(&expected));
     pair.test.is_clean().await;
 }
 
