@@ -18,9 +18,10 @@ use super::rows::{EncodedRows, RowBuffers};
 use crate::buffer::frame_held_bytes;
 use crate::memory::MemoryAccount;
 
-/// How much longer a consumer waits for full frames for each partition there is: many consumers that take every row
-/// at once would cost more than they gain.
-const FRAME_DELAY_PER_PARTITION: Duration = Duration::from_micros(100);
+/// How much longer a consumer waits for full frames for each partition there is. It bounds the frames that are made
+/// before their time to 2,000 a second for an output: many consumers that take every row at once would cost more than
+/// they gain.
+const FRAME_DELAY_PER_PARTITION: Duration = Duration::from_micros(500);
 
 /// A producer that found the buffer full goes on when it is at most this part of full, so that it then makes frames
 /// that are worth their overhead.
