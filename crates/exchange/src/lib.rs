@@ -12,6 +12,7 @@
 //! | read the outputs of producers | [`SourceHandle::of`], [`ExchangeManager::open`], or `open_one` |
 //! | page through a result | [`ExchangeManager::open_output`], [`BatchReader`] |
 //! | find and delete what a query left | [`ExchangeManager::queries`], [`ExchangeManager::remove_query`] |
+//! | pass rows on to tasks that run at the same time, durably nowhere | [`direct`] |
 
 mod buffer;
 mod checksum;

@@ -22,6 +22,7 @@ mod backoff;
 mod credit;
 mod error;
 mod fetch;
+mod handle;
 mod options;
 mod output;
 mod queues;
@@ -33,8 +34,8 @@ mod source;
 
 pub use error::DirectReadError;
 pub use fetch::{ConsumerId, FetchError, FetchRequest, FetchResponse, FetchTransport, OutputSlice};
+pub use handle::{DirectSinkMetrics, OutputHandle};
 pub use options::{DataIntegrity, DirectReadOptions, DirectSinkOptions, ParseDataIntegrityError};
-pub use output::{DirectSinkMetrics, OutputHandle};
 pub use queues::OutputLayout;
 pub use reader::{DirectReadMetrics, DirectReader, DirectSource};
 pub use registry::DirectExchange;

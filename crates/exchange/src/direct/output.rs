@@ -2,48 +2,30 @@
 
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use base::{AttemptId, Failure, Result};
+use base::{Failure, Result};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::fetch::{FetchError, FetchRequest, FetchResponse, OutputSlice};
+use super::handle::DirectSinkMetrics;
 use super::options::DirectSinkOptions;
 use super::queues::{FrameQueues, OutputLayout, frame_queues};
-use super::registry::Registration;
 use super::rows::{EncodedRows, RowBuffers};
 use crate::buffer::frame_held_bytes;
 use crate::memory::MemoryAccount;
 
-/// How much longer a consumer waits for full frames for each partition there is: many consumers that take every row
-/// at once would cost more than they gain.
-const FRAME_DELAY_PER_PARTITION: Duration = Duration::from_micros(100);
+/// How much longer a consumer waits for full frames for each partition there is. It bounds the frames that are made
+/// before their time to 2,000 a second for an output: many consumers that take every row at once would cost more than
+/// they gain.
+const FRAME_DELAY_PER_PARTITION: Duration = Duration::from_micros(500);
 
 /// A producer that found the buffer full goes on when it is at most this part of full, so that it then makes frames
 /// that are worth their overhead.
 const LOW_WATER_DIVISOR: u64 = 2;
-
-/// What an output has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DirectSinkMetrics {
-    /// The memory that it holds now, in bytes.
-    pub memory_bytes: u64,
-    /// The most memory that it held, in bytes.
-    pub memory_bytes_peak: u64,
-    /// The rows that were pushed.
-    pub rows: u64,
-    /// The frames that were made.
-    pub frames: u64,
-    /// Their bytes.
-    pub stored_bytes: u64,
-    /// How often the producer found the buffer full.
-    pub waits: u64,
-    /// For how long it waited then.
-    pub wait_time: Duration,
-}
 
 #[derive(Debug)]
 enum Outcome {
@@ -381,40 +363,5 @@ impl Output {
             memory_bytes_peak: state.account.peak(),
             ..state.metrics
         }
-    }
-}
-
-/// An output that can be read. It cannot any more when this is dropped: whoever runs the attempt keeps it until the
-/// coordinator does not want the attempt any more.
-#[derive(Debug)]
-pub struct OutputHandle {
-    pub(super) output: Arc<Output>,
-    pub(super) registration: Registration,
-}
-
-impl OutputHandle {
-    /// Whose output it is.
-    pub fn attempt(&self) -> AttemptId {
-        self.registration.attempt()
-    }
-
-    /// Tells how many consumers read an output that all of them read. Until then, none of its frames can be dropped.
-    pub fn set_consumer_count(&self, count: u32) {
-        self.output.set_consumer_count(count);
-    }
-
-    /// Waits until every consumer has closed its part: all have all they want, and the attempt may end.
-    pub async fn satisfied(&self) {
-        self.output.satisfied().await;
-    }
-
-    /// Tells the consumers that the producer failed. Its frames are dropped.
-    pub fn fail(&self, failure: Failure) {
-        self.output.fail(failure);
-    }
-
-    /// What it has done so far.
-    pub fn metrics(&self) -> DirectSinkMetrics {
-        self.output.metrics()
     }
 }

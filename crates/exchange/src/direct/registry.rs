@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::fetch::{FetchError, FetchRequest, FetchResponse, FetchTransport, OutputSlice};
+use super::handle::OutputHandle;
 use super::options::DirectSinkOptions;
-use super::output::{Output, OutputHandle};
+use super::output::Output;
 use super::queues::OutputLayout;
 use super::sink::DirectSink;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use base::{Error, Failure, Result};
 
+use super::handle::DirectSinkMetrics;
 use super::options::DirectSinkOptions;
-use super::output::{DirectSinkMetrics, Output, Reserved};
+use super::output::{Output, Reserved};
 use super::rows::EncodedRows;
 use crate::buffer::{FRAME_ROWS_MAX, compacted, frame_held_bytes, held_bytes, pieces, value_bytes};
 use crate::encode::arrow_error;

@@ -141,4 +141,6 @@ fn held_by(frames: impl IntoIterator<Item = Bytes>) -> u64 {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

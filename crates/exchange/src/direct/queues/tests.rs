@@ -3,7 +3,7 @@ use crate::direct::ConsumerId;
 use base::{AttemptId, Epoch, StageId, TaskId};
 use std::ops::Range;
 
-fn slice(consumer: u64, partitions: Range<u32>) -> OutputSlice {
+pub(super) fn slice(consumer: u64, partitions: Range<u32>) -> OutputSlice {
     let query = "20261120_061411_00007_abcde".parse().unwrap();
     let task = TaskId { query, stage: StageId(1), partition: 0 };
     let producer = AttemptId { task, generation: 0, epoch: Epoch(0), number: 0 };
