@@ -1,4 +1,5 @@
 //! How fast rows go from node to node: MB/s of values in memory, by codec, over loopback and within one process.
+//! The second figure is MB for each second of processor time of both ends, which a busy machine changes little.
 //!
 //! `cargo run --release -p steadfast-worker --example direct_exchange -- [megabytes]`
 
@@ -59,6 +60,14 @@ fn attempt(run: &Run, partition: u32) -> Result<AttemptId, base::id::ParseIdErro
     let query = "20261120_061411_00007_abcde".parse()?;
     let task = TaskId { query, stage: StageId(1), partition };
     Ok(AttemptId { task, generation: 0, epoch: Epoch(0), number: run.number })
+}
+
+/// The processor time of this process so far, in seconds, where the system tells it.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = after_name.split_ascii_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 struct Run {
@@ -148,8 +157,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let loopback = others.to(&uri, LIFE)?;
 
     println!(
-        "{:10} {:6} {:>9} {:>10} {:>9} {:>7}",
-        "way", "codec", "producers", "partitions", "MB/s", "ratio"
+        "{:10} {:6} {:>9} {:>10} {:>9} {:>9} {:>7}",
+        "way", "codec", "producers", "partitions", "MB/s", "MB/cpu-s", "ratio"
     );
     let mut number = 0;
     for (way, transport) in [("loopback", &loopback), ("local", &local)] {
@@ -159,12 +168,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let pushes = (megabytes << 20) / batch_bytes / u64::from(producers);
                 let pushes = usize::try_from(pushes)?.max(1);
                 let it = Run { number, codec, producers, partitions, pushes };
+                let processor = processor_seconds();
                 let (time, stored) = run(&it, &batches, &exchange, transport).await?;
                 let bytes = batch_bytes * pushes as u64 * u64::from(producers);
-                let rate = bytes as f64 / (1 << 20) as f64 / time.as_secs_f64();
+                let in_megabytes = bytes as f64 / (1 << 20) as f64;
+                let rate = in_megabytes / time.as_secs_f64();
+                let by_processor = in_megabytes / (processor_seconds() - processor);
                 let ratio = stored as f64 / bytes as f64;
                 println!(
-                    "{way:10} {:6} {producers:>9} {partitions:>10} {rate:>9.0} {ratio:>7.2}",
+                    "{way:10} {:6} {producers:>9} {partitions:>10} {rate:>9.0} {by_processor:>9.0} {ratio:>7.2}",
                     codec.as_str()
                 );
             }

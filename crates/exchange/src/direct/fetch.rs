@@ -9,6 +9,8 @@ use base::{AttemptId, Error, Failure, StageId};
 use bytes::Bytes;
 
 /// Who reads an output. Two consumers of one output have different ids.
+///
+/// What a consumer acknowledged is gone. One that starts anew cannot read it again: its producers start anew too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerId(pub u64);
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use base::{ErrorCode, Failure, FailureClass};
 use exchange::ExchangeCompression;
-use exchange::direct::{Demand, DirectReadError, DirectReader, FetchRequest, OutputLayout};
+use exchange::direct::{Demand, DirectExchange, DirectReadError, DirectReader, FetchRequest, OutputLayout};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use worker::direct::{direct_routes, serve};
 
 use crate::support::{
-    CuttingProxy, Node, PATIENCE, Pool, attempt, numbers, read_all, read_options, schema, sink_options,
+    CuttingProxy, LIFE, Node, PATIENCE, Pool, attempt, numbers, read_all, read_options, schema, sink_options,
     slice, source, transports,
 };
 
@@ -105,7 +107,7 @@ async fn connections_are_shared_and_forgotten() {
     assert_eq!(transports.connections().len(), 1);
     transports.connections().retain(|_| false);
     assert!(transports.connections().is_empty());
-    assert!(transports.to("no address", crate::support::LIFE).is_err());
+    assert!(transports.to("no address", LIFE).is_err());
 }
 
 #[tokio::test]
@@ -154,4 +156,31 @@ async fn consumers_that_wait_do_not_hold_up_others_on_their_connection() {
         assert!(tokio::time::Instant::now() < patience, "{} are left", node.exchange.len());
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn one_socket_serves_people_and_nodes() {
+    let (exchange, pool) = (DirectExchange::new(), Arc::new(Pool::default()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = axum::Router::new()
+        .route("/v1/info", axum::routing::get(|| async { "info" }))
+        .merge(direct_routes(exchange.clone(), LIFE, None));
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(serve(listener, routes, stop.clone().cancelled_owned()));
+    let (sink, _handle) = exchange
+        .create_output(attempt(0), schema(), OutputLayout::Single, &sink_options(&pool, 1 << 20))
+        .unwrap();
+    sink.finish().await.unwrap();
+    let client = reqwest::Client::builder().http1_only().build().unwrap();
+    let answer = client.get(format!("http://{address}/v1/info")).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "info");
+    let unknown = client.get(format!("http://{address}/v1/other")).send().await.unwrap();
+    assert_eq!(unknown.status().as_u16(), 404);
+    let sources = vec![source(&transports(None), address, slice(attempt(0), 0, 0..1))];
+    let values = read_all(DirectReader::new(sources, schema(), read_options())).await.unwrap();
+    assert!(values.is_empty());
+    drop(client);
+    stop.cancel();
+    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
 }

@@ -1,9 +1,13 @@
 //! Back-pressure, early stop, order, memory.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use exchange::direct::{Demand, DirectExchange, DirectReader, FetchTransport, OutputLayout};
+use async_trait::async_trait;
+use exchange::direct::{
+    Demand, DirectExchange, DirectReader, DirectSource, FetchError, FetchRequest, FetchResponse,
+    FetchTransport, OutputLayout, OutputSlice,
+};
 use futures::StreamExt;
 use tokio::time::timeout;
 
@@ -83,11 +87,32 @@ async fn a_consumer_that_has_enough_ends_its_producer() {
     assert!(exchange.is_empty());
 }
 
+/// Counts how often it was too early to close.
+#[derive(Debug)]
+struct Early(DirectExchange, AtomicUsize);
+
+#[async_trait]
+impl FetchTransport for Early {
+    async fn fetch(&self, request: &FetchRequest) -> Result<FetchResponse, FetchError> {
+        self.0.fetch(request).await
+    }
+
+    async fn close(&self, slice: &OutputSlice) -> Result<(), FetchError> {
+        let closed = self.0.close(slice).await;
+        if closed == Err(FetchError::NotStarted) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+        closed
+    }
+}
+
 #[tokio::test]
 async fn a_reader_that_was_never_polled_closes_too_even_before_the_producer_is_there() {
     let (exchange, pool) = (DirectExchange::new(), Pool::new(u64::MAX));
-    drop(reader(&exchange, &[slice(attempt(0, 0), 0, 0..1)]));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let transport = Arc::new(Early(exchange.clone(), AtomicUsize::new(0)));
+    let source = DirectSource { slice: slice(attempt(0, 0), 0, 0..1), transport: transport.clone() };
+    drop(DirectReader::new(vec![source], schema(), read_options()));
+    eventually("it is closed too early", || transport.1.load(Ordering::SeqCst) > 0).await;
     let (_sink, handle) = exchange
         .create_output(attempt(0, 0), schema(), OutputLayout::Single, &sink_options(&pool, 1 << 20))
         .unwrap();
@@ -212,7 +237,7 @@ async fn a_pool_that_refuses_makes_the_producer_wait() {
     }
     sink.finish().await.unwrap();
     assert!(reading.await.unwrap().unwrap().into_iter().eq(0..100 * BATCH));
-    assert!(pool.refusals.load(std::sync::atomic::Ordering::SeqCst) > 0);
+    assert!(pool.refusals.load(Ordering::SeqCst) > 0);
     timeout(PATIENCE, handle.satisfied()).await.unwrap();
     assert_eq!(pool.used(), 0);
 
