@@ -27,6 +27,8 @@ pub struct Context {
     pub scenario: &'static str,
     /// From which its chances follow.
     pub seed: u64,
+    /// How many rounds it has, if not as many as it wants.
+    pub rounds: Option<usize>,
     /// The program of the nodes.
     pub program: PathBuf,
     /// An empty directory, which is removed afterwards.
