@@ -44,7 +44,7 @@ async fn play(context: Context) -> Result<Report, Failure> {
 }
 
 async fn run(scene: &mut Scene, python: PythonClient, rounds: usize) -> Result<(), Failure> {
-    scene.use_python(python).await?;
+    scene.use_python(python);
     for round in 0..rounds {
         overlap(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
     }
