@@ -27,6 +27,9 @@ pub struct Arguments {
     /// How often each scenario is played.
     #[arg(long, default_value_t = 1)]
     pub repeat: u64,
+    /// How many rounds scenarios have that repeat one fault, instead of the number that they name.
+    #[arg(long)]
+    pub rounds: Option<usize>,
     /// Keep the logs of all nodes under this directory. Without it, only those of scenarios that fail are kept, under
     /// the directory for temporary files.
     #[arg(long)]

@@ -46,7 +46,7 @@ async fn a_trivial_query_works(scene: &mut Scene) {
 
 async fn nothing_is_left(scene: &mut Scene) {
     let options = scene.cluster.options();
-    let mut places = vec![options.exchange_directory()];
+    let mut places = vec![options.exchange_directory(), options.state_directory()];
     places.extend((0..options.workers).map(|worker| options.spill_directory(worker)));
     let started = Instant::now();
     loop {

@@ -92,6 +92,7 @@ async fn play_one(scenario: &Scenario, round: u64, arguments: &Arguments) -> Res
     let context = Context {
         scenario: scenario.name,
         seed,
+        rounds: arguments.rounds,
         program: match &arguments.program {
             Some(program) => std::path::absolute(program)?,
             None => std::env::current_exe()?,

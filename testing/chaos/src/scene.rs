@@ -27,6 +27,8 @@ pub struct Context {
     pub scenario: &'static str,
     /// From which its chances follow.
     pub seed: u64,
+    /// How many rounds it has, if not as many as it wants.
+    pub rounds: Option<usize>,
     /// The program of the nodes.
     pub program: PathBuf,
     /// An empty directory, which is removed afterwards.
@@ -109,28 +111,23 @@ impl Scene {
             python: None,
             started,
         };
-        // The first run warms the processes; the second one counts.
-        scene.measure_under(ClientKind::Rust).await?;
-        scene.measure_under(ClientKind::Rust).await?;
+        scene.measure().await?;
         scene.baseline.footprints = scene.cluster.footprints();
         Ok(scene)
     }
 
-    /// From now on queries may run under the Python client, too. Measures how long each takes undisturbed.
-    pub async fn use_python(&mut self, client: PythonClient) -> Result<(), Failure> {
+    /// From now on queries may run under the Python client, too.
+    pub fn use_python(&mut self, client: PythonClient) {
         self.python = Some(client);
-        self.measure_under(ClientKind::Python).await
     }
 
-    /// Measures how long each query takes undisturbed under that client.
-    async fn measure_under(&mut self, client: ClientKind) -> Result<(), Failure> {
+    /// Measures how long each query takes undisturbed. The first time it does so with cold processes.
+    pub async fn measure(&mut self) -> Result<(), Failure> {
         for at in 0..self.queries.len() {
-            let outcome = self.start_query(client, at).await?.outcome().await?;
+            let outcome = self.start_query(ClientKind::Rust, at).await?.outcome().await?;
             let query = &mut self.queries[at];
             let rows = outcome.rows.map_err(|error| format!("undisturbed, {} fails: {error}", query.name))?;
-            if client == ClientKind::Rust {
-                query.learn(&rows);
-            }
+            query.learn(&rows);
             if let Some(problem) = query.differs_from(&rows) {
                 return Err(format!("undisturbed, {} is wrong: {problem}", query.name).into());
             }

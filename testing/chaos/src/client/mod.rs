@@ -25,6 +25,8 @@ pub struct ClientProgress {
     pub rows: usize,
     /// How many requests were sent again.
     pub retries: u64,
+    /// Why one was, the last time.
+    pub last_retry: Option<String>,
     /// Whether the client has ended.
     pub has_ended: bool,
 }
@@ -91,7 +93,11 @@ impl Running {
                 Err(format!("the client has no result after {QUERY_TIMEOUT:?}"))
             }
         };
-        let ClientProgress { id, retries, .. } = self.progress();
+        let ClientProgress { id, retries, last_retry, .. } = self.progress();
+        let rows = rows.map_err(|error| match last_retry {
+            Some(reason) => format!("{error} (it tried again {retries} times, last after: {reason})"),
+            None => error,
+        });
         Ok(Outcome { id, rows, retries, wall: self.started.elapsed() })
     }
 }

@@ -62,20 +62,15 @@ impl PythonClient {
         let rows = tokio::spawn(async move {
             // It ends with the task.
             let _child = child;
-            let mut last_retry = None;
             while let Ok(Some(line)) = lines.next_line().await {
                 let event: Value = serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"))?;
                 if let Some(rows) = event.get("result") {
                     return serde_json::from_value(rows.clone()).map_err(|error| error.to_string());
                 }
                 if let Some(error) = event.get("error").and_then(Value::as_str) {
-                    return Err(match last_retry {
-                        Some(retry) => format!("{error} (it had tried again after: {retry})"),
-                        None => error.to_string(),
-                    });
+                    return Err(error.to_string());
                 }
                 teller.0.send_modify(|progress| note(progress, &event));
-                last_retry = event.get("retry").cloned().or(last_retry);
             }
             Err("the client ended without a word".to_string())
         });
@@ -90,7 +85,8 @@ fn note(progress: &mut ClientProgress, event: &Value) {
     if let Some(rows) = event.get("rows").and_then(Value::as_u64) {
         progress.rows = usize::try_from(rows).unwrap_or(usize::MAX);
     }
-    if event.get("retry").is_some() {
+    if let Some(reason) = event.get("retry").and_then(Value::as_str) {
         progress.retries += 1;
+        progress.last_retry = Some(reason.to_string());
     }
 }

@@ -95,6 +95,17 @@ impl ClusterOptions {
         self.directory.join("exchange")
     }
 
+    /// Coordinators keep what must outlive them in a directory of its own, not beside what stages leave.
+    pub fn with_separate_state(self) -> Self {
+        let directory = self.state_directory().to_string_lossy().into_owned();
+        self.with("coordinator.state-directory", &directory)
+    }
+
+    /// The directory of its own in which coordinators may keep what must outlive them.
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     /// Where a worker puts what does not fit in memory.
     pub fn spill_directory(&self, worker: usize) -> PathBuf {
         self.directory.join(NodeName::Worker(worker).to_string()).join("spill")

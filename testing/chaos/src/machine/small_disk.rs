@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use steadfast::Failure;
+
+/// How long it may take until what is on a disk fits on a smaller one: what queries leave is removed soon.
+const RESIZE_TIMEOUT: Duration = Duration::from_secs(30);
+const RESIZE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A directory that is a disk of its own until this is dropped.
 pub struct SmallDisk {
@@ -26,13 +31,22 @@ impl SmallDisk {
         }
     }
 
-    /// Gives it another size, while it is in use.
-    pub fn resize(&self, kilobytes: u64) -> Result<(), Failure> {
+    /// Gives it another size, as soon as what is on it fits.
+    pub async fn resize(&self, kilobytes: u64) -> Result<(), Failure> {
         let size = format!("remount,size={kilobytes}k");
-        let status = Command::new("mount").args(["-o", &size]).arg(&self.directory).status()?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(format!("{} cannot be given another size", self.directory.display()).into()),
+        let deadline = Instant::now() + RESIZE_TIMEOUT;
+        loop {
+            let output = Command::new("mount").args(["-o", &size]).arg(&self.directory).output()?;
+            if output.status.success() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let error = String::from_utf8_lossy(&output.stderr).trim().to_string();
+                return Err(
+                    format!("{} cannot be given another size: {error}", self.directory.display()).into()
+                );
+            }
+            tokio::time::sleep(RESIZE_INTERVAL).await;
         }
     }
 }

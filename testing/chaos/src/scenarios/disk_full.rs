@@ -25,7 +25,7 @@ const FULL_KILOBYTES: u64 = 64;
 
 async fn play(context: Context) -> Result<Report, Failure> {
     // Sinks spill what is more than this: the undisturbed run shows how much.
-    let options = context.options().with_exchange("exchange.sink-memory-max", "1MB");
+    let options = context.options().with_exchange("exchange.sink-memory-max", "1MB").with_separate_state();
     let exchange = match SmallDisk::mount(&options.exchange_directory(), LARGE_KILOBYTES) {
         Ok(disk) => disk,
         Err(error) => return Ok(context.skipped(format!("a file system cannot be mounted: {error}"))),
@@ -40,7 +40,7 @@ async fn play(context: Context) -> Result<Report, Failure> {
 }
 
 async fn run(scene: &mut Scene, spill: &SmallDisk, exchange: &SmallDisk) -> Result<(), Failure> {
-    spill.resize(FULL_KILOBYTES)?;
+    spill.resize(FULL_KILOBYTES).await?;
     for query in 0..scene.queries.len() {
         let (running, _) = scene.start_known(query).await?;
         let look = scene.judge(query, running).await?;
@@ -50,12 +50,12 @@ async fn run(scene: &mut Scene, spill: &SmallDisk, exchange: &SmallDisk) -> Resu
     if scene.report.faults.is_empty() {
         scene.report.problem("no attempt was short of room to spill");
     }
-    spill.resize(LARGE_KILOBYTES)?;
-    exchange.resize(FULL_KILOBYTES)?;
+    spill.resize(LARGE_KILOBYTES).await?;
+    exchange.resize(FULL_KILOBYTES).await?;
     for query in 0..scene.queries.len() {
         fill_exchange(scene, query).await?;
     }
-    exchange.resize(LARGE_KILOBYTES)?;
+    exchange.resize(LARGE_KILOBYTES).await?;
     for query in 0..scene.queries.len() {
         let (running, _) = scene.start_known(query).await?;
         scene.judge(query, running).await?;

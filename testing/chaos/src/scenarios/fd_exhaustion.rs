@@ -31,7 +31,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const IDLE_CPU_MAX: Duration = Duration::from_secs(2);
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    let mut options = context.options();
+    // Four retries take half a minute then; by default they take two and a half.
+    let mut options = context.options().with("retry-initial-delay", "2s");
     options.descriptor_count_max = Some(DESCRIPTOR_COUNT_MAX);
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
     let played = run(&mut scene).await;

@@ -34,13 +34,13 @@ async fn play(context: Context) -> Result<Report, Failure> {
     };
     let queries = coordinators::queries(&context)?;
     let mut scene = Scene::start(&context, context.options(), queries).await?;
-    let played = run(&mut scene, python).await;
+    let played = run(&mut scene, python, context.rounds.unwrap_or(ROUNDS)).await;
     scene.finish(played).await
 }
 
-async fn run(scene: &mut Scene, python: PythonClient) -> Result<(), Failure> {
-    scene.use_python(python).await?;
-    for round in 0..ROUNDS {
+async fn run(scene: &mut Scene, python: PythonClient, rounds: usize) -> Result<(), Failure> {
+    scene.use_python(python);
+    for round in 0..rounds {
         kill(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
     }
     Ok(())

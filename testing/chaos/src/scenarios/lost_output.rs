@@ -94,6 +94,7 @@ async fn lose(scene: &mut Scene, damage: Damage, query: usize) -> Result<(), Fai
         let damaged_at = unix_millis();
         let task = (u64::from(attempt.task.stage.0), u64::from(attempt.task.partition));
         let is_damaged = damage.inflict(&file, place).is_ok();
+        let problems_before = scene.report.problems.len();
         let look = scene.judge(query, running).await?;
         let again: BTreeSet<Task> = look
             .attempts
@@ -101,7 +102,8 @@ async fn lose(scene: &mut Scene, damage: Damage, query: usize) -> Result<(), Fai
             .filter(|attempt| attempt.generation > 0)
             .map(|attempt| attempt.task)
             .collect();
-        if !is_damaged || (again.is_empty() && scene.report.problems.is_empty()) {
+        let is_right = scene.report.problems.len() == problems_before;
+        if !is_damaged || (again.is_empty() && is_right) {
             // It was gone already, or nobody read that part of it any more.
             scene.report.missed += 1;
             continue;

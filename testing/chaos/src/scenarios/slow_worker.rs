@@ -34,6 +34,8 @@ async fn play(context: Context) -> Result<Report, Failure> {
 }
 
 async fn run(scene: &mut Scene) -> Result<(), Failure> {
+    // The first run has warmed the processes; this one counts.
+    scene.measure().await?;
     let slowdown = Slowdown::of(scene.cluster.process_id(NodeName::Worker(VICTIM))?)?;
     scene.report.figures.insert("slowed_by".into(), json!(slowdown.means()));
     let node = NodeName::Worker(VICTIM).to_string();

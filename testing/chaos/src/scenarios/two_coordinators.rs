@@ -26,6 +26,8 @@ pub const SCENARIO: Scenario = Scenario {
 const ROUNDS: usize = 4;
 /// How long after the takeover the first one may go on, by chance: while the query runs, or later.
 const OVERLAP_MILLIS_MAX: u64 = 6_000;
+/// How long it may take until the other one serves: its lease is five seconds.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the first one may take to see that it has been replaced.
 const STEP_BACK_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -39,13 +41,13 @@ async fn play(context: Context) -> Result<Report, Failure> {
     let mut options = context.options();
     options.has_standby = true;
     let mut scene = Scene::start(&context, options, coordinators::queries(&context)?).await?;
-    let played = run(&mut scene, python).await;
+    let played = run(&mut scene, python, context.rounds.unwrap_or(ROUNDS)).await;
     scene.finish(played).await
 }
 
-async fn run(scene: &mut Scene, python: PythonClient) -> Result<(), Failure> {
-    scene.use_python(python).await?;
-    for round in 0..ROUNDS {
+async fn run(scene: &mut Scene, python: PythonClient, rounds: usize) -> Result<(), Failure> {
+    scene.use_python(python);
+    for round in 0..rounds {
         overlap(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
     }
     Ok(())
@@ -63,6 +65,7 @@ async fn overlap(scene: &mut Scene, moment: Moment, round: usize) -> Result<(), 
         scene.cluster.signal(first, Signal::SIGSTOP)?;
         let has_landed = !running.is_finished();
         let struck = struck(scene, &running, &look);
+        wait_for_takeover(scene, first).await?;
         wait_for_recovery(scene, &running, &struck).await;
         let overlap = scene.random.random_range(0..=OVERLAP_MILLIS_MAX);
         tokio::time::sleep(Duration::from_millis(overlap)).await;
@@ -78,6 +81,18 @@ async fn overlap(scene: &mut Scene, moment: Moment, round: usize) -> Result<(), 
         scene.report.missed += 1;
     }
     scene.report.problem(format!("no standstill landed while {}", moment.name()));
+    Ok(())
+}
+
+/// Waits until another coordinator serves.
+async fn wait_for_takeover(scene: &Scene, first: NodeName) -> Result<(), Failure> {
+    let deadline = tokio::time::Instant::now() + TAKEOVER_TIMEOUT;
+    while scene.cluster.serving_coordinator() == first {
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("{first} stands still, and nobody takes its place").into());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
     Ok(())
 }
 
