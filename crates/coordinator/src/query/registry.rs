@@ -37,7 +37,7 @@ impl QueryRegistry {
 
     /// Forgets a query.
     pub fn remove(&self, id: &QueryId) {
-        self.lock().remove(id);
+        self.lock().queries.remove(id);
     }
 
     /// A query, if it is remembered.
