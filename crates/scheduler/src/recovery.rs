@@ -46,9 +46,10 @@ impl Core {
             return;
         };
         if outcome.is_ok() && !query.is_result_complete() && !query.closed {
-            // Somebody else has seen all of the result. It is there, or can be made again.
+            // Somebody else has seen all of the result. It is there, or can be made again, however long that takes.
             query.ending = None;
             query.is_done = true;
+            query.admitted_at.get_or_insert(now);
             self.dirty.insert(id);
             self.placement_dirty = true;
             return;
