@@ -1,8 +1,9 @@
 //! What the parts of the coordinator share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use base::{Error, QueryId, Result};
+use base::{Error, ErrorCode, QueryId, Result};
 use chrono::Utc;
 use config::ServerConfig;
 use connector::Catalogs;
@@ -17,6 +18,9 @@ use crate::dispatch::Dispatcher;
 use crate::query::{Ending, Query, QueryProgress, QueryRegistry, QueryState};
 use crate::query_id::QueryIds;
 use crate::state::StateStore;
+
+/// How long a client may wait until its statement is recorded. Then it is told to try again.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the parts of the coordinator share.
 pub struct Services {
@@ -52,7 +56,11 @@ impl Services {
         // Whoever cleans the store must know it before anything of it is there.
         self.queries.insert(Arc::clone(&query));
         let content = query.record().encode();
-        match self.state.try_create(ObjectKey::Query(query.id), content).await {
+        let created = self.state.try_create(ObjectKey::Query(query.id), content);
+        let created = tokio::time::timeout(ACCEPT_PATIENCE, created).await;
+        let unanswered =
+            |_| Error::new(ErrorCode::EXCHANGE_STORE_ERROR, "The statement cannot be recorded now");
+        match created.map_err(unanswered).flatten() {
             Ok(_) => Ok(query),
             Err(error) => {
                 query.fail(error.clone());

@@ -50,7 +50,7 @@ impl Default for SweepTimes {
             interval: Duration::from_secs(60),
             interval_in_distrust: Duration::from_secs(1),
             distrust_period: Duration::from_secs(60),
-            done_retention: Duration::from_secs(5),
+            done_retention: Duration::from_secs(2),
         }
     }
 }

@@ -121,7 +121,11 @@ pub async fn submit(
     let root = Arc::new(RootOutput::default());
     let submission =
         plan::submission(services, &context.settings, query.id, &record, Some(&plan), Arc::clone(&root))?;
-    hand_over(query, &root)?;
+    if let Err(error) = hand_over(query, &root) {
+        // Its plan may have come after everything else of it went.
+        services.dispatcher.close(query.id).await;
+        return Err(error);
+    }
     services.dispatcher.submit(submission).await;
     Ok((root, record))
 }

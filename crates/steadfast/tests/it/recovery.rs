@@ -18,7 +18,7 @@ const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantit
 const MANY_ROWS: &str = "SELECT l_orderkey, l_linenumber, l_comment, l_shipinstruct FROM lineitem";
 
 /// How long the coordinator that leads may give no sign of itself.
-const LEASE: &str = "1s";
+const LEASE: &str = "3s";
 
 /// Waits until some task of a query has committed and some task has not, and tells the attempts.
 async fn half_done(test: &TestCluster, running: &RunningQuery) -> Vec<Attempt> {
