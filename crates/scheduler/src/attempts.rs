@@ -275,11 +275,12 @@ impl Query {
         if !is_input {
             return None;
         }
-        let (selected, generations_max) = (self.is_selected(&output), self.options.generations_max);
+        let selected = self.is_selected(&output);
+        // Each rollback can be missed by the attempts that were started before it, of which there are at most two.
+        let stale_max = self.losses.number.saturating_add(1).saturating_mul(2);
         let trouble = self.task_mut(attempt.task.stage, attempt.task.partition)?.trouble_mut();
-        // Each generation can be missed once, by an attempt that was started before the next.
         trouble.stale_inputs = trouble.stale_inputs.saturating_add(u32::from(!selected));
-        (selected || trouble.stale_inputs <= generations_max).then_some(output)
+        (selected || trouble.stale_inputs <= stale_max).then_some(output)
     }
 
     /// Whether a failed task is tried again, and not before when; else what ends the query.

@@ -148,10 +148,10 @@ impl Core {
             Event::QueryCancelled { query, .. }
                 if self.is_planted(PlantedBug::CancelForgotten)
                     && self.queries.get(&query).is_some_and(|it| it.running_attempts().next().is_some()) => {}
-            Event::QueryCancelled { query, error } => self.finish(now, query, Err(error), commands),
+            Event::QueryCancelled { query, error } => self.cancel(now, query, error, commands),
             Event::QueryClosed { query } => {
                 let abandoned = Error::new(ErrorCode::ABANDONED_QUERY, "Query was closed before it ended");
-                self.finish(now, query, Err(abandoned), commands);
+                self.cancel(now, query, abandoned, commands);
                 if let Some(state) = self.queries.get_mut(&query) {
                     state.closed = true;
                     self.closing.insert(query);
@@ -387,7 +387,7 @@ impl Core {
         };
         let waits = query.running() == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
         let since = self.no_worker_since.max(query.admitted_at);
-        let Some(since) = since.filter(|_| waits && self.no_worker_since.is_some()) else {
+        let Some(since) = since.filter(|_| waits && !query.is_done && self.no_worker_since.is_some()) else {
             return Ok(());
         };
         let limit = since.plus(self.options.no_node_period_max);

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use base::{AttemptId, Incarnation, Millis, NodeId, QueryId, Result};
+use base::{AttemptId, Error, Incarnation, Millis, NodeId, QueryId, Result};
 
 use crate::command::Command;
 use crate::core::Core;
@@ -34,6 +34,12 @@ impl Core {
             commands.push(Command::Persist { query: id, record: Record::Done { outcome } });
             self.sync_rotation(id);
         }
+    }
+
+    /// Somebody ends a query. If it is recorded that it ended well, that is how it ended.
+    pub(crate) fn cancel(&mut self, now: Millis, id: QueryId, error: Error, commands: &mut Vec<Command>) {
+        let is_done = self.queries.get(&id).is_some_and(|query| query.is_done);
+        self.finish(now, id, if is_done { Ok(()) } else { Err(error) }, commands);
     }
 
     /// Stops every attempt of a query.

@@ -8,6 +8,10 @@
 //! ([`WorkerReport`]); the core answers with everything that worker should hold ([`Command::SetDesired`]).
 //! A lost, repeated or late message is stale and ignored; a cancellation is an absence.
 //!
+//! What must outlive the coordinator is a [`Record`]. The core decides, asks for the record, and acts when it is
+//! told what is there: so whoever recovers, or a second coordinator, agrees about who reads what, what is void, and
+//! how a query ended. [`Event::QueryRecovered`] takes a query up again from its records.
+//!
 //! [`Runner`] is the worker's half of the same protocol, in the same form.
 
 #![no_std]
@@ -21,6 +25,7 @@ pub mod command;
 mod core;
 mod ending;
 pub mod event;
+mod forming;
 mod invariants;
 mod memory;
 pub mod options;
@@ -29,7 +34,7 @@ mod planted;
 mod quantile;
 mod query;
 pub mod record;
-mod records;
+mod recovery;
 pub mod retry;
 mod rivals;
 mod rollback;

@@ -40,6 +40,14 @@ pub(crate) struct Losses {
     differing: BTreeSet<OutputId>,
 }
 
+impl Losses {
+    /// Nothing of the query will be recomputed any more.
+    pub(crate) fn forget(&mut self) {
+        self.lost.clear();
+        self.differing.clear();
+    }
+}
+
 /// What a rollback takes with it.
 #[derive(Default)]
 pub(crate) struct Voided {

@@ -151,6 +151,27 @@ fn outcome_of_another_coordinator_counts() {
     assert_eq!(cluster.error(1), error);
 }
 
+/// How long that takes does not matter: the outcome is known.
+#[test]
+fn query_that_ended_well_elsewhere_waits_for_workers_and_cannot_be_cancelled() {
+    for cancelled in [false, true] {
+        let mut cluster = TestCluster::new();
+        cluster.foreign_record(1, Record::Done { outcome: Ok(()) });
+        cluster.submit(1, vec![stage(Distribution::Single, vec![])], QueryOptions::default());
+        cluster.tick_at(cluster.now + 300_000);
+        cluster.tick_at(cluster.now + 600_000);
+        assert_eq!(cluster.outcome(1), None);
+        if cancelled {
+            let error = Error::new(ErrorCode::USER_CANCELED, "enough");
+            cluster.step(Event::QueryCancelled { query: query_id(1), error });
+        } else {
+            cluster.add_worker("n1", 64 * GB, 4);
+            cluster.commit(1, 0, 0);
+        }
+        assert_eq!(cluster.outcome(1), Some(Ok(())));
+    }
+}
+
 /// Answers that come after the query was stopped must not be missing when it goes on after all.
 #[test]
 fn records_count_while_the_end_is_recorded() {

@@ -127,6 +127,32 @@ fn stale_loss_is_only_a_reason_to_try_again() {
     assert_eq!(cluster.attempt(1, 1, 1).unwrap().1.attempt.number, 1);
 }
 
+/// One reader, four inputs, each of which is lost once under another task's attempt.
+#[test]
+fn reader_is_not_blamed_for_many_inputs_that_others_found_lost() {
+    let mut cluster = TestCluster::new();
+    cluster.add_worker("n1", 64 * GB, 8);
+    let hash = Distribution::Hash { partitions: 2 };
+    let root = stage(hash, vec![input(Edge::Hash, &[1])]);
+    let options = QueryOptions { generations_max: 1, task_retry_attempts_per_task: 0, ..options() };
+    cluster.submit(1, vec![root, scan_stage(2)], options);
+    cluster.splits(1, 1, &[GB; 4], true);
+    for partition in 0..4 {
+        cluster.commit_sized(1, 1, partition, &[GB, GB], 0);
+    }
+    for lost in 0..4 {
+        cluster.report_all();
+        cluster.miss_input(1, (0, 0), (1, lost), 0);
+        cluster.commit_sized(1, 1, lost, &[GB, GB], 0);
+        cluster.miss_input(1, (0, 1), (1, lost), 0);
+        assert_eq!(cluster.outcome(1), None, "after {lost} losses");
+    }
+    for partition in 0..2 {
+        cluster.commit(1, 0, partition);
+    }
+    assert_eq!(cluster.outcome(1), Some(Ok(())));
+}
+
 #[test]
 fn nothing_is_placed_or_finished_while_a_rollback_is_recorded() {
     let mut cluster = three_stages([true; 3], options());

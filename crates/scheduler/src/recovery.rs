@@ -13,6 +13,7 @@ use crate::options::QueryOptions;
 use crate::query::Query;
 use crate::record::{Record, RecordKey, RecoveredCommit};
 use crate::shape::{Distribution, QueryShape};
+use crate::stage::Stage;
 use crate::task::{Attempt, AttemptState, TaskState, Written};
 
 impl Core {
@@ -45,9 +46,10 @@ impl Core {
             return;
         };
         if outcome.is_ok() && !query.is_result_complete() && !query.closed {
-            // Somebody else has seen all of the result. It is there, or can be made again.
+            // Somebody else has seen all of the result. It is there, or can be made again, however long that takes.
             query.ending = None;
             query.is_done = true;
+            query.admitted_at.get_or_insert(now);
             self.dirty.insert(id);
             self.placement_dirty = true;
             return;
@@ -86,7 +88,10 @@ impl Core {
             }
             return;
         }
-        let has_tasks = records.keys().any(|key| matches!(key, RecordKey::Tasks { .. }));
+        let is_unrecorded =
+            |stage: &Stage| stage.shape.distribution == Distribution::Single && stage.shape.inputs.is_empty();
+        let has_tasks = records.keys().any(|key| matches!(key, RecordKey::Tasks { .. }))
+            || query.stages.iter().any(is_unrecorded);
         if !records.is_empty() || !commits.is_empty() {
             query.admitted_at = Some(now);
         }
