@@ -134,6 +134,8 @@ pub struct Attempt {
     pub node: String,
     pub state: String,
     pub started_unix_millis: u64,
+    /// None while it runs.
+    pub ended_unix_millis: Option<u64>,
 }
 
 /// The attempts of a query.
@@ -145,6 +147,7 @@ pub fn attempts(description: &Value) -> Vec<Attempt> {
         node: value["nodeId"].as_str().unwrap().to_string(),
         state: value["state"].as_str().unwrap().to_string(),
         started_unix_millis: value["startedUnixMillis"].as_u64().unwrap(),
+        ended_unix_millis: value["endedUnixMillis"].as_u64(),
     };
     description["attempts"].as_array().map(|all| all.iter().map(attempt).collect()).unwrap_or_default()
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::answers::Answer;
-use super::support::{RunningQuery, TestCluster, attempts, shared};
+use super::support::{Attempt, RunningQuery, TestCluster, attempts, shared};
 use super::tpch_data::create_hive_tables;
 use steadfast::client::Client;
 
@@ -150,7 +150,12 @@ async fn judge_attempts(
         return Err(format!("an attempt was lost on a worker that lives: {stray:?}"));
     }
     let mut first_replacement = None;
-    for attempt in listed.iter().filter(|attempt| attempt.number > 0) {
+    let is_rival = |attempt: &Attempt| {
+        let earlier = |other: &&Attempt| other.task == attempt.task && other.number < attempt.number;
+        let ended = listed.iter().filter(earlier).map(|other| other.ended_unix_millis.unwrap_or(u64::MAX));
+        ended.max().is_some_and(|ended| ended > attempt.started_unix_millis)
+    };
+    for attempt in listed.iter().filter(|attempt| attempt.number > 0 && !is_rival(attempt)) {
         if !lost.iter().any(|lost| lost.task == attempt.task) {
             return Err(format!("an attempt was run again in vain: {attempt:?}"));
         }
