@@ -25,8 +25,6 @@ pub enum Bug {
     MissingIsEmpty,
     /// Only what a life of the coordinator made itself is deleted (Trino #25707).
     CleanupKnowsItsOwnOnly,
-    /// The objects of a query are deleted as they come, so that half of it may look like one that can go on.
-    DeletesInAnyOrder,
     /// A query without a plan is planned, without a look whether it has ended.
     PlansWhatHasEnded,
     /// A query that a life of the coordinator did not find at its start is none (Trino's coordinator knows its own).
@@ -70,7 +68,6 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("no-checksum", Bug::NoChecksum),
     ("missing-is-empty", Bug::MissingIsEmpty),
     ("cleanup-knows-its-own-only", Bug::CleanupKnowsItsOwnOnly),
-    ("deletes-in-any-order", Bug::DeletesInAnyOrder),
     ("plans-what-has-ended", Bug::PlansWhatHasEnded),
     ("unknown-is-gone", Bug::UnknownIsGone),
     ("no-fence", Bug::NoFence),

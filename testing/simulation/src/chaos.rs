@@ -1,5 +1,7 @@
 //! What befalls machines, links and clients while the chaos lasts, and how everything heals.
 
+use std::collections::BTreeSet;
+
 use scheduler::{NodeState, RunnerEvent};
 
 use crate::client::Phase;
@@ -149,13 +151,18 @@ impl World {
 
     /// An object that an attempt wrote is gone.
     fn rot(&mut self) {
-        // What nobody will read any more may rot in peace.
-        let is_of_use = |key: &&Key| {
-            matches!(key, Key::Data(_)) && key.query().is_some_and(|query| !self.ledger.done.contains_key(&query))
-        };
-        let mut data: Vec<Key> = self.store.keys().filter(is_of_use).copied().collect();
-        if data.is_empty() {
-            data = self.store.keys().filter(|key| matches!(key, Key::Data(_))).copied().collect();
+        let is_data = |key: &&Key| matches!(key, Key::Data(_));
+        let mut data: Vec<Key> = self.store.keys().filter(is_data).copied().collect();
+        if self.random.below(4) > 0 {
+            // What some have read and others may still have to read hurts most.
+            let has_ended = |query| self.ledger.done.contains_key(&query);
+            let open = self.ledger.committed.values().filter(|winner| !has_ended(winner.task.query));
+            let sources = open.filter_map(|winner| self.ledger.lineage.get(winner)).flat_map(|it| it.iter());
+            let read: BTreeSet<Key> = sources.map(|source| Key::Data(source.winner)).collect();
+            let worst: Vec<Key> = data.iter().filter(|key| read.contains(key)).copied().collect();
+            if !worst.is_empty() {
+                data = worst;
+            }
         }
         if data.is_empty() {
             return;

@@ -20,6 +20,8 @@ pub struct Position {
     pub row: usize,
     /// The sum of the generations of the tasks before, which the client has read.
     pub before: u64,
+    /// There are no more rows.
+    pub is_end: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::bug::{BUGS, Bug};
+use crate::exhaustive::{DEPTH_MAX, Explored, explore};
 use crate::fault::{Changes, Fault};
 use crate::lifetime::{Totals, digest, live, replay, shrink};
 
@@ -11,7 +12,7 @@ const USAGE: &str = "usage: simulation run [--from N] [--count N]
        simulation bugs [--count N] [--all] [--bug NAME] [--needs]
        simulation meta [--from N] [--count N]
        simulation replay SEED [--bug NAME] [--without FAULT]... [--halved N] [--queries N]
-       simulation exhaustive";
+       simulation exhaustive [--depth N]";
 
 /// So many violations are shrunk and shown.
 const SHOWN_MAX: usize = 5;
@@ -59,7 +60,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         Some("bugs") => bugs(&arguments),
         Some("meta") => meta(&arguments),
         Some("replay") => replay_seed(&arguments),
-        Some("exhaustive") => exhaustive(),
+        Some("exhaustive") => exhaustive(&arguments),
         _ => {
             eprintln!("{USAGE}");
             false
@@ -68,8 +69,8 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The seeds that failed once, first.
-fn regressions() -> impl Iterator<Item = u64> {
+/// The seeds that failed once.
+pub fn regressions() -> impl Iterator<Item = u64> {
     let lines = include_str!("../regressions.txt").lines();
     lines.filter_map(|line| line.split_whitespace().next()?.parse().ok())
 }
@@ -199,6 +200,18 @@ fn replay_seed(arguments: &Arguments) -> bool {
     lifetime.violation.is_none()
 }
 
-fn exhaustive() -> bool {
-    true
+fn exhaustive(arguments: &Arguments) -> bool {
+    let started = Instant::now();
+    let depth = arguments.number("--depth", u64::from(DEPTH_MAX)) as u32;
+    match explore(depth) {
+        Ok(Explored { states, steps, ends }) => {
+            let seconds = started.elapsed().as_secs_f64();
+            println!("{states} states, {steps} steps, {ends} ends, up to {depth} deep, in {seconds:.1} s");
+            true
+        }
+        Err(violation) => {
+            println!("{violation}");
+            false
+        }
+    }
 }

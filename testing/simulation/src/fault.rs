@@ -134,7 +134,7 @@ impl Fault {
             Fault::Outage => 30_000,
             Fault::RotAtWrite => 250_000,
             Fault::RotAtRest => 300_000,
-            Fault::CoordinatorCrash => 50_000,
+            Fault::CoordinatorCrash => 80_000,
             Fault::CoordinatorPause => 50_000,
             Fault::Failover => 40_000,
             Fault::Cancel => 60_000,

@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod coordinator;
 mod execution;
+mod exhaustive;
 mod fault;
 mod happening;
 mod host;
@@ -21,7 +22,8 @@ mod storage;
 mod store;
 mod world;
 
-pub use commands::main;
+pub use commands::{main, regressions};
 pub use bug::{BUGS, Bug};
+pub use exhaustive::{DEPTH_MAX, Explored, explore};
 pub use fault::{Changes, Fault};
 pub use lifetime::{Lifetime, Totals, digest, live, replay, shrink};

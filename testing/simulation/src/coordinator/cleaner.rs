@@ -106,7 +106,6 @@ impl World {
     fn on_clean_list(&mut self, at: usize, query: QueryId, keys: &[Key]) {
         let now = self.now;
         let lists_once = self.bug == Some(Bug::CleanupKnowsItsOwnOnly);
-        let in_any_order = self.bug == Some(Bug::DeletesInAnyOrder);
         let Some(job) = self.job(at, query) else {
             return;
         };
@@ -115,7 +114,7 @@ impl World {
         // The plan goes first: without it nobody takes what is half deleted for a query that can go on.
         let plan: Vec<Key> = keys.iter().filter(|key| matches!(key, Key::Plan(_))).copied().collect();
         let rest: Vec<Key> = keys.iter().filter(|key| !says_how(key)).copied().collect();
-        let rest = if plan.is_empty() || in_any_order { rest } else { plan };
+        let rest = if plan.is_empty() { rest } else { plan };
         if !rest.is_empty() {
             job.deletions = rest.len();
             job.clean_since = None;

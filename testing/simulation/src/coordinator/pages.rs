@@ -150,10 +150,15 @@ impl World {
             let end = Some(Err(error.clone()));
             return Next::Page { rows: Vec::new(), position: None, end, begun: None };
         }
+        let mut from = position.unwrap_or_default();
         if job.is_bare {
+            if !from.is_end {
+                // It ended well, and somebody began to delete it because the rest could not be read.
+                let task = root_task(query, from.task);
+                return Next::Lost(lost(OutputId { task, generation: from.generation }));
+            }
             return Next::Page { rows: Vec::new(), position, end: job.outcome.clone(), begun: None };
         }
-        let mut from = position.unwrap_or_default();
         let generation = |task: u32| job.generations.get(&root_task(query, task)).copied().unwrap_or(0);
         let before: u64 = (0..from.task).map(|task| u64::from(generation(task))).sum();
         let is_stale = from.row > 0 && generation(from.task) != from.generation;
@@ -163,6 +168,11 @@ impl World {
         }
         if job.sealed.get(&StageId(0)) == Some(&from.task) {
             return match &job.outcome {
+                // Whoever asks from here on has all rows, even if nothing else is known of the query any more.
+                Some(_) if !from.is_end => {
+                    from.is_end = true;
+                    Next::Page { rows: Vec::new(), position: Some(from), end: None, begun: None }
+                }
                 Some(outcome) => {
                     Next::Page { rows: Vec::new(), position, end: Some(outcome.clone()), begun: None }
                 }
@@ -183,7 +193,8 @@ impl World {
         from.row += rows.len();
         if from.row == data.len() {
             let before = from.before + u64::from(generation);
-            from = Position { task: from.task + 1, generation: 0, row: 0, before };
+            let is_last = job.outcome.is_some() && job.sealed.get(&StageId(0)) == Some(&(from.task + 1));
+            from = Position { task: from.task + 1, generation: 0, row: 0, before, is_end: is_last };
         }
         Next::Page { rows, position: Some(from), end: None, begun }
     }
