@@ -19,7 +19,7 @@ use base::StageId;
 use connector::{Connector, Scan, Split, SplitOptions, TableHandle, TableMetadata, TableStatistics};
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -36,7 +36,7 @@ use planner::{FragmentedPlan, JoinReordering, PlannedFragment, Planner, PlannerO
 #[derive(Debug)]
 struct Kept {
     connector: Arc<dyn Connector>,
-    batches: Mutex<HashMap<String, Vec<RecordBatch>>>,
+    batches: Arc<Mutex<HashMap<String, Vec<RecordBatch>>>>,
 }
 
 #[async_trait]
@@ -76,14 +76,20 @@ impl Connector for Kept {
         context: Arc<TaskContext>,
     ) -> base::Result<SendableRecordBatchStream> {
         let name = format!("{:?} {:?} {:?}", scan.table, scan.schema.fields(), split.payload);
-        let mut kept = self.batches.lock().unwrap();
-        let batches = kept.entry(name).or_insert_with(|| {
-            let whole = Scan { predicate: None, limit: None, ..scan.clone() };
-            let stream = self.connector.open(&whole, split, context).unwrap();
-            futures::executor::block_on(stream.try_collect()).unwrap()
-        });
-        let batches = futures::stream::iter(batches.clone().into_iter().map(Ok));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), batches)))
+        let kept = Arc::clone(&self.batches);
+        let whole = Scan { predicate: None, limit: None, ..scan.clone() };
+        let rows = self.connector.open(&whole, split, context)?;
+        let read = async move {
+            let known = kept.lock().unwrap().get(&name).cloned();
+            if let Some(batches) = known {
+                return Ok::<_, DataFusionError>(futures::stream::iter(batches.into_iter().map(Ok)));
+            }
+            let batches: Vec<RecordBatch> = rows.try_collect().await?;
+            kept.lock().unwrap().insert(name, batches.clone());
+            Ok(futures::stream::iter(batches.into_iter().map(Ok)))
+        };
+        let schema = Arc::clone(&scan.schema);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(read).try_flatten())))
     }
 }
 
@@ -271,7 +277,7 @@ async fn main() {
     if has("written") {
         options.join_reordering = JoinReordering::None;
     }
-    let kept = Arc::new(Kept { connector: Arc::clone(&connector), batches: Mutex::default() });
+    let kept = Arc::new(Kept { connector: Arc::clone(&connector), batches: Arc::default() });
     let reader: Arc<dyn Connector> = Arc::clone(&kept) as _;
     let (mut total, mut seconds) = (Flow::default(), 0.0);
     for number in (1..=22).filter(|number| numbers.is_empty() || numbers.contains(number)) {

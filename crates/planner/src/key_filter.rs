@@ -21,6 +21,8 @@ const COMPARED_ROW: f64 = 3.0;
 /// If conditions of which little is known left none of a table's rows out, its keys may be so many times larger than
 /// what is sent to every task.
 const MISJUDGED: f64 = 4.0;
+/// Keys that only save an exchange may be this part of what is sent to every task.
+const COMPARED_KEYS: f64 = 0.5;
 
 /// Filters operands by the keys of a small table, which are read once more.
 ///
@@ -131,7 +133,8 @@ impl KeySearch<'_> {
         let work = rows_scanned(grouping.input);
         let keys = grouping.keys.iter().enumerate();
         let columns = keys.filter_map(|(at, column)| Some((at, column.clone()?)));
-        self.best(columns, grouping.input.schema(), &input, |scanned, kept| {
+        let keys_bytes_max = self.broadcast_bytes_max * MISJUDGED;
+        self.best(columns, grouping.input.schema(), &input, keys_bytes_max, |scanned, kept| {
             scanned < work * (1.0 - kept) * COST
         })
     }
@@ -150,7 +153,8 @@ impl KeySearch<'_> {
             Expr::Column(right) => Some((schema.maybe_index_of_column(right)?, right.clone())),
             _ => None,
         });
-        self.best(columns, schema, &rows, |scanned, kept| {
+        let keys_bytes_max = self.broadcast_bytes_max * COMPARED_KEYS;
+        self.best(columns, schema, &rows, keys_bytes_max, |scanned, kept| {
             scanned + rows.rows < rows.rows * (1.0 - kept) * COMPARED_ROW
         })
     }
@@ -162,6 +166,7 @@ impl KeySearch<'_> {
         columns: impl Iterator<Item = (usize, Column)>,
         schema: &DFSchema,
         input: &Estimate,
+        keys_bytes_max: f64,
         pays: impl Fn(f64, f64) -> bool,
     ) -> Result<Option<KeyFilter>> {
         let mut best: Option<KeyFilter> = None;
@@ -172,7 +177,7 @@ impl KeySearch<'_> {
                 let Some(rows) = estimate(&plan) else { continue };
                 let key = &rows.columns[place];
                 let kept = match_fraction(&[(own, key)], rows.rows, 1.0);
-                let is_small = certain_rows(&plan) * key.width_bytes <= self.broadcast_bytes_max * MISJUDGED;
+                let is_small = certain_rows(&plan) * key.width_bytes <= keys_bytes_max;
                 let is_better = best.as_ref().is_none_or(|best| kept < best.kept);
                 if is_small && is_better && pays(rows_scanned(&plan), kept) {
                     let (qualifier, field) = plan.schema().qualified_field(place);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base::Result;
 use connector::error::from_datafusion;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
@@ -72,6 +73,9 @@ impl Planner {
     fn optimized(&self, logical: &LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
         let logical = with_counted_exists(logical.clone()).and_then(with_nullable_subqueries)?;
         let optimized = self.state.optimize(&logical)?;
+        if !has_join(&optimized)? {
+            return Ok(optimized);
+        }
         let options = Arc::new(self.state.config().options().as_ref().clone());
         let context = OptimizerContext::new_with_config_options(options).with_max_passes(1);
         self.late_rules.optimize(optimized, &context, |_, _| {})
@@ -97,4 +101,14 @@ impl Planner {
         validate(&plan)?;
         Ok(plan)
     }
+}
+
+/// Whether there is a join in the plan or in a subquery of it.
+fn has_join(plan: &LogicalPlan) -> datafusion::error::Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::Join(_));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }

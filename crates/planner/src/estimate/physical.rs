@@ -30,6 +30,8 @@ pub(crate) fn estimate(node: &Arc<dyn ExecutionPlan>, inputs: &[Option<Estimate>
     if inputs.is_empty() {
         return of_leaf(node);
     }
+    // The other inputs are subqueries.
+    let inputs = if node.is::<ScalarSubqueryExec>() { &inputs[..1] } else { inputs };
     let inputs: Vec<&Estimate> = inputs.iter().map(Option::as_ref).collect::<Option<_>>()?;
     let first = *inputs.first()?;
     let rows = if let Some(filter) = node.downcast_ref::<FilterExec>() {

@@ -216,6 +216,16 @@ traps! { check:
     scalar_subqueries_below_union: "select count(*) from (select n_nationkey as k from nation
          where n_nationkey > (select min(r_regionkey) + 3 from region) union all select r_regionkey from region
          where r_regionkey < (select max(r_regionkey) from region)) t where k <> (select max(r_regionkey) + 1 from region)";
+    anti_join_and_group_by_the_same_key: "select count(*), sum(p_size) from part where not exists
+         (select 1 from partsupp where ps_partkey = p_partkey and ps_availqty > 9500)
+         and p_size > (select avg(l_quantity) from lineitem where l_partkey = p_partkey)";
+    semi_join_and_group_by_the_same_key: "select count(*), sum(p_size) from part where exists
+         (select 1 from partsupp where ps_partkey = p_partkey and ps_availqty > 9500)
+         and p_size > (select avg(l_quantity) from lineitem where l_partkey = p_partkey)";
+    mark_join_over_few_keys: "select count(*) from orders, customer where o_custkey = c_custkey and c_acctbal > 9000
+         and (exists (select 1 from lineitem where l_orderkey = o_orderkey and l_quantity > 45) or c_nationkey = 3)";
+    anti_join_over_few_keys: "select count(*) from orders where o_orderdate < date '1992-02-01' and not exists
+         (select 1 from lineitem where l_orderkey = o_orderkey and l_commitdate < l_receiptdate)";
     group_by_float_key: "select cast(l_discount as double) as d, count(*) from lineitem group by 1";
 }
 
