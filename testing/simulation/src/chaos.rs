@@ -151,7 +151,8 @@ impl World {
     fn rot(&mut self) {
         // What nobody will read any more may rot in peace.
         let is_of_use = |key: &&Key| {
-            matches!(key, Key::Data(_)) && key.query().is_some_and(|query| !self.ledger.done.contains_key(&query))
+            matches!(key, Key::Data(_))
+                && key.query().is_some_and(|query| !self.ledger.done.contains_key(&query))
         };
         let mut data: Vec<Key> = self.store.keys().filter(is_of_use).copied().collect();
         if data.is_empty() {

@@ -21,7 +21,7 @@ mod storage;
 mod store;
 mod world;
 
-pub use commands::main;
 pub use bug::{BUGS, Bug};
+pub use commands::main;
 pub use fault::{Changes, Fault};
 pub use lifetime::{Lifetime, Totals, digest, live, replay, shrink};

@@ -41,7 +41,9 @@ impl Plan {
             values: BTreeMap::new(),
             memory_needed: Vec::new(),
             liars: BTreeSet::new(),
-            poisoned: faults.strikes(random, Fault::Poison).then(|| StageId(random.below(u64::from(count)) as u32)),
+            poisoned: faults
+                .strikes(random, Fault::Poison)
+                .then(|| StageId(random.below(u64::from(count)) as u32)),
         };
         for at in 0..count {
             let feeds = |other: &u32| consumers[*other as usize].contains(&at);
@@ -54,9 +56,8 @@ impl Plan {
             plan.memory_needed.push(random.range(1, 40));
         }
         for at in 0..count {
-            let by_hash = |input: &InputShape| {
-                input.edge == Edge::Hash && input.producers.contains(&StageId(at))
-            };
+            let by_hash =
+                |input: &InputShape| input.edge == Edge::Hash && input.producers.contains(&StageId(at));
             let is_read_by_hash = plan.shape.stages.iter().flat_map(|stage| &stage.inputs).any(by_hash);
             let wanted = if is_read_by_hash { partitions } else { random.range(1, 2) as u32 };
             plan.shape.stages[at as usize].output_partitions = wanted;

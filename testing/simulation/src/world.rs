@@ -244,7 +244,9 @@ impl World {
                 self.apply(asker, operation, lose_answer)?;
             }
             Happening::ListRest { asker, of, from, mut listed } => {
-                listed.extend(self.keys_of(of).into_iter().filter(|key| (key.query(), *key) > (from.query(), from)));
+                listed.extend(
+                    self.keys_of(of).into_iter().filter(|key| (key.query(), *key) > (from.query(), from)),
+                );
                 self.answer(asker, Answer::Listed(listed));
             }
             Happening::ClientWakes { client, number } => self.client_wakes(client, number),

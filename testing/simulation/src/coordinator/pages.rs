@@ -41,7 +41,12 @@ enum Next {
     Wait,
     /// An output has to be read first.
     Read(OutputId, AttemptId),
-    Page { rows: Vec<u64>, position: Option<Position>, end: Option<Result<(), Error>>, begun: Option<u32> },
+    Page {
+        rows: Vec<u64>,
+        position: Option<Position>,
+        end: Option<Result<(), Error>>,
+        begun: Option<u32>,
+    },
     /// What the client has read does not count any more.
     Lost(Error),
 }
@@ -222,9 +227,7 @@ impl World {
                         self.close(at, query)
                     }
                     (Some(_), _) => Ok(()),
-                    (None, _) => {
-                        self.step_core(at, Event::OutputLost { output, error: lost(output) })
-                    }
+                    (None, _) => self.step_core(at, Event::OutputLost { output, error: lost(output) }),
                 }
             }
             _ => Ok(()),
