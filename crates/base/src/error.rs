@@ -12,6 +12,7 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// A place in the text of a statement, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ErrorLocation {
     /// The line.
     pub line: u32,
@@ -23,9 +24,11 @@ pub struct ErrorLocation {
 ///
 /// The code decides what is retried, so it travels with the error over every border; the message never does.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Error(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Inner {
     code: ErrorCode,
     message: String,
@@ -36,6 +39,7 @@ struct Inner {
 
 /// The error below an error, kept for people to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ErrorCause {
     /// Its text.
     pub message: String,
@@ -115,6 +119,7 @@ impl core::error::Error for Error {}
 
 /// How the failure of an attempt is judged. See [`Failure::of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum FailureClass {
     /// The statement is at fault. Never retried.
     User,
@@ -132,6 +137,7 @@ pub enum FailureClass {
 
 /// The failure of an attempt: how it is judged, and what the user is told if it ends the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Failure {
     /// How it is judged.
     pub class: FailureClass,

@@ -57,6 +57,23 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// A code is written as its number; the rest is known.
+#[cfg(feature = "serde")]
+impl serde::Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.code)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ErrorCode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        let unknown = || serde::de::Error::custom("a number that is no error code");
+        ErrorCode::from_number(number).ok_or_else(unknown)
+    }
+}
+
 macro_rules! error_codes {
     ($($code:literal $name:ident $error_type:ident,)*) => {
         #[allow(missing_docs, reason = "the names are Trino's and say what they mean")]

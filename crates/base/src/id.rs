@@ -10,6 +10,7 @@ use core::str::FromStr;
 ///
 /// The parts are the UTC time of submission, a counter, and the name of the coordinator's life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QueryId([u8; QueryId::LENGTH]);
 
 impl QueryId {
@@ -63,6 +64,7 @@ impl fmt::Debug for QueryId {
 
 /// A stage of a query: a fragment being run. The root stage is 0, as in Trino.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StageId(pub u32);
 
 impl fmt::Display for StageId {
@@ -73,6 +75,7 @@ impl fmt::Display for StageId {
 
 /// A task: one partition of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TaskId {
     /// The query.
     pub query: QueryId,
@@ -90,14 +93,17 @@ impl fmt::Display for TaskId {
 
 /// The life of a coordinator. A higher epoch is newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Epoch(pub u32);
 
 /// The life of a worker process. Two lives of one node have different incarnations; a higher one is newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Incarnation(pub u64);
 
 /// A version of a task's committed output: it grows when committed output is lost and recomputed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OutputId {
     /// The task whose output this is.
     pub task: TaskId,
@@ -107,6 +113,7 @@ pub struct OutputId {
 
 /// One try of a task. Unique for ever, even across coordinators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AttemptId {
     /// The task being tried.
     pub task: TaskId,
@@ -137,6 +144,7 @@ impl fmt::Display for AttemptId {
 
 /// A node of the cluster, by its `node.id`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeId(Arc<str>);
 
 impl NodeId {

@@ -6,6 +6,7 @@ use core::str::FromStr;
 
 /// A point in time, or a length of time, in milliseconds. What the zero point is, the shell decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Millis(pub u64);
 
 impl Millis {

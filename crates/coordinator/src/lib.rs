@@ -8,6 +8,7 @@
 
 mod catalog;
 mod dispatch;
+pub mod flight;
 mod http;
 mod life;
 mod node;

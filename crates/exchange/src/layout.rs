@@ -4,6 +4,7 @@
 //! ```text
 //! coordinator/epoch/{epoch}                                 a life of the coordinator began
 //! coordinator/lease/{epoch}                                 it is still there
+//! coordinator/flight/{query}                                what the scheduler was told before a query failed
 //! {query}/query                                             the statement, by which another coordinator goes on
 //! {query}/plan                                              what its stages run
 //! {query}/tasks/{stage}/{number}                            the next tasks of a stage, and what they read
@@ -145,16 +146,21 @@ fn parse(text: &str) -> Option<ObjectKey> {
     }
 }
 
-/// The prefix of the objects that say which coordinator leads.
+/// The prefix of what coordinators leave that is of no single query, or outlives it.
 pub const COORDINATOR_PREFIX: &str = "coordinator/";
 
-/// The key of an object that says which coordinator leads.
+/// The prefix of flight recordings.
+pub const FLIGHT_PREFIX: &str = "coordinator/flight/";
+
+/// The key of what a coordinator leaves that is of no single query, or outlives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CoordinatorKey {
     /// A life of the coordinator began.
     Epoch(Epoch),
     /// That life is still there.
     Lease(Epoch),
+    /// What the scheduler was told before a query failed.
+    Flight(QueryId),
 }
 
 impl fmt::Display for CoordinatorKey {
@@ -162,6 +168,7 @@ impl fmt::Display for CoordinatorKey {
         match self {
             CoordinatorKey::Epoch(epoch) => write!(f, "{COORDINATOR_PREFIX}epoch/{}", epoch.0),
             CoordinatorKey::Lease(epoch) => write!(f, "{COORDINATOR_PREFIX}lease/{}", epoch.0),
+            CoordinatorKey::Flight(query) => write!(f, "{FLIGHT_PREFIX}{query}"),
         }
     }
 }
@@ -171,13 +178,11 @@ impl FromStr for CoordinatorKey {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = text.strip_prefix(COORDINATOR_PREFIX).and_then(|rest| rest.split_once('/'));
-        let key = parsed.and_then(|(kind, epoch)| {
-            let epoch = Epoch(epoch.parse().ok()?);
-            match kind {
-                "epoch" => Some(CoordinatorKey::Epoch(epoch)),
-                "lease" => Some(CoordinatorKey::Lease(epoch)),
-                _ => None,
-            }
+        let key = parsed.and_then(|(kind, name)| match kind {
+            "epoch" => Some(CoordinatorKey::Epoch(Epoch(name.parse().ok()?))),
+            "lease" => Some(CoordinatorKey::Lease(Epoch(name.parse().ok()?))),
+            "flight" => Some(CoordinatorKey::Flight(name.parse().ok()?)),
+            _ => None,
         });
         key.filter(|key| key.to_string() == text).ok_or_else(|| ParseKeyError(text.to_string()))
     }
@@ -235,9 +240,11 @@ mod tests {
 
     #[test]
     fn keys_of_coordinators_round_trip() {
+        let query: QueryId = "20261120_061411_00007_abcde".parse().unwrap();
         for (key, text) in [
             (CoordinatorKey::Epoch(Epoch(12)), "coordinator/epoch/12"),
             (CoordinatorKey::Lease(Epoch(0)), "coordinator/lease/0"),
+            (CoordinatorKey::Flight(query), "coordinator/flight/20261120_061411_00007_abcde"),
         ] {
             assert_eq!(key.to_string(), text);
             assert_eq!(text.parse(), Ok(key));

@@ -14,7 +14,8 @@ use crate::options::QueryOptions;
 ///
 /// After each period of tasks it is multiplied by the growth factor, up to the maximum, and then rounded to a
 /// multiple of the minimum.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct GrowingTarget {
     min: u64,
     max: u64,
@@ -62,7 +63,8 @@ pub(crate) fn tasks_wanted(ratio: f64, slots: u64) -> u64 {
 }
 
 /// Packs splits, in the order they arrive, into tasks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SplitPacker {
     target: GrowingTarget,
     count_max: usize,

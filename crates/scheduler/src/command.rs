@@ -89,6 +89,7 @@ pub enum Command {
 
 /// An attempt that a worker should hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AttemptSpec {
     /// The attempt.
     pub attempt: AttemptId,
@@ -100,6 +101,7 @@ pub struct AttemptSpec {
 
 /// What a task reads. Of [`crate::Edge::Single`] and [`crate::Edge::Broadcast`] inputs it reads everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TaskInput {
     /// For each scan of the stage, the numbers of the splits to read.
     pub splits: Vec<Vec<u32>>,

@@ -17,7 +17,8 @@ use crate::task::Attempt;
 use crate::workers::{Admission, Worker, Workers};
 
 /// The coordinator's half of the scheduler. See the crate's documentation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Core {
     pub(crate) epoch: Epoch,
     pub(crate) options: CoreOptions,
@@ -49,6 +50,7 @@ pub struct Core {
     pub(crate) rival_dirty: BTreeSet<QueryId>,
     /// A newer life of the coordinator is there.
     superseded: bool,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) planted: Planted,
 }
 

@@ -11,6 +11,7 @@ use crate::shape::QueryShape;
 
 /// A fact.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// Time has passed; see [`crate::Core::next_deadline`].
     Tick,
@@ -105,6 +106,7 @@ pub enum Event {
 
 /// The full state of a worker.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WorkerReport {
     /// The life of the worker.
     pub incarnation: Incarnation,
@@ -122,6 +124,7 @@ pub struct WorkerReport {
 
 /// What a worker can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Capacity {
     /// Memory for attempts, in bytes.
     pub memory_bytes: u64,
@@ -131,6 +134,7 @@ pub struct Capacity {
 
 /// Whether a worker takes new attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NodeState {
     /// It does.
     Active,
@@ -144,6 +148,7 @@ pub enum NodeState {
 
 /// One attempt in a [`WorkerReport`].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AttemptReport {
     /// The attempt.
     pub attempt: AttemptId,
@@ -157,6 +162,7 @@ pub struct AttemptReport {
 
 /// How an attempt stands.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AttemptStatus {
     /// It runs, or waits on the worker for its turn.
     Running,
@@ -175,6 +181,7 @@ pub enum AttemptStatus {
 
 /// How large a committed output is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OutputSize {
     /// The rows in all partitions.
     pub rows: u64,

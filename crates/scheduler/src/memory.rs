@@ -23,7 +23,8 @@ pub(crate) fn is_out_of_memory(code: ErrorCode) -> bool {
 }
 
 /// What the finished attempts of one stage tell about the next ones.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Estimator {
     growth_factor: f64,
     peaks: Quantile,

@@ -11,6 +11,7 @@ pub const RIVAL_SIBLINGS_MIN: u32 = 3;
 
 /// Limits and sizes of one query.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QueryOptions {
     /// `task-retry-attempts-per-task`: how many times a task may be tried again.
     pub task_retry_attempts_per_task: u32,
@@ -102,6 +103,7 @@ impl Default for QueryOptions {
 
 /// Limits of the cluster.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CoreOptions {
     /// `failure-detector.heartbeat-timeout`: a worker silent for so long is lost.
     pub heartbeat_timeout: Millis,

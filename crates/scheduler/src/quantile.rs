@@ -9,7 +9,8 @@ const SIGNIFICANT_BITS: u32 = 8;
 const EXACT_MAX: u64 = 64;
 
 /// A quantile of the values seen so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Quantile {
     quantile: f64,
     /// Values below this are not told apart.

@@ -19,13 +19,15 @@ use crate::task::{Attempt, AttemptState, Task, TaskState};
 
 /// A waiting task. The order is the order in which tasks are placed: by start of the stage, then by partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ReadyKey {
     pub start_order: u32,
     pub stage: StageId,
     pub partition: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Query {
     pub id: QueryId,
     pub options: QueryOptions,

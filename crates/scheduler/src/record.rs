@@ -14,6 +14,7 @@ use crate::event::OutputSize;
 
 /// A decision that must outlive the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Record {
     /// The next tasks of a stage. No attempt of a task is started before its record is there. The task of a
     /// stage of [`crate::Distribution::Single`] has none: it reads everything.
@@ -43,6 +44,7 @@ pub enum Record {
 
 /// Where a record of a query is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RecordKey {
     /// Of [`Record::Tasks`].
     Tasks {
@@ -73,6 +75,7 @@ impl Record {
 
 /// A commit record that was found in the exchange when a query was recovered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RecoveredCommit {
     /// The attempt that wrote the output. It says which output.
     pub winner: AttemptId,

@@ -32,7 +32,8 @@ pub const LOST_WORKERS_TO_GROW_MEMORY_MIN: u32 = 2;
 pub const NODE_FAILURES_FREE_MAX: u32 = 2;
 
 /// What went wrong with a task so far. Most tasks have none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Trouble {
     /// The failures that count against the task.
     pub failures: u32,
@@ -47,7 +48,8 @@ pub(crate) struct Trouble {
 }
 
 /// The failures in a row that the attempts of one query had on one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct NodeTrouble {
     pub failures: u32,
     pub avoided_until: Millis,

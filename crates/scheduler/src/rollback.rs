@@ -28,7 +28,8 @@ use crate::record::Record;
 use crate::task::AttemptState;
 
 /// The outputs of a query that cannot be read, and what is done about them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Losses {
     /// The number of the next record.
     pub number: u32,

@@ -7,6 +7,7 @@ use base::{Error, Result, StageId};
 
 /// The stages of a query and the edges between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QueryShape {
     /// The stages; the index is the [`StageId`]. Stage 0 is the root, whose output is the query's result.
     /// Every input of a stage has a higher id than the stage itself.
@@ -15,6 +16,7 @@ pub struct QueryShape {
 
 /// What the core knows of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StageShape {
     /// How its tasks are formed.
     pub distribution: Distribution,
@@ -30,6 +32,7 @@ pub struct StageShape {
 
 /// How the tasks of a stage are formed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Distribution {
     /// One task reads everything.
     Single,
@@ -46,6 +49,7 @@ pub enum Distribution {
 
 /// An input of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InputShape {
     /// The stages that write it. More than one where the rows of several stages are united.
     pub producers: Vec<StageId>,
@@ -55,6 +59,7 @@ pub struct InputShape {
 
 /// Who reads what over an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Edge {
     /// Each task reads its hash partitions from every producer task.
     Hash,

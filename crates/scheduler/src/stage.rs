@@ -23,6 +23,7 @@ use crate::task::Task;
 
 /// How many tasks and attempts of a stage are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StageCounts {
     /// Tasks with an attempt on a worker.
     pub running: u32,
@@ -42,6 +43,7 @@ pub struct StageCounts {
 
 /// The enumeration of the splits of a scan.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Scan {
     /// How many splits are known.
     pub known: u32,
@@ -51,7 +53,8 @@ pub(crate) struct Scan {
     pub last: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Stage {
     pub shape: StageShape,
     /// Its place in the order of starts; None while it waits for its inputs.

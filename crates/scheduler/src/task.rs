@@ -11,6 +11,7 @@ use crate::retry::Trouble;
 
 /// How a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TaskState {
     /// It waits for a node, or for its inputs to be complete again.
     Queued,
@@ -29,6 +30,7 @@ pub enum TaskState {
 
 /// How an attempt stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AttemptState {
     /// A worker is to run it.
     Running,
@@ -45,6 +47,7 @@ pub enum AttemptState {
 
 /// One try of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Attempt {
     /// The version of the output it tries to commit.
     pub generation: u32,
@@ -74,6 +77,7 @@ impl Attempt {
 
 /// What a task wrote, as far as two runs of it can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Written {
     pub rows: u64,
     pub checksum: u64,
@@ -84,7 +88,8 @@ pub(crate) struct Written {
 }
 
 /// What the core keeps for each task. There may be very many, so it is compact.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Task {
     pub input: Arc<TaskInput>,
     pub generation: u32,

@@ -20,7 +20,8 @@ const RESEND_AFTER: Millis = Millis(1_000);
 const UNSENT: u64 = u64::MAX;
 
 /// Memory and a slot of a worker, promised to an attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Lease {
     pub spec: AttemptSpec,
     /// The first message to the worker that names it.
@@ -37,7 +38,8 @@ impl Lease {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Worker {
     pub incarnation: Incarnation,
     /// None while it is there.
@@ -87,7 +89,8 @@ pub(crate) struct LostLife {
 }
 
 /// All workers that are known, with the index that placement needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Workers {
     by_node: BTreeMap<NodeId, Worker>,
     /// The active workers with a free slot, the one with the most free memory first.
@@ -105,6 +108,7 @@ pub(crate) struct Workers {
     /// No worker can be silent for too long, or forgotten, before this.
     check_at: Option<Millis>,
     sequence: u64,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) planted: Planted,
 }
 

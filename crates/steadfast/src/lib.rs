@@ -24,6 +24,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Command::Local(options) => commands::local(options).await,
             Command::Sql(options) => commands::sql(options).await,
             Command::Drill(options) => commands::drill(options).await,
+            Command::Replay(options) => commands::replay(&options),
         }
     });
     // A thread may still wait for standard input; nobody waits for it.

@@ -45,4 +45,14 @@ impl Persister {
             dispatcher.send(Input::Persisted { query, created: Box::new(created) }).await;
         });
     }
+
+    /// Keeps what the scheduler was told before a query failed. It is no record: if it cannot be kept, it is not.
+    pub(super) fn keep_recording(&self, query: QueryId, content: Vec<u8>) {
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            if let Err(error) = state.keep_recording(query, content.into()).await {
+                tracing::warn!(%query, %error, "the flight recording of a failed query cannot be kept");
+            }
+        });
+    }
 }

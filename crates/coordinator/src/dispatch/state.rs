@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base::{AttemptId, Epoch, Error, Incarnation, Millis, NodeId, OutputId, QueryId};
+use base::{AttemptId, Epoch, Error, ErrorType, Incarnation, Millis, NodeId, OutputId, QueryId};
 use exchange::CommitRecord;
 use protocol::node::{NodeReport, wire};
 use scheduler::{AttemptSpec, AttemptStatus, Command, Core, Event};
@@ -17,6 +17,7 @@ use super::persister::Persister;
 use super::splits::SplitEnumeration;
 use super::totals::{AttemptCounts, AttemptTotals};
 use super::{Dispatcher, Input};
+use crate::flight::FlightRecorder;
 
 /// How long a query that nobody wants may wait for workers to let go of it before it is cleaned all the same.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
@@ -36,6 +37,7 @@ pub struct DispatchState {
     cleaner: Cleaner,
     totals: AttemptTotals,
     pub(super) persister: Persister,
+    recorder: FlightRecorder,
 }
 
 struct PendingDesired {
@@ -62,6 +64,7 @@ impl DispatchState {
         persister: Persister,
     ) -> Self {
         DispatchState {
+            recorder: FlightRecorder::new(&core),
             core,
             epoch,
             started: SystemTime::now(),
@@ -271,6 +274,7 @@ impl DispatchState {
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {
+        self.recorder.record(&self.core, now, &event);
         let mut commands = Vec::new();
         self.core.step(now, event, &mut commands);
         for command in commands {
@@ -323,6 +327,11 @@ impl DispatchState {
                 }
             }
             Command::QueryFinished { query, outcome } => {
+                if let Err(error) = &outcome
+                    && error.code().error_type != ErrorType::UserError
+                {
+                    self.persister.keep_recording(query, self.recorder.write_down(query, error));
+                }
                 if let Some(execution) = self.executions.get(&query) {
                     execution.root.finish(outcome);
                 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use base::{Error, ErrorCode, QueryId, Result};
 use bytes::Bytes;
-use exchange::{CreateOutcome, ExchangeStore, ObjectKey, StoreErrorKind};
+use exchange::layout::FLIGHT_PREFIX;
+use exchange::{CoordinatorKey, CreateOutcome, ExchangeStore, ObjectKey, StoreErrorKind};
 use protocol::state::{TasksContent, record_from_content, record_to_content};
 use scheduler::{Record, RecordKey};
 use tokio::time::sleep;
@@ -20,6 +21,8 @@ const RECORD_BYTES_MAX: u64 = 256 << 20;
 /// How long to wait before a record is created again, at first and at most.
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_DELAY_LONGEST: Duration = Duration::from_secs(2);
+/// How many flight recordings are kept.
+const RECORDING_COUNT_MAX: usize = 20;
 /// How often a request is made that somebody waits for who can make it again himself.
 const TRIES_MAX: u32 = 5;
 
@@ -190,6 +193,21 @@ impl StateStore {
     /// The names of all lives of the coordinator that ever led here: what the ids of their queries end in.
     pub async fn coordinator_ids(&self) -> Result<Vec<String>> {
         Ok(coordinator_ids(&*self.store).await?)
+    }
+
+    /// Keeps the flight recording of a query that failed, and as many of those before as there may be.
+    pub async fn keep_recording(&self, query: QueryId, content: Bytes) -> Result<()> {
+        self.leadership.confirm().await?;
+        let key = CoordinatorKey::Flight(query).to_string();
+        tracing::info!(%query, key, bytes = content.len(), "what the scheduler was told is recorded");
+        self.store.create(&key, content).await?;
+        let kept = self.store.list(FLIGHT_PREFIX).await?;
+        // The ids of queries, and with them the keys, are in the order of time.
+        let older = kept.len().saturating_sub(RECORDING_COUNT_MAX);
+        for object in &kept[..older] {
+            self.store.remove(&object.key).await?;
+        }
+        Ok(())
     }
 
     /// Removes the plan of a query, after which nobody goes on with it. Only the leader does that.

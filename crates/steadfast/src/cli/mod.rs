@@ -42,6 +42,11 @@ pub enum Command {
     /// The query runs twice on a cluster of its own: once undisturbed, once with workers killed by SIGKILL while
     /// they run its tasks. Shown are what was lost, what was run again, and how long it took to recover.
     Drill(DrillArguments),
+    /// Tell the scheduler once more what it was told before a query failed, and show what it decided.
+    ///
+    /// A coordinator leaves a recording in coordinator/flight/ of its state directory when a query fails that is not
+    /// itself at fault. Every decision is made again by the same code, so that a debugger can stop at any of them.
+    Replay(ReplayArguments),
 }
 
 /// Arguments of `steadfast server`.
@@ -145,6 +150,16 @@ pub struct DrillArguments {
     /// Print one JSON object instead of a report.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `steadfast replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArguments {
+    /// The recording.
+    pub file: PathBuf,
+    /// Show only so many of the last steps. All are told to the scheduler.
+    #[arg(long)]
+    pub last: Option<usize>,
 }
 
 /// How results are printed, as in Trino's command line.

@@ -1,0 +1,123 @@
+//! A recording as it is written down.
+//!
+//! ```text
+//! magic "SFFR"
+//! the build, the query, its error, the core before the first step if it was kept, the number of steps
+//! the steps: time and fact of each
+//! ```
+//!
+//! Everything after the magic is in the Postcard encoding. Only the same build can read it.
+
+use std::fmt;
+
+use base::{Error, Millis, QueryId};
+use scheduler::{Core, Event};
+use serde::Serialize;
+
+const MAGIC: [u8; 4] = *b"SFFR";
+/// The build, as far as the encoding depends on it.
+const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// What the scheduler was told before a query failed.
+#[derive(Debug)]
+pub struct Recording {
+    /// The query that failed.
+    pub query: QueryId,
+    /// What its user was told.
+    pub error: Error,
+    /// The core before the first step. None if it was too large to be kept.
+    pub start: Option<Core>,
+    /// The steps: when, and what the core was told.
+    pub steps: Vec<(Millis, Event)>,
+}
+
+/// Why a recording cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordingError {
+    /// It is no recording.
+    NotARecording,
+    /// Another build wrote it.
+    OtherBuild(String),
+    /// It is truncated or damaged.
+    Damaged,
+}
+
+impl fmt::Display for RecordingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordingError::NotARecording => f.write_str("it is not a flight recording"),
+            RecordingError::OtherBuild(build) => {
+                write!(f, "it was written by build {build}, and this is build {BUILD}")
+            }
+            RecordingError::Damaged => f.write_str("it is truncated or damaged"),
+        }
+    }
+}
+
+impl std::error::Error for RecordingError {}
+
+/// Appends a value. Writing to memory does not fail, and there is no value that has no encoding.
+fn append(content: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, content).unwrap_or_default()
+}
+
+pub(super) fn encode<'a>(
+    query: QueryId,
+    error: &Error,
+    start: Option<&Core>,
+    steps: impl Iterator<Item = &'a (Millis, Event)>,
+) -> Vec<u8> {
+    let steps: Vec<&(Millis, Event)> = steps.collect();
+    let head = (BUILD, query, error, start, steps.len());
+    steps.into_iter().fold(append(MAGIC.to_vec(), &head), |content, step| append(content, step))
+}
+
+impl Recording {
+    /// Reads a recording.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, of another build, or damaged.
+    pub fn decode(content: &[u8]) -> Result<Self, RecordingError> {
+        let rest = content.strip_prefix(&MAGIC).ok_or(RecordingError::NotARecording)?;
+        let damaged = |_| RecordingError::Damaged;
+        let (build, rest): (String, _) = postcard::take_from_bytes(rest).map_err(damaged)?;
+        if build != BUILD {
+            return Err(RecordingError::OtherBuild(build));
+        }
+        let (head, mut rest) =
+            postcard::take_from_bytes::<(QueryId, Error, Option<Core>, usize)>(rest).map_err(damaged)?;
+        let (query, error, start, count) = head;
+        let mut steps = Vec::new();
+        for _ in 0..count {
+            let (step, after) = postcard::take_from_bytes(rest).map_err(damaged)?;
+            steps.push(step);
+            rest = after;
+        }
+        Ok(Recording { query, error, start, steps })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_recording_is_refused() {
+        let query = "20261120_061411_00007_abcde".parse().unwrap();
+        let error = Error::new(ErrorCode::REMOTE_HOST_GONE, "gone");
+        let steps = [(Millis(1), Event::Tick), (Millis(2), Event::Resumed)];
+        let content = encode(query, &error, None, steps.iter());
+        let read = Recording::decode(&content).unwrap();
+        assert!(read.start.is_none() && read.steps.len() == 2 && read.error == error);
+        assert_eq!(Recording::decode(b"other").unwrap_err(), RecordingError::NotARecording);
+        for length in MAGIC.len()..content.len() {
+            assert_eq!(Recording::decode(&content[..length]).unwrap_err(), RecordingError::Damaged);
+        }
+        let mut other = content.clone();
+        other[MAGIC.len() + 1] = b'9';
+        assert!(matches!(Recording::decode(&other), Err(RecordingError::OtherBuild(_))));
+    }
+}
