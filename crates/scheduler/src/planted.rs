@@ -4,7 +4,10 @@
 
 /// A planted bug. Never set outside of tests of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(test, feature = "planted-bugs")), expect(dead_code, reason = "looks for them are all there is"))]
+#[cfg_attr(
+    not(any(test, feature = "planted-bugs")),
+    expect(dead_code, reason = "looks for them are all there is")
+)]
 pub enum PlantedBug {
     /// The memory of some ended attempts is never given back (Trino #17305, #11876).
     LeakLease,

@@ -402,7 +402,11 @@ impl Workers {
             return;
         };
         let newest = worker.desired_seen == Some((epoch, worker.desired_sequence));
-        if self.planted.is(PlantedBug::DesiredSentOnce) || newest || self.dirty.contains(node) || now.since(worker.desired_sent_at) < RESEND_AFTER {
+        if self.planted.is(PlantedBug::DesiredSentOnce)
+            || newest
+            || self.dirty.contains(node)
+            || now.since(worker.desired_sent_at) < RESEND_AFTER
+        {
             return;
         }
         worker.desired_sent_at = now;

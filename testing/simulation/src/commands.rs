@@ -157,7 +157,9 @@ fn bugs(arguments: &Arguments) -> bool {
             }
         }
         match first {
-            Some((seed, violation)) => println!("{name}: first seed {seed}, {hits} hits in {lived}: {violation}"),
+            Some((seed, violation)) => {
+                println!("{name}: first seed {seed}, {hits} hits in {lived}: {violation}")
+            }
             None => println!("{name}: missed in {count}"),
         }
         missed |= hits == 0;
@@ -175,7 +177,8 @@ fn needs(count: u64, only: Option<Bug>) {
             let without = Changes { off: vec![*fault], ..Changes::default() };
             (0..count).all(|seed| live(seed, Some(*bug), &without).violation.is_none())
         };
-        let needed: Vec<&str> = Fault::ALL.iter().filter(|fault| is_needed(fault)).map(|it| it.name()).collect();
+        let needed: Vec<&str> =
+            Fault::ALL.iter().filter(|fault| is_needed(fault)).map(|it| it.name()).collect();
         println!("{name} needs: {}", needed.join(", "));
     }
 }

@@ -58,7 +58,12 @@ impl World {
             Phase::Computing => return self.compute(host, attempt),
             Phase::Writing => {
                 let data = self.ledger.written[&attempt].clone();
-                self.ask_for(host, attempt, Part::Write, Operation::Put(Key::Data(attempt), Value::Data(data)));
+                self.ask_for(
+                    host,
+                    attempt,
+                    Part::Write,
+                    Operation::Put(Key::Data(attempt), Value::Data(data)),
+                );
             }
             Phase::Committing => {
                 let output = execution.output.clone().expect("it was written before");
@@ -134,7 +139,9 @@ impl World {
                 self.fail(host, attempt, error);
             }
             (Phase::Writing, Part::Write, Answer::Done) => self.go_on(host, attempt, Phase::Committing, 1),
-            (Phase::Committing, Part::Commit, Answer::Done) => self.end_committed(host, attempt, attempt, None),
+            (Phase::Committing, Part::Commit, Answer::Done) => {
+                self.end_committed(host, attempt, attempt, None)
+            }
             (Phase::Committing, Part::Commit, Answer::Exists) => {
                 self.go_on(host, attempt, Phase::ReadingBack, 1);
             }
@@ -183,7 +190,13 @@ impl World {
         Ok(())
     }
 
-    fn end_committed(&mut self, host: usize, attempt: AttemptId, winner: AttemptId, output: Option<OutputSize>) {
+    fn end_committed(
+        &mut self,
+        host: usize,
+        attempt: AttemptId,
+        winner: AttemptId,
+        output: Option<OutputSize>,
+    ) {
         let Some(execution) = self.hosts[host].executions.remove(&attempt) else {
             return;
         };

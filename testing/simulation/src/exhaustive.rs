@@ -122,12 +122,7 @@ impl State {
         };
         for at in 0..WORKERS {
             state.runners.push(runner(1));
-            state.workers.push(Worker {
-                incarnation: 1,
-                running: Vec::new(),
-                report: None,
-                desired: None,
-            });
+            state.workers.push(Worker { incarnation: 1, running: Vec::new(), report: None, desired: None });
             state.tell_worker(at, RunnerEvent::Connected);
         }
         state.tell_core(Event::QuerySubmitted { query: query(), shape: shape(), options: options() })?;
@@ -237,12 +232,8 @@ impl State {
             Move::Crash(at) => {
                 self.crashes_left -= 1;
                 let incarnation = self.workers[at].incarnation;
-                self.workers[at] = Worker {
-                        incarnation: incarnation + 1,
-                    running: Vec::new(),
-                    report: None,
-                    desired: None,
-                };
+                self.workers[at] =
+                    Worker { incarnation: incarnation + 1, running: Vec::new(), report: None, desired: None };
                 self.runners[at] = runner(incarnation + 1);
                 self.tell_worker(at, RunnerEvent::Connected);
             }
@@ -347,7 +338,11 @@ fn output() -> OutputSize {
 }
 
 fn core_options() -> CoreOptions {
-    CoreOptions { takeover_period: Millis(TICK), heartbeat_timeout: Millis(2 * TICK), ..CoreOptions::default() }
+    CoreOptions {
+        takeover_period: Millis(TICK),
+        heartbeat_timeout: Millis(2 * TICK),
+        ..CoreOptions::default()
+    }
 }
 
 fn runner(incarnation: u64) -> Runner {

@@ -60,7 +60,12 @@ pub enum Timer {
     Watch,
     Sweep,
     Plan(QueryId),
-    Splits { query: QueryId, stage: StageId, scan: u32, count_max: u32 },
+    Splits {
+        query: QueryId,
+        stage: StageId,
+        scan: u32,
+        count_max: u32,
+    },
     /// A client has waited long enough for rows.
     Answer(QueryId),
     Clean(QueryId),
@@ -71,35 +76,123 @@ pub enum Timer {
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// A worker without a stream looks for a coordinator.
-    Dial { host: usize, life: u64 },
-    DialArrives { host: usize, life: u64, machine: usize },
-    Connected { host: usize, life: u64, process: u64, stream: u64 },
-    Report { process: u64, host: usize, report: Box<WorkerReport> },
-    Desired { process: u64, host: usize, life: u64, epoch: Epoch, sequence: u64, parcels: Rc<Vec<Parcel>> },
+    Dial {
+        host: usize,
+        life: u64,
+    },
+    DialArrives {
+        host: usize,
+        life: u64,
+        machine: usize,
+    },
+    Connected {
+        host: usize,
+        life: u64,
+        process: u64,
+        stream: u64,
+    },
+    Report {
+        process: u64,
+        host: usize,
+        report: Box<WorkerReport>,
+    },
+    Desired {
+        process: u64,
+        host: usize,
+        life: u64,
+        epoch: Epoch,
+        sequence: u64,
+        parcels: Rc<Vec<Parcel>>,
+    },
     /// A worker learns that its stream is broken.
-    StreamEnded { host: usize, life: u64, stream: u64 },
+    StreamEnded {
+        host: usize,
+        life: u64,
+        stream: u64,
+    },
     /// A coordinator learns that the stream of a worker is broken.
-    WorkerGone { process: u64, host: usize, life: u64, stream: u64 },
-    HostTick { host: usize, life: u64, at: u64 },
+    WorkerGone {
+        process: u64,
+        host: usize,
+        life: u64,
+        stream: u64,
+    },
+    HostTick {
+        host: usize,
+        life: u64,
+        at: u64,
+    },
     /// An attempt goes on: it starts, has computed, or tries again.
-    Progress { host: usize, life: u64, attempt: AttemptId },
-    Stopped { host: usize, life: u64, attempt: AttemptId },
+    Progress {
+        host: usize,
+        life: u64,
+        attempt: AttemptId,
+    },
+    Stopped {
+        host: usize,
+        life: u64,
+        attempt: AttemptId,
+    },
     /// An operation arrives at the store.
-    Apply { asker: Asker, operation: Operation, lose_answer: bool },
+    Apply {
+        asker: Asker,
+        operation: Operation,
+        lose_answer: bool,
+    },
     /// The second half of a listing.
-    ListRest { asker: Asker, of: Option<QueryId>, from: Key, listed: Vec<Key> },
-    Answered { asker: Asker, answer: Answer },
-    CoreTick { process: u64, at: u64 },
-    Shell { process: u64, timer: Timer },
-    ClientWakes { client: usize, number: u64 },
-    Request { machine: usize, client: usize, number: u64, request: Request },
-    Response { machine: usize, client: usize, number: u64, response: Response },
-    ClientCancels { client: usize },
-    Start { host: usize },
-    Resume { host: usize },
-    Undrain { host: usize, life: u64 },
-    StartMachine { machine: usize },
-    ResumeMachine { machine: usize },
+    ListRest {
+        asker: Asker,
+        of: Option<QueryId>,
+        from: Key,
+        listed: Vec<Key>,
+    },
+    Answered {
+        asker: Asker,
+        answer: Answer,
+    },
+    CoreTick {
+        process: u64,
+        at: u64,
+    },
+    Shell {
+        process: u64,
+        timer: Timer,
+    },
+    ClientWakes {
+        client: usize,
+        number: u64,
+    },
+    Request {
+        machine: usize,
+        client: usize,
+        number: u64,
+        request: Request,
+    },
+    Response {
+        machine: usize,
+        client: usize,
+        number: u64,
+        response: Response,
+    },
+    ClientCancels {
+        client: usize,
+    },
+    Start {
+        host: usize,
+    },
+    Resume {
+        host: usize,
+    },
+    Undrain {
+        host: usize,
+        life: u64,
+    },
+    StartMachine {
+        machine: usize,
+    },
+    ResumeMachine {
+        machine: usize,
+    },
     Chaos,
     EndOfChaos,
 }

@@ -87,8 +87,7 @@ impl Host {
 
     fn start(&mut self, bug: Option<Bug>) {
         self.life += 1;
-        self.runner =
-            Runner::with_options(Incarnation(self.life), self.capacity, self.options.clone());
+        self.runner = Runner::with_options(Incarnation(self.life), self.capacity, self.options.clone());
         if let Some(Bug::Scheduler(bug)) = bug {
             self.runner.plant(bug);
         }
@@ -188,8 +187,7 @@ impl World {
             }
             Happening::StreamEnded { stream, .. } => self.stream_ended(at, stream),
             // What an older stream carried may be read late.
-            Happening::Desired { epoch, sequence, parcels, .. } if host.stream.is_some() =>
-            {
+            Happening::Desired { epoch, sequence, parcels, .. } if host.stream.is_some() => {
                 self.receive(at, epoch, sequence, &parcels);
             }
             Happening::HostTick { at: tick, .. } if host.tick_at == Some(tick) => {

@@ -22,8 +22,8 @@ mod storage;
 mod store;
 mod world;
 
-pub use commands::{main, regressions};
 pub use bug::{BUGS, Bug};
+pub use commands::{main, regressions};
 pub use exhaustive::{DEPTH_MAX, Explored, explore};
 pub use fault::{Changes, Fault};
 pub use lifetime::{Lifetime, Totals, digest, live, replay, shrink};

@@ -88,9 +88,8 @@ impl Ledger {
 
     /// How many rollbacks of a query are recorded.
     pub fn rollbacks_of(&self, query: QueryId) -> u32 {
-        let of_query = |(of, key): &&(QueryId, RecordKey)| {
-            *of == query && matches!(key, RecordKey::Rollback { .. })
-        };
+        let of_query =
+            |(of, key): &&(QueryId, RecordKey)| *of == query && matches!(key, RecordKey::Rollback { .. });
         self.records.keys().filter(of_query).count() as u32
     }
 
@@ -131,7 +130,8 @@ impl World {
     /// The core has decided that the query has its result: is it right?
     pub fn check_result(&mut self, at: usize, query: QueryId) -> Result<(), String> {
         let plan = self.plans[self.ledger.plans[&query]].clone();
-        let Some(job) = self.machines[at].process.as_ref().and_then(|process| process.jobs.get(&query)) else {
+        let Some(job) = self.machines[at].process.as_ref().and_then(|process| process.jobs.get(&query))
+        else {
             return Err(format!("{query} ends and nobody knows it"));
         };
         let root: Vec<AttemptId> = job
@@ -151,7 +151,7 @@ impl World {
             return Err(format!("I-3: {query} would have {} rows of {}", rows.len(), expected.len()));
         }
         // I-2 and I-4: everything that counts has read what counts, or what is the same.
-        let (mut seen, mut todo) = (BTreeSet::new(), root);
+        let (mut seen, mut todo, mut replaced) = (BTreeSet::new(), root, 0);
         while let Some(attempt) = todo.pop() {
             if !seen.insert(attempt) {
                 continue;
@@ -163,25 +163,27 @@ impl World {
                 let producer = source.output.task;
                 let Some((_, current)) = job.selected.get(&producer) else {
                     // A life that found the result complete need not know what it was made of. And what a determinate
-                    // task wrote is what it will write again.
-                    let must_count =
-                        job.sealed.contains_key(&producer.stage) && plan.is_indeterminate(producer.stage);
+                    // task wrote is what it will write again, as long as it reads the same.
+                    let is_determinate = plan.shape.stages[producer.stage.0 as usize].determinate;
+                    let must_count = job.sealed.contains_key(&producer.stage) && !is_determinate;
                     let was_committed = self.ledger.committed.get(&source.output) == Some(&source.winner);
                     if must_count || !was_committed {
-                        return Err(format!("I-2: {attempt} has read {}, which does not count", source.winner));
+                        return Err(format!(
+                            "I-2: {attempt} has read {}, which does not count",
+                            source.winner
+                        ));
                     }
                     todo.push(source.winner);
                     continue;
                 };
                 if self.ledger.checksums[current] != self.ledger.checksums[&source.winner] {
-                    return Err(format!(
-                        "I-4: {attempt} has read {} where {current} counts",
-                        source.winner
-                    ));
+                    return Err(format!("I-4: {attempt} has read {} where {current} counts", source.winner));
                 }
+                replaced += u64::from(*current != source.winner);
                 todo.push(*current);
             }
         }
+        self.sometimes("results with inputs made again since they were read", replaced > 0);
         Ok(())
     }
 
@@ -238,7 +240,9 @@ impl World {
                 })
                 .collect();
             let counted = view.failed_attempts();
-            return Err(format!("I-8: {counted} attempts of {query} count as failed, {told} did: {failed:?}"));
+            return Err(format!(
+                "I-8: {counted} attempts of {query} count as failed, {told} did: {failed:?}"
+            ));
         }
         Ok(())
     }
@@ -248,8 +252,10 @@ impl World {
         let client = &self.clients[at];
         let query = client.query.expect("it has asked for it");
         let plan = self.plans[client.plan].clone();
-        let recorded = self.ledger.done.get(&query).ok_or(format!("I-9: {query} is answered before it ended"))?;
-        let rotted_since = self.ledger.lost_after_end.contains(&query) || self.ledger.rotten.contains_key(&query);
+        let recorded =
+            self.ledger.done.get(&query).ok_or(format!("I-9: {query} is answered before it ended"))?;
+        let rotted_since =
+            self.ledger.lost_after_end.contains(&query) || self.ledger.rotten.contains_key(&query);
         let is_lost = outcome.as_ref().is_err_and(|error| error.lost_output().is_some());
         if *recorded != outcome && !(recorded.is_ok() && is_lost && rotted_since) {
             return Err(format!("I-9: {query} ended with {recorded:?} and is answered {outcome:?}"));
@@ -294,7 +300,9 @@ impl World {
             ErrorCode::DIVISION_BY_ZERO => ledger.user_error.contains(&query),
             ErrorCode::EXCHANGE_DATA_LOST => ledger.rotten.contains_key(&query),
             ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT => ledger.out_of_memory.contains(&query),
-            ErrorCode::GENERIC_INTERNAL_ERROR | ErrorCode::HIVE_CANNOT_OPEN_SPLIT => exhausted || lossy && failed,
+            ErrorCode::GENERIC_INTERNAL_ERROR | ErrorCode::HIVE_CANNOT_OPEN_SPLIT => {
+                exhausted || lossy && failed
+            }
             ErrorCode::REMOTE_HOST_GONE => lossy,
             ErrorCode::NO_NODES_AVAILABLE | ErrorCode::GENERIC_INSUFFICIENT_RESOURCES => {
                 ledger.unusable_longest + NOTICE_MAX >= NO_WORKERS
@@ -356,7 +364,8 @@ impl World {
         if let Some((task, count)) = self.ledger.starts.iter().find(|(_, count)| **count > ATTEMPTS_MAX) {
             return Err(format!("I-12: {count} attempts of {task}"));
         }
-        if let Some((task, count)) = self.ledger.user_errors.iter().find(|(_, count)| **count > USER_ERRORS_MAX)
+        if let Some((task, count)) =
+            self.ledger.user_errors.iter().find(|(_, count)| **count > USER_ERRORS_MAX)
         {
             return Err(format!("I-8: {task} was tried {count} times although the statement is at fault"));
         }
@@ -371,7 +380,9 @@ fn error_name(error: &Error) -> &'static str {
         ErrorCode::EXCHANGE_DATA_LOST => "data lost for good",
         ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT => "tasks too large for every worker",
         ErrorCode::REMOTE_HOST_GONE => "tasks that lost too many workers",
-        ErrorCode::NO_NODES_AVAILABLE | ErrorCode::GENERIC_INSUFFICIENT_RESOURCES => "no workers for too long",
+        ErrorCode::NO_NODES_AVAILABLE | ErrorCode::GENERIC_INSUFFICIENT_RESOURCES => {
+            "no workers for too long"
+        }
         _ => "tasks that failed too often",
     }
 }

@@ -22,7 +22,15 @@ impl World {
             return Ok(());
         }
         let answer = match operation {
-            Operation::Get(key) => self.read(key),
+            Operation::Get(key) => {
+                // The moment before somebody reads is the worst to vanish.
+                let is_data = matches!(key, Key::Data(_)) && self.store.get(&key).is_some();
+                if is_data && self.random.below(16) == 0 && self.strikes(Fault::RotAtRest) {
+                    self.ledger.note_rot(key);
+                    self.store.remove(&key);
+                }
+                self.read(key)
+            }
             Operation::Put(key, value) => {
                 self.note_write(asker, key, &value)?;
                 let rots = matches!(key, Key::Data(_)) && self.strikes(Fault::RotAtWrite);

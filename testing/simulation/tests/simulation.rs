@@ -35,7 +35,8 @@ fn same_seed_same_trace() {
 
 #[test]
 fn planted_bugs_are_found() {
-    let is_missed = |bug| (0..SEEDS).all(|seed| live(seed, Some(bug), &Changes::default()).violation.is_none());
+    let is_missed =
+        |bug| (0..SEEDS).all(|seed| live(seed, Some(bug), &Changes::default()).violation.is_none());
     let missed: Vec<&str> = BUGS.iter().filter(|(_, bug)| is_missed(*bug)).map(|(name, _)| *name).collect();
     assert_eq!(missed, Vec::<&str>::new());
 }

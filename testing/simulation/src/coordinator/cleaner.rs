@@ -60,7 +60,9 @@ impl World {
             (Purpose::SweepList, Answer::Listed(keys)) => {
                 let mut unknown: BTreeMap<QueryId, Vec<Key>> = BTreeMap::new();
                 for key in keys {
-                    if let Some(query) = key.query().filter(|query| !self.process(at).jobs.contains_key(query)) {
+                    if let Some(query) =
+                        key.query().filter(|query| !self.process(at).jobs.contains_key(query))
+                    {
                         unknown.entry(query).or_default().push(key);
                     }
                 }

@@ -78,7 +78,11 @@ impl World {
                     (spec, sources)
                 });
                 let parcels = Rc::new(parcels.collect());
-                self.send(host, false, Happening::Desired { process: id, host, life, epoch, sequence, parcels });
+                self.send(
+                    host,
+                    false,
+                    Happening::Desired { process: id, host, life, epoch, sequence, parcels },
+                );
             }
             Command::RequestSplits { query, stage, scan, count_max } => {
                 let delay = self.random.delay(150);
@@ -111,7 +115,9 @@ impl World {
                 }
                 let recorded = self.ledger.sealed.entry((query, stage)).or_insert(tasks);
                 if *recorded != tasks {
-                    return Err(format!("I-14: stage {stage} of {query} is sealed with {recorded} and {tasks}"));
+                    return Err(format!(
+                        "I-14: stage {stage} of {query} is sealed with {recorded} and {tasks}"
+                    ));
                 }
             }
             Command::QueryFinished { query, outcome } => {

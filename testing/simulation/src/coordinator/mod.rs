@@ -42,16 +42,26 @@ pub enum Purpose {
     CreateEpoch(Epoch),
     ReadEpoch(Epoch),
     /// Whether a newer life is there, at each renewal.
-    RenewCheck { asked_at: u64 },
-    Renew { asked_at: u64 },
+    RenewCheck {
+        asked_at: u64,
+    },
+    Renew {
+        asked_at: u64,
+    },
     /// Whether a newer life is there, after a time of silence.
-    FenceCheck { asked_at: u64 },
+    FenceCheck {
+        asked_at: u64,
+    },
     WatchEpochs,
     WatchLease(Epoch),
     RecoverList,
     RecoverGet(Key),
     LookDone(QueryId),
-    PersistQuery { query: QueryId, client: usize, number: u64 },
+    PersistQuery {
+        query: QueryId,
+        client: usize,
+        number: u64,
+    },
     PersistPlan(QueryId),
     Persist(QueryId, Record),
     PersistReadBack(QueryId, Record),
@@ -61,7 +71,11 @@ pub enum Purpose {
     SweepList,
     SweepLook(QueryId, Vec<Key>),
     /// Whether a query that a client asks for is one that somebody else took in.
-    Look { query: QueryId, client: usize, number: u64 },
+    Look {
+        query: QueryId,
+        client: usize,
+        number: u64,
+    },
     SweepDelete,
 }
 
@@ -308,7 +322,9 @@ impl World {
             | Purpose::FenceCheck { .. }
             | Purpose::WatchEpochs
             | Purpose::WatchLease(_) => self.leadership_hears(at, purpose, answer)?,
-            Purpose::RecoverList | Purpose::RecoverGet(_) | Purpose::LookDone(_) => self.recovery_hears(at, purpose, answer)?,
+            Purpose::RecoverList | Purpose::RecoverGet(_) | Purpose::LookDone(_) => {
+                self.recovery_hears(at, purpose, answer)?
+            }
             Purpose::PersistQuery { .. }
             | Purpose::PersistPlan(_)
             | Purpose::Persist(..)

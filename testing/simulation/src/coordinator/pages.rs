@@ -41,7 +41,12 @@ enum Next {
     Wait,
     /// An output has to be read first.
     Read(OutputId, AttemptId),
-    Page { rows: Vec<u64>, position: Option<Position>, end: Option<Result<(), Error>>, begun: Option<u32> },
+    Page {
+        rows: Vec<u64>,
+        position: Option<Position>,
+        end: Option<Result<(), Error>>,
+        begun: Option<u32>,
+    },
     /// What the client has read does not count any more.
     Lost(Error),
 }
@@ -144,7 +149,6 @@ impl World {
     }
 
     fn next_page(&mut self, at: usize, query: QueryId, position: Option<Position>) -> Next {
-        let forgetful = self.bug == Some(Bug::PositionForgetsTheRest);
         let job = self.job(at, query).expect("the caller has looked");
         if let Some(Err(error)) = &job.outcome {
             let end = Some(Err(error.clone()));
@@ -162,7 +166,7 @@ impl World {
         let generation = |task: u32| job.generations.get(&root_task(query, task)).copied().unwrap_or(0);
         let before: u64 = (0..from.task).map(|task| u64::from(generation(task))).sum();
         let is_stale = from.row > 0 && generation(from.task) != from.generation;
-        if is_stale || before != from.before && !forgetful {
+        if is_stale || before != from.before {
             let task = root_task(query, from.task);
             return Next::Lost(lost(OutputId { task, generation: from.generation }));
         }
@@ -233,9 +237,7 @@ impl World {
                         self.close(at, query)
                     }
                     (Some(_), _) => Ok(()),
-                    (None, _) => {
-                        self.step_core(at, Event::OutputLost { output, error: lost(output) })
-                    }
+                    (None, _) => self.step_core(at, Event::OutputLost { output, error: lost(output) }),
                 }
             }
             _ => Ok(()),

@@ -46,7 +46,8 @@ impl World {
         match (purpose, answer) {
             (Purpose::RecoverList, Answer::Listed(keys)) => {
                 for key in keys {
-                    let of_query = key.query().is_some_and(|query| !self.process(at).jobs.contains_key(&query));
+                    let of_query =
+                        key.query().is_some_and(|query| !self.process(at).jobs.contains_key(&query));
                     if of_query && !matches!(key, Key::Data(_)) {
                         self.process(at).recovery.pending += 1;
                         self.shell_asks(at, Purpose::RecoverGet(key), Operation::Get(key));
