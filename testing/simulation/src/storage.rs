@@ -166,7 +166,7 @@ impl World {
             .clients
             .iter()
             .any(|client| client.query == Some(query) && client.phase == crate::client::Phase::Polling);
-        if wanted && self.ledger.done.get(&query).is_none() {
+        if wanted && !self.ledger.done.contains_key(&query) {
             return Err(format!("I-14: {key:?} is deleted and {query} has not ended"));
         }
         self.ledger.deleted.insert(query);
