@@ -4,10 +4,6 @@
 
 /// A planted bug. Never set outside of tests of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(any(test, feature = "planted-bugs")),
-    expect(dead_code, reason = "looks for them are all there is")
-)]
 pub enum PlantedBug {
     /// The memory of some ended attempts is never given back (Trino #17305, #11876).
     LeakLease,
@@ -46,24 +42,24 @@ pub enum PlantedBug {
 /// Which bug is planted, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Planted {
-    #[cfg(any(test, feature = "planted-bugs"))]
+    #[cfg(feature = "planted-bugs")]
     bug: Option<PlantedBug>,
 }
 
 impl Planted {
-    #[cfg(any(test, feature = "planted-bugs"))]
+    #[cfg(feature = "planted-bugs")]
     pub(crate) fn set(&mut self, bug: PlantedBug) {
         self.bug = Some(bug);
     }
 
     /// Whether this one is.
-    #[cfg(any(test, feature = "planted-bugs"))]
+    #[cfg(feature = "planted-bugs")]
     pub(crate) fn is(self, bug: PlantedBug) -> bool {
         self.bug == Some(bug)
     }
 
     /// None is.
-    #[cfg(not(any(test, feature = "planted-bugs")))]
+    #[cfg(not(feature = "planted-bugs"))]
     pub(crate) fn is(self, _: PlantedBug) -> bool {
         false
     }

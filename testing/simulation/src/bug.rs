@@ -35,8 +35,6 @@ pub enum Bug {
     ExistsIsOurs,
     /// A page is forgotten when it was served (Trino's protocol keeps it).
     PageServedOnce,
-    /// A reader checks the generation of the task it is in, not of those it has read.
-    PositionForgetsTheRest,
     /// A query that nobody asks for is kept.
     AbandonedForEver,
 }
@@ -73,6 +71,5 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("no-fence", Bug::NoFence),
     ("exists-is-ours", Bug::ExistsIsOurs),
     ("page-served-once", Bug::PageServedOnce),
-    ("position-forgets-the-rest", Bug::PositionForgetsTheRest),
     ("abandoned-for-ever", Bug::AbandonedForEver),
 ];

@@ -233,7 +233,7 @@ impl World {
             self.fail(host, attempt, error);
             return Ok(());
         }
-        let plan = self.plan_of(attempt).clone();
+        let plan = self.plan_of(attempt);
         let mut rows = plan.values.get(&stage).cloned().unwrap_or_default();
         for (scan, numbers) in execution.spec.input.splits.iter().enumerate() {
             let splits = &plan.splits[&(stage, scan as u32)];

@@ -4,6 +4,11 @@
 //! A lifetime has a phase of chaos, in which nothing may be wrong, and one of calm, in which everything must end. See
 //! the README of the crate.
 
+#![allow(
+    clippy::collapsible_match,
+    reason = "what happens stands in the pattern, what is looked at in the arm"
+)]
+
 mod bug;
 mod chaos;
 mod client;

@@ -25,8 +25,10 @@ pub struct Plan {
 
 impl Plan {
     pub fn random(random: &mut Random, faults: &mut Faults, is_durable: bool) -> Plan {
-        let count = random.range(1, 6) as u32;
-        let partitions = random.range(1, 8) as u32;
+        // A quarter is the plainest shuffle there is: the shape in which mixtures show best.
+        let is_shuffle = random.below(4) == 0;
+        let count = if is_shuffle { 2 } else { random.range(1, 6) as u32 };
+        let partitions = if is_shuffle { 8 } else { random.range(1, 8) as u32 };
         // Every stage but the root feeds a stage with a lower id, some feed two.
         let consumers: Vec<[u32; 2]> = (0..count)
             .map(|at| {
@@ -48,7 +50,17 @@ impl Plan {
         for at in 0..count {
             let feeds = |other: &u32| consumers[*other as usize].contains(&at);
             let producers: Vec<StageId> = (at + 1..count).filter(feeds).map(StageId).collect();
-            let stage = random_stage(random, producers, partitions);
+            let mut stage = random_stage(random, producers.clone(), partitions);
+            if is_shuffle {
+                let (edge, determinate) = (Edge::Hash, stage.determinate);
+                let inputs = if at == 0 { vec![InputShape { producers, edge }] } else { Vec::new() };
+                let (distribution, scans) = match at {
+                    0 => (Distribution::Hash { partitions }, 0),
+                    _ => (Distribution::Source, 1),
+                };
+                stage = StageShape { distribution, inputs, scans, output_partitions: 1, determinate };
+                plan.options.hash_task_target_bytes = 1;
+            }
             if stage.determinate && faults.strikes(random, Fault::Liar) {
                 plan.liars.insert(StageId(at));
             }
@@ -64,13 +76,6 @@ impl Plan {
             plan.add_rows(random, StageId(at));
         }
         plan
-    }
-
-    /// Whether a second run of a task of the stage writes something else, by the stage itself or by what it reads.
-    pub fn is_indeterminate(&self, id: StageId) -> bool {
-        let stage = &self.shape.stages[id.0 as usize];
-        let mut producers = stage.inputs.iter().flat_map(|input| &input.producers);
-        !stage.determinate || producers.any(|producer| self.is_indeterminate(*producer))
     }
 
     fn add_rows(&mut self, random: &mut Random, id: StageId) {
@@ -117,7 +122,7 @@ fn options(random: &mut Random) -> QueryOptions {
         task_split_count_max: random.range(1, 8) as u32,
         arbitrary_task_target_bytes_min: random.range(1, 200),
         arbitrary_task_target_growth_period: random.range(1, 8) as u32,
-        hash_task_target_bytes: random.range(1, 200),
+        hash_task_target_bytes: [1, random.range(1, 200)][random.below(2) as usize],
         tasks_waiting_for_execution_max: random.range(0, 10) as u32,
         tasks_waiting_for_node_max: random.range(1, 50) as u32,
         generations_max: [2, 4, 16][random.below(3) as usize],

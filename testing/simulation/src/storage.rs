@@ -22,7 +22,15 @@ impl World {
             return Ok(());
         }
         let answer = match operation {
-            Operation::Get(key) => self.read(key),
+            Operation::Get(key) => {
+                // The moment before somebody reads is the worst to vanish.
+                let is_data = matches!(key, Key::Data(_)) && self.store.get(&key).is_some();
+                if is_data && self.random.below(16) == 0 && self.strikes(Fault::RotAtRest) {
+                    self.ledger.note_rot(key);
+                    self.store.remove(&key);
+                }
+                self.read(key)
+            }
             Operation::Put(key, value) => {
                 self.note_write(asker, key, &value)?;
                 let rots = matches!(key, Key::Data(_)) && self.strikes(Fault::RotAtWrite);
@@ -158,7 +166,7 @@ impl World {
             .clients
             .iter()
             .any(|client| client.query == Some(query) && client.phase == crate::client::Phase::Polling);
-        if wanted && self.ledger.done.get(&query).is_none() {
+        if wanted && !self.ledger.done.contains_key(&query) {
             return Err(format!("I-14: {key:?} is deleted and {query} has not ended"));
         }
         self.ledger.deleted.insert(query);

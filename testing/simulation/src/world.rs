@@ -118,8 +118,11 @@ impl World {
             ..CoreOptions::default()
         };
         let drain_grace = [0, 500, 20_000][random.below(3) as usize];
-        let hosts = (0..random.range(1, 5)).map(|number| {
-            let capacity = Capacity { memory_bytes: random.range(40, 100), slots: random.range(1, 4) as u32 };
+        // In a narrow cluster tasks come one after the other.
+        let (hosts_max, slots_max) = if random.below(2) == 0 { (2, 1) } else { (5, 4) };
+        let hosts = (0..random.range(1, hosts_max)).map(|number| {
+            let slots = random.range(1, slots_max) as u32;
+            let capacity = Capacity { memory_bytes: random.range(40, 100), slots };
             Host::new(number as usize, capacity, drain_grace)
         });
         let hosts: Vec<Host> = hosts.collect();

@@ -6,13 +6,14 @@
 //! the steps: time and fact of each
 //! ```
 //!
-//! Everything after the magic is in the Postcard encoding. Only the same build can read it.
+//! Everything after the magic is in MessagePack. Only the same build can read it.
 
 use std::fmt;
 
 use base::{Error, Millis, QueryId};
 use scheduler::{Core, Event};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 const MAGIC: [u8; 4] = *b"SFFR";
 /// The build, as far as the encoding depends on it.
@@ -56,9 +57,14 @@ impl fmt::Display for RecordingError {
 
 impl std::error::Error for RecordingError {}
 
-/// Appends a value. Writing to memory does not fail, and there is no value that has no encoding.
-fn append(content: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(value, content).unwrap_or_default()
+/// Appends a value.
+fn append(content: &mut Vec<u8>, value: &impl Serialize) {
+    rmp_serde::encode::write(content, value).expect("memory can be written, and every value has an encoding");
+}
+
+/// Takes the next value.
+fn take<T: DeserializeOwned>(rest: &mut &[u8]) -> Result<T, RecordingError> {
+    rmp_serde::decode::from_read(rest).map_err(|_| RecordingError::Damaged)
 }
 
 pub(super) fn encode<'a>(
@@ -68,8 +74,13 @@ pub(super) fn encode<'a>(
     steps: impl Iterator<Item = &'a (Millis, Event)>,
 ) -> Vec<u8> {
     let steps: Vec<&(Millis, Event)> = steps.collect();
-    let head = (BUILD, query, error, start, steps.len());
-    steps.into_iter().fold(append(MAGIC.to_vec(), &head), |content, step| append(content, step))
+    let mut content = MAGIC.to_vec();
+    append(&mut content, &BUILD);
+    append(&mut content, &(query, error, start, steps.len()));
+    for step in steps {
+        append(&mut content, step);
+    }
+    content
 }
 
 impl Recording {
@@ -79,20 +90,15 @@ impl Recording {
     ///
     /// If it is none, of another build, or damaged.
     pub fn decode(content: &[u8]) -> Result<Self, RecordingError> {
-        let rest = content.strip_prefix(&MAGIC).ok_or(RecordingError::NotARecording)?;
-        let damaged = |_| RecordingError::Damaged;
-        let (build, rest): (String, _) = postcard::take_from_bytes(rest).map_err(damaged)?;
+        let mut rest = content.strip_prefix(&MAGIC).ok_or(RecordingError::NotARecording)?;
+        let build: String = take(&mut rest)?;
         if build != BUILD {
             return Err(RecordingError::OtherBuild(build));
         }
-        let (head, mut rest) =
-            postcard::take_from_bytes::<(QueryId, Error, Option<Core>, usize)>(rest).map_err(damaged)?;
-        let (query, error, start, count) = head;
+        let (query, error, start, count): (QueryId, Error, Option<Core>, usize) = take(&mut rest)?;
         let mut steps = Vec::new();
         for _ in 0..count {
-            let (step, after) = postcard::take_from_bytes(rest).map_err(damaged)?;
-            steps.push(step);
-            rest = after;
+            steps.push(take(&mut rest)?);
         }
         Ok(Recording { query, error, start, steps })
     }

@@ -149,7 +149,6 @@ impl World {
     }
 
     fn next_page(&mut self, at: usize, query: QueryId, position: Option<Position>) -> Next {
-        let forgetful = self.bug == Some(Bug::PositionForgetsTheRest);
         let job = self.job(at, query).expect("the caller has looked");
         if let Some(Err(error)) = &job.outcome {
             let end = Some(Err(error.clone()));
@@ -167,7 +166,7 @@ impl World {
         let generation = |task: u32| job.generations.get(&root_task(query, task)).copied().unwrap_or(0);
         let before: u64 = (0..from.task).map(|task| u64::from(generation(task))).sum();
         let is_stale = from.row > 0 && generation(from.task) != from.generation;
-        if is_stale || before != from.before && !forgetful {
+        if is_stale || before != from.before {
             let task = root_task(query, from.task);
             return Next::Lost(lost(OutputId { task, generation: from.generation }));
         }
