@@ -38,7 +38,7 @@ pub async fn local(arguments: LocalArguments) -> Result<ExitCode, Failure> {
                 let options = RunOptions { format: arguments.output_format, progress: true, summary: true };
                 prompt(&mut client, options).await?;
             } else {
-                stop_requested(true).await;
+                stop_requested(false).await;
             }
             ExitCode::SUCCESS
         }

@@ -6,6 +6,7 @@ mod answers;
 mod dependencies;
 mod faults;
 mod limits;
+mod local;
 mod lost_output;
 mod proxy;
 mod recovery;
