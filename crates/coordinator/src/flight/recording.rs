@@ -122,7 +122,7 @@ mod tests {
         for length in MAGIC.len()..content.len() {
             assert_eq!(Recording::decode(&content[..length]).unwrap_err(), RecordingError::Damaged);
         }
-        let mut other = content.clone();
+        let mut other = content;
         other[MAGIC.len() + 1] = b'9';
         assert!(matches!(Recording::decode(&other), Err(RecordingError::OtherBuild(_))));
     }

@@ -31,7 +31,9 @@ pub fn standby_router(node: NodeDescription) -> Router {
         .route("/v1/info/state", get(state))
         .route("/v1/info/coordinator", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
         .fallback(async || {
-            Refusal(StatusCode::SERVICE_UNAVAILABLE, "Coordinator is starting, or another one leads".into())
+            let text = "Coordinator is starting, or another one leads".into();
+            // The next try is to open a connection of its own, which a service leads to whoever leads.
+            ([(axum::http::header::CONNECTION, "close")], Refusal(StatusCode::SERVICE_UNAVAILABLE, text))
         })
 }
 
