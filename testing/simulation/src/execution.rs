@@ -285,8 +285,13 @@ impl World {
             self.ledger.note_failure(attempt.task);
             return Some(Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "the lease is too small"));
         }
-        let again = self.ledger.has_user_error(attempt.task);
-        if again || self.strikes(Fault::UserError) {
+        // A statement is at fault in a task every time, or never.
+        let at_fault = match self.ledger.at_fault(attempt.task) {
+            Some(at_fault) => at_fault,
+            None => self.strikes(Fault::UserError),
+        };
+        self.ledger.note_fault(attempt.task, at_fault);
+        if at_fault {
             self.ledger.user_error.insert(query);
             self.ledger.note_user_error(attempt.task);
             self.ledger.note_failure(attempt.task);

@@ -47,6 +47,8 @@ pub struct Host {
     pub paused: bool,
     /// The coordinator process it has a stream to, and the number of the stream.
     pub stream: Option<(u64, u64)>,
+    /// The newest stream it ever had: an older one is closed when it opens late.
+    stream_newest: u64,
     pub state: NodeState,
     /// How much slower than others it is.
     pub slowness: u64,
@@ -73,6 +75,7 @@ impl Host {
             up: false,
             paused: false,
             stream: None,
+            stream_newest: 0,
             state: NodeState::Active,
             slowness: 1,
             capacity,
@@ -181,7 +184,10 @@ impl World {
         }
         match happening {
             Happening::Dial { .. } => self.dial(at),
-            Happening::Connected { process, stream, .. } if host.stream.is_none() => {
+            Happening::Connected { process, stream, .. }
+                if host.stream.is_none() && stream > host.stream_newest =>
+            {
+                host.stream_newest = stream;
                 host.stream = Some((process, stream));
                 self.step_host(at, RunnerEvent::Connected);
             }

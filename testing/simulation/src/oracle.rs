@@ -60,6 +60,7 @@ pub struct Ledger {
     pub forbidden: BTreeSet<(QueryId, usize, u64)>,
     failures: BTreeMap<TaskId, u32>,
     user_errors: BTreeMap<TaskId, u32>,
+    at_fault: BTreeMap<TaskId, bool>,
     starts: BTreeMap<TaskId, u32>,
     unusable_since: Option<u64>,
     /// The longest time without any worker that could work.
@@ -81,9 +82,13 @@ impl Ledger {
         *self.user_errors.entry(task).or_default() += 1;
     }
 
-    /// Whether the statement is at fault in this task: then it is every time.
-    pub fn has_user_error(&self, task: TaskId) -> bool {
-        self.user_errors.contains_key(&task)
+    /// Whether the statement is at fault in this task, if that was decided.
+    pub fn at_fault(&self, task: TaskId) -> Option<bool> {
+        self.at_fault.get(&task).copied()
+    }
+
+    pub fn note_fault(&mut self, task: TaskId, at_fault: bool) {
+        self.at_fault.insert(task, at_fault);
     }
 
     /// How many rollbacks of a query are recorded.
@@ -165,7 +170,11 @@ impl World {
                     // A life that found the result complete need not know what it was made of. And what a determinate
                     // task wrote is what it will write again, as long as it reads the same.
                     let is_determinate = plan.shape.stages[producer.stage.0 as usize].determinate;
-                    let must_count = job.sealed.contains_key(&producer.stage) && !is_determinate;
+                    // Nor need a leader have heard of the newest commit before it hears of its reader's.
+                    let newest = job.generations.get(&producer).copied().unwrap_or(0);
+                    let is_newest = source.output.generation >= newest;
+                    let must_count =
+                        job.sealed.contains_key(&producer.stage) && !is_determinate && !is_newest;
                     let was_committed = self.ledger.committed.get(&source.output) == Some(&source.winner);
                     if must_count || !was_committed {
                         return Err(format!(
@@ -340,6 +349,17 @@ impl World {
             && self.clients.iter().all(|client| client.phase == Phase::Over)
             && !self.store.has_queries()
             && leaders.all(|process| process.jobs.is_empty() && process.core.is_empty())
+    }
+
+    /// Whether a result that is recorded as complete waits for workers that never come: a listing that was not atomic
+    /// hid a commit, and only a worker would have found it.
+    pub fn waits_for_nobody(&self) -> bool {
+        let waiting = || self.clients.iter().filter(|client| client.phase != Phase::Over);
+        let has_ended_well =
+            |query: QueryId| self.ledger.done.get(&query).is_some_and(|outcome| outcome.is_ok());
+        self.faults.is_on(Fault::Abandonment)
+            && waiting().count() > 0
+            && waiting().all(|client| client.query.is_some_and(has_ended_well))
     }
 
     pub fn what_is_left(&self) -> String {
