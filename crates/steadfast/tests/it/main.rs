@@ -5,6 +5,7 @@
 mod dependencies;
 mod drain;
 mod faults;
+mod flight;
 mod limits;
 mod local;
 mod lost_output;
