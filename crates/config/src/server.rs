@@ -117,6 +117,8 @@ pub struct RetryConfig {
     pub max_failed_tasks: Option<u32>,
     /// `fault-tolerant-execution-speculative-execution-enabled`.
     pub speculative_execution_enabled: bool,
+    /// `fault-tolerant-execution-speculative-execution-max-task-fraction`.
+    pub speculative_execution_task_fraction_max: f64,
     /// `retry-initial-delay`.
     pub initial_delay: Duration,
     /// `retry-max-delay`.
@@ -371,6 +373,10 @@ impl NodeConfig {
 /// Whether slow attempts get rivals.
 pub(crate) const SPECULATIVE_EXECUTION: &str = "fault-tolerant-execution-speculative-execution-enabled";
 
+/// Which share of the tasks of a stage may have rivals at once.
+pub(crate) const SPECULATIVE_EXECUTION_FRACTION: &str =
+    "fault-tolerant-execution-speculative-execution-max-task-fraction";
+
 impl RetryConfig {
     fn of(values: &Values) -> Self {
         let allowed = values.list("retry-policy.allowed");
@@ -381,6 +387,7 @@ impl RetryConfig {
             task_retry_attempts_per_task: values.count("task-retry-attempts-per-task"),
             max_failed_tasks: values.optional_count("max-failed-tasks"),
             speculative_execution_enabled: values.boolean(SPECULATIVE_EXECUTION),
+            speculative_execution_task_fraction_max: values.double(SPECULATIVE_EXECUTION_FRACTION),
             initial_delay: values.duration("retry-initial-delay"),
             max_delay: values.duration("retry-max-delay"),
             delay_scale_factor: values.double("retry-delay-scale-factor"),

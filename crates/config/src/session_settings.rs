@@ -6,7 +6,8 @@ use base::{DataSize, Duration};
 
 use crate::kind::MemoryShare;
 use crate::server::{
-    CompressionCodec, FaultToleranceConfig, RetryPolicy, SPECULATIVE_EXECUTION, ServerConfig,
+    CompressionCodec, FaultToleranceConfig, RetryPolicy, SPECULATIVE_EXECUTION,
+    SPECULATIVE_EXECUTION_FRACTION, ServerConfig,
 };
 use crate::session::SessionPropertyTable;
 use crate::values::Values;
@@ -24,6 +25,8 @@ pub struct SessionSettings {
     pub max_failed_tasks: Option<u32>,
     /// `speculative_execution_enabled`.
     pub speculative_execution_enabled: bool,
+    /// `speculative_execution_max_task_fraction`.
+    pub speculative_execution_task_fraction_max: f64,
     /// `retry_initial_delay`.
     pub retry_initial_delay: Duration,
     /// `retry_max_delay`.
@@ -132,6 +135,7 @@ impl SessionSettings {
             task_retry_attempts_per_task: values.count("task-retry-attempts-per-task"),
             max_failed_tasks: values.optional_count("max-failed-tasks"),
             speculative_execution_enabled: values.boolean(SPECULATIVE_EXECUTION),
+            speculative_execution_task_fraction_max: values.double(SPECULATIVE_EXECUTION_FRACTION),
             retry_initial_delay: values.duration("retry-initial-delay"),
             retry_max_delay: values.duration("retry-max-delay"),
             retry_delay_scale_factor: values.double("retry-delay-scale-factor"),

@@ -212,6 +212,7 @@ fn query_options(settings: &SessionSettings) -> QueryOptions {
         hash_task_target_bytes: sizes.hash_task_target_size.0,
         task_to_slot_ratio_min: sizes.hash_task_to_node_min_ratio,
         rivals_enabled: settings.speculative_execution_enabled,
+        rival_share_max: settings.speculative_execution_task_fraction_max,
         ..QueryOptions::default()
     }
 }

@@ -100,5 +100,8 @@ fn every_session_property_of_trino_is_known() {
     assert_eq!(unknown, [""; 0]);
     let ours: Vec<_> =
         table.iter().map(|one| one.name).filter(|name| !names.lines().any(|one| one == *name)).collect();
-    assert_eq!(ours, ["max_failed_tasks", "speculative_execution_enabled"]);
+    assert_eq!(
+        ours,
+        ["max_failed_tasks", "speculative_execution_enabled", "speculative_execution_max_task_fraction"]
+    );
 }

@@ -96,6 +96,16 @@ pub(super) const PROPERTIES: &[Property] = &[
     .coordinator_only()
     .extension(),
     Property::new(
+        Topic::Retry,
+        "fault-tolerant-execution-speculative-execution-max-task-fraction",
+        double(0.0, 1.0),
+        "0.1",
+        "Which share of the tasks of a stage may have rivals at once. One task of each stage may in any case.",
+    )
+    .session("speculative_execution_max_task_fraction")
+    .coordinator_only()
+    .extension(),
+    Property::new(
         Topic::TaskSizing,
         "fault-tolerant-execution-standard-split-size",
         size_from(DataSize::megabytes(1)),
