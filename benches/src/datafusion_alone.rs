@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use datafusion::execution::context::SessionContext;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig};
 use serde::{Deserialize, Serialize};
-use testing::TpchQuery;
+use testing::{TPCH_TABLES, TpchQuery, write_tpch_files};
 
 use crate::Failure;
 use crate::arguments::DatafusionArguments;
-use crate::parquet_files::{TABLES, write_tables};
 use crate::processes::Processes;
-use crate::queries::chosen_queries;
+use crate::queries::{ROW_GROUP_ROWS, chosen_queries};
 use crate::statistics::{median, millis};
 
 /// What a query took.
@@ -32,7 +31,7 @@ pub struct Alone {
 /// Runs `bench datafusion`.
 pub fn run(arguments: &DatafusionArguments) -> Result<(), Failure> {
     let queries = chosen_queries(&arguments.data.queries)?;
-    let directory = write_tables(&arguments.data.data, arguments.data.scale)?;
+    let directory = write_tpch_files(&arguments.data.data, arguments.data.scale, ROW_GROUP_ROWS)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(arguments.threads).enable_all().build()?;
     let taken = runtime.block_on(measure(&directory, &queries, arguments.data.runs, arguments.threads))?;
@@ -73,7 +72,7 @@ async fn measure(
     threads: usize,
 ) -> Result<Vec<Alone>, Failure> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(threads));
-    for table in TABLES {
+    for table in TPCH_TABLES {
         let path = directory.join(table).display().to_string();
         context.register_parquet(table, path, ParquetReadOptions::default()).await?;
     }

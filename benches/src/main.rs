@@ -12,7 +12,6 @@ mod arguments;
 mod cluster;
 mod datafusion_alone;
 mod latency;
-mod parquet_files;
 mod processes;
 mod queries;
 mod statistics;

@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 use steadfast::client::Client;
-use testing::{TpchQuery, shared, tpch_query};
+use testing::{TpchQuery, hive_statements, shared, tpch_query, write_tpch_files};
 
 use crate::Failure;
 use crate::arguments::QueriesArguments;
 use crate::cluster::Target;
 use crate::datafusion_alone::{Alone, run_in_child};
-use crate::parquet_files::{create_hive_tables, write_tables};
 use crate::processes::Processes;
 use crate::statistics::{median, millis};
 
 /// How many queries TPC-H has.
 const QUERY_COUNT: usize = 22;
+/// Rows of a row group: what a scan reads at once at least.
+pub const ROW_GROUP_ROWS: usize = 1_000_000;
 /// The schema of `hive` that the tables are in.
 const SCHEMA: &str = "tpch";
 
@@ -75,10 +76,13 @@ pub fn chosen_queries(numbers: &[usize]) -> Result<Vec<TpchQuery>, Failure> {
 pub async fn run(arguments: QueriesArguments) -> Result<(), Failure> {
     let queries = chosen_queries(&arguments.data.queries)?;
     let (scale, runs) = (arguments.data.scale, arguments.data.runs.max(1));
-    let directory = write_tables(&arguments.data.data, scale)?;
+    let directory = write_tpch_files(&arguments.data.data, scale, ROW_GROUP_ROWS)?;
     let target = Target::start(&arguments.target).await?;
     let processes = target.processes();
-    create_hive_tables(&mut target.client("hive", SCHEMA, "TASK"), SCHEMA, &directory).await?;
+    let mut client = target.client("hive", SCHEMA, "TASK");
+    for statement in hive_statements(SCHEMA, &directory) {
+        client.query(&statement).await?;
+    }
     let mut taken = Vec::new();
     for query in &queries {
         for policy in &arguments.target.policies {

@@ -279,7 +279,7 @@ fn worker_rows(state: &DispatchState, coordinator: &NodeId) -> Vec<Vec<Cell>> {
 fn query_row(query: &Query) -> Vec<Cell> {
     let status = query.status();
     let times = &status.times;
-    let stats = query.progress().statement_stats(query);
+    let stats = query.statement_stats();
     let error = status.error.as_ref().map(base::Error::code);
     vec![
         query.id.to_string().into(),

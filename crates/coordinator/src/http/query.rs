@@ -49,7 +49,7 @@ async fn one(State(services): State<Arc<Services>>, Path(id): Path<String>) -> R
     let error = query.error();
     document["failureInfo"] =
         error.as_ref().map_or(Value::Null, |error| json!(QueryError::from(error).failure_info));
-    document["stages"] = json!(query.progress().statement_stats(&query).root_stage);
+    document["stages"] = json!(query.statement_stats().root_stage);
     document["attempts"] = query.progress().attempts.iter().map(attempt).collect();
     document["finalQueryInfo"] = json!(query.state().is_final());
     Ok(Json(document))

@@ -19,7 +19,7 @@ pub fn respond(base: &BaseUri, query: &Query, page: &Page, next_uri: Option<Stri
         next_uri,
         columns: columns(query, &status),
         data: page.data.as_deref().and_then(|data| RawValue::from_string(data.to_string()).ok()),
-        stats: query.progress().statement_stats(query),
+        stats: query.statement_stats(),
         error: status.error.as_ref().map(QueryError::from),
         warnings: Vec::new(),
         update_type: status.update_type.map(str::to_string),

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
 use base::{Error, ErrorCode, QueryId};
-use protocol::client::{ClientContext, SessionUpdate};
+use protocol::client::{ClientContext, SessionUpdate, StatementStats};
 use sql::OutputColumn;
 use tokio::sync::watch;
 
@@ -236,9 +236,14 @@ impl Query {
         lock(&self.progress).clone()
     }
 
-    /// Newer knowledge of its stages.
-    pub fn set_progress(&self, progress: QueryProgress) {
-        *lock(&self.progress) = progress;
+    /// Changes what is known of its stages.
+    pub fn update_progress(&self, change: impl FnOnce(&mut QueryProgress)) {
+        change(&mut lock(&self.progress));
+    }
+
+    /// How far it is, as clients see it.
+    pub fn statement_stats(&self) -> StatementStats {
+        lock(&self.progress).statement_stats(self)
     }
 
     /// A request of the client is being served. While it is, and at its end, the client is there.

@@ -184,31 +184,29 @@ impl QueryProgress {
 
     /// Looks again how far a query is, attempt by attempt, and remembers it.
     pub async fn refresh_with_attempts(services: &Services, query: &Arc<Query>) {
-        Self::look(services, query, Self::attempts_of).await;
+        Self::look(services, query, true).await;
     }
 
     /// Looks again how far a query is, and remembers it. What is remembered of its attempts stays.
     pub async fn refresh(services: &Services, query: &Arc<Query>) {
-        let known = Arc::clone(query);
-        Self::look(services, query, move |_, _| known.progress().attempts).await;
+        Self::look(services, query, false).await;
     }
 
     /// Remembers what is seen within the loop, so that no older look can replace a newer one. A query that the
     /// scheduler has forgotten stays as it was last seen.
-    async fn look(
-        services: &Services,
-        query: &Arc<Query>,
-        attempts: impl FnOnce(&DispatchState, QueryId) -> Vec<AttemptProgress> + Send + 'static,
-    ) {
+    async fn look(services: &Services, query: &Arc<Query>, with_attempts: bool) {
         if query.root().is_none() {
             return;
         }
         let query = Arc::clone(query);
         let looked = services.dispatcher.inspect(move |state| {
             let Some(mut progress) = Self::of(state, query.id) else { return };
-            progress.attempts = attempts(state, query.id);
-            progress.peak_memory_bytes = progress.memory_bytes.max(query.progress().peak_memory_bytes);
-            query.set_progress(progress);
+            let attempts = with_attempts.then(|| Self::attempts_of(state, query.id));
+            query.update_progress(|known| {
+                progress.attempts = attempts.unwrap_or_else(|| std::mem::take(&mut known.attempts));
+                progress.peak_memory_bytes = progress.memory_bytes.max(known.peak_memory_bytes);
+                *known = progress;
+            });
         });
         // Without a scheduler the process is ending, and whoever asks is told what is known.
         let _ = looked.await;

@@ -1,5 +1,6 @@
-//! TPC-H tables as Parquet files, and as tables of the catalog `hive`.
+//! The tables of TPC-H as Parquet files, and as external tables.
 
+use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use steadfast::client::Client;
 use tpchgen::generators::{
     CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
     RegionGenerator, SupplierGenerator,
@@ -18,22 +18,42 @@ use tpchgen_arrow::{
     SupplierArrow,
 };
 
-use crate::Failure;
-
-/// The tables.
-pub const TABLES: [&str; 8] =
+/// The tables of TPC-H.
+pub const TPCH_TABLES: [&str; 8] =
     ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 
-/// Rows of a row group: what a scan reads at once at least.
-const ROW_GROUP_ROWS: usize = 1_000_000;
+/// Columns do not depend on the scale factor.
+const SCALE_OF_COLUMNS: f64 = 0.001;
 
-/// The directory with a file for each table in a directory of its own, written unless an earlier run has.
-pub fn write_tables(directory: &Path, scale: f64) -> Result<PathBuf, Failure> {
+/// Writes each table, unless it is there, to a file in a directory of its own below a directory for the scale factor,
+/// and says which that is. A row group, what a scan reads at once at least, has so many rows.
+///
+/// # Errors
+/// Whatever keeps a file from being written.
+pub fn write_tpch_files(
+    directory: &Path,
+    scale: f64,
+    row_group_rows: usize,
+) -> Result<PathBuf, Box<dyn Error + Send + Sync>> {
     let directory = directory.join(format!("sf{scale}"));
-    for table in TABLES {
-        write(table, &directory.join(table), scale)?;
+    for table in TPCH_TABLES {
+        write(table, &directory.join(table), scale, row_group_rows)?;
     }
     Ok(std::fs::canonicalize(directory)?)
+}
+
+/// The statements that declare the files as tables of a schema of the catalog `hive`.
+pub fn hive_statements(schema: &str, directory: &Path) -> Vec<String> {
+    let create_schema = format!("CREATE SCHEMA IF NOT EXISTS hive.{schema}");
+    let create_table = |table: &str| {
+        let columns = columns(&batches(table, SCALE_OF_COLUMNS).schema());
+        let location = directory.join(table).display().to_string();
+        format!(
+            "CREATE TABLE IF NOT EXISTS hive.{schema}.{table} ({columns}) \
+             WITH (external_location = '{location}', format = 'PARQUET')"
+        )
+    };
+    std::iter::once(create_schema).chain(TPCH_TABLES.map(create_table)).collect()
 }
 
 fn batches(table: &str, scale: f64) -> Box<dyn RecordBatchReader> {
@@ -50,7 +70,12 @@ fn batches(table: &str, scale: f64) -> Box<dyn RecordBatchReader> {
     }
 }
 
-fn write(table: &str, directory: &Path, scale: f64) -> Result<(), Failure> {
+fn write(
+    table: &str,
+    directory: &Path,
+    scale: f64,
+    row_group_rows: usize,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let path = directory.join("data.parquet");
     if path.exists() {
         return Ok(());
@@ -60,7 +85,7 @@ fn write(table: &str, directory: &Path, scale: f64) -> Result<(), Failure> {
     let unfinished = directory.join(".data.parquet.unfinished");
     let batches = batches(table, scale);
     let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_row_count(Some(row_group_rows))
         .set_compression(Compression::SNAPPY)
         .build();
     let mut writer = ArrowWriter::try_new(File::create(&unfinished)?, batches.schema(), Some(properties))?;
@@ -69,21 +94,6 @@ fn write(table: &str, directory: &Path, scale: f64) -> Result<(), Failure> {
     }
     writer.close()?;
     std::fs::rename(unfinished, path)?;
-    Ok(())
-}
-
-/// Declares the tables in a schema of `hive`, unless it is there.
-pub async fn create_hive_tables(client: &mut Client, schema: &str, directory: &Path) -> Result<(), Failure> {
-    client.query(&format!("CREATE SCHEMA IF NOT EXISTS hive.{schema}")).await?;
-    for table in TABLES {
-        let columns = columns(&batches(table, 0.001).schema());
-        let location = directory.join(table).display().to_string();
-        let text = format!(
-            "CREATE TABLE IF NOT EXISTS hive.{schema}.{table} ({columns}) \
-             WITH (external_location = '{location}', format = 'PARQUET')"
-        );
-        client.query(&text).await?;
-    }
     Ok(())
 }
 
