@@ -1,6 +1,7 @@
 //! What the scenarios with coordinators share: when they strike, and what must hold afterwards.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -8,7 +9,8 @@ use steadfast::Failure;
 
 use super::victims::{committed_in, strike_delay};
 use crate::attempts::{Look, Task};
-use crate::client::Running;
+use crate::client::{PythonClient, Running};
+use crate::report::Report;
 use crate::scene::{ClientKind, Context, LOOK_INTERVAL, Scene};
 use crate::workload::Query;
 
@@ -57,10 +59,42 @@ pub struct Struck {
 }
 
 /// The queries of these scenarios: the last one has a result of many pages.
-pub fn queries(context: &Context) -> Result<Vec<Query>, Failure> {
+fn queries(context: &Context) -> Result<Vec<Query>, Failure> {
     let mut queries = context.queries()?;
     queries.push(Query::large());
     Ok(queries)
+}
+
+/// A round of a scenario: the coordinator that serves is struck at that moment of a query.
+type Round =
+    for<'a> fn(&'a mut Scene, Moment, usize) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+
+/// Plays so many rounds, under the Python client, each at the next moment.
+pub async fn play(
+    context: Context,
+    has_standby: bool,
+    rounds: usize,
+    round: Round,
+) -> Result<Report, Failure> {
+    let python = match PythonClient::install() {
+        Ok(python) => python,
+        Err(problem) => {
+            return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
+        }
+    };
+    let mut options = context.options();
+    options.has_standby = has_standby;
+    let mut scene = Scene::start(&context, options, queries(&context)?).await?;
+    scene.use_python(python);
+    let played = play_rounds(&mut scene, context.rounds.unwrap_or(rounds), round).await;
+    scene.finish(played).await
+}
+
+async fn play_rounds(scene: &mut Scene, rounds: usize, round: Round) -> Result<(), Failure> {
+    for number in 0..rounds {
+        round(scene, Moment::ALL[number % Moment::ALL.len()], number).await?;
+    }
+    Ok(())
 }
 
 /// Starts a query under the Python client, and waits for its moment. The query is chosen by the round. None for the

@@ -9,42 +9,23 @@ use steadfast::Failure;
 
 use super::Scenario;
 use super::coordinators::{self, Moment, start_until, struck, wait_for_recovery};
-use crate::client::PythonClient;
 use crate::cluster::NodeName;
-use crate::report::Report;
-use crate::scene::{Context, Scene, TRY_COUNT_MAX};
+use crate::scene::{Scene, TRY_COUNT_MAX};
 
 /// Kills of the coordinator.
 pub const SCENARIO: Scenario = Scenario {
     name: "kill-coordinator",
     summary: "20 times SIGKILL for the coordinator, back after 1 s: planning, running, finishing, client reading",
-    play: |context| Box::pin(play(context)),
+    play: |context| {
+        Box::pin(coordinators::play(context, false, ROUNDS, |scene, moment, round| {
+            Box::pin(kill(scene, moment, round))
+        }))
+    },
 };
 
 const ROUNDS: usize = 20;
 const ABSENCE: Duration = Duration::from_secs(1);
 const COORDINATOR: NodeName = NodeName::Coordinator(0);
-
-async fn play(context: Context) -> Result<Report, Failure> {
-    let python = match PythonClient::install() {
-        Ok(python) => python,
-        Err(problem) => {
-            return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
-        }
-    };
-    let queries = coordinators::queries(&context)?;
-    let mut scene = Scene::start(&context, context.options(), queries).await?;
-    let played = run(&mut scene, python, context.rounds.unwrap_or(ROUNDS)).await;
-    scene.finish(played).await
-}
-
-async fn run(scene: &mut Scene, python: PythonClient, rounds: usize) -> Result<(), Failure> {
-    scene.use_python(python);
-    for round in 0..rounds {
-        kill(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
-    }
-    Ok(())
-}
 
 async fn kill(scene: &mut Scene, moment: Moment, round: usize) -> Result<(), Failure> {
     for misses in 0..TRY_COUNT_MAX {

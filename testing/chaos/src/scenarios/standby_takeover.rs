@@ -7,40 +7,20 @@ use steadfast::Failure;
 
 use super::Scenario;
 use super::coordinators::{self, Moment, start_until, struck, wait_for_recovery};
-use crate::client::PythonClient;
-use crate::report::Report;
-use crate::scene::{Context, Scene, TRY_COUNT_MAX};
+use crate::scene::{Scene, TRY_COUNT_MAX};
 
 /// Takeovers.
 pub const SCENARIO: Scenario = Scenario {
     name: "standby-takeover",
     summary: "10 times SIGKILL for the coordinator that serves; the one that stands by takes over",
-    play: |context| Box::pin(play(context)),
+    play: |context| {
+        Box::pin(coordinators::play(context, true, ROUNDS, |scene, moment, round| {
+            Box::pin(take_over(scene, moment, round))
+        }))
+    },
 };
 
 const ROUNDS: usize = 10;
-
-async fn play(context: Context) -> Result<Report, Failure> {
-    let python = match PythonClient::install() {
-        Ok(python) => python,
-        Err(problem) => {
-            return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
-        }
-    };
-    let mut options = context.options();
-    options.has_standby = true;
-    let mut scene = Scene::start(&context, options, coordinators::queries(&context)?).await?;
-    let played = run(&mut scene, python, context.rounds.unwrap_or(ROUNDS)).await;
-    scene.finish(played).await
-}
-
-async fn run(scene: &mut Scene, python: PythonClient, rounds: usize) -> Result<(), Failure> {
-    scene.use_python(python);
-    for round in 0..rounds {
-        take_over(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
-    }
-    Ok(())
-}
 
 async fn take_over(scene: &mut Scene, moment: Moment, round: usize) -> Result<(), Failure> {
     for misses in 0..TRY_COUNT_MAX {

@@ -11,16 +11,18 @@ use steadfast::Failure;
 
 use super::Scenario;
 use super::coordinators::{self, Moment, start_until, struck, wait_for_recovery};
-use crate::client::PythonClient;
 use crate::cluster::NodeName;
-use crate::report::Report;
-use crate::scene::{Context, LOOK_INTERVAL, Scene, TRY_COUNT_MAX};
+use crate::scene::{LOOK_INTERVAL, Scene, TRY_COUNT_MAX};
 
 /// Two coordinators at once.
 pub const SCENARIO: Scenario = Scenario {
     name: "two-coordinators",
     summary: "SIGSTOP for the coordinator that serves, the other one takes over, SIGCONT",
-    play: |context| Box::pin(play(context)),
+    play: |context| {
+        Box::pin(coordinators::play(context, true, ROUNDS, |scene, moment, round| {
+            Box::pin(overlap(scene, moment, round))
+        }))
+    },
 };
 
 const ROUNDS: usize = 4;
@@ -30,28 +32,6 @@ const OVERLAP_MILLIS_MAX: u64 = 6_000;
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the first one may take to see that it has been replaced.
 const STEP_BACK_TIMEOUT: Duration = Duration::from_secs(20);
-
-async fn play(context: Context) -> Result<Report, Failure> {
-    let python = match PythonClient::install() {
-        Ok(python) => python,
-        Err(problem) => {
-            return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
-        }
-    };
-    let mut options = context.options();
-    options.has_standby = true;
-    let mut scene = Scene::start(&context, options, coordinators::queries(&context)?).await?;
-    let played = run(&mut scene, python, context.rounds.unwrap_or(ROUNDS)).await;
-    scene.finish(played).await
-}
-
-async fn run(scene: &mut Scene, python: PythonClient, rounds: usize) -> Result<(), Failure> {
-    scene.use_python(python);
-    for round in 0..rounds {
-        overlap(scene, Moment::ALL[round % Moment::ALL.len()], round).await?;
-    }
-    Ok(())
-}
 
 async fn overlap(scene: &mut Scene, moment: Moment, round: usize) -> Result<(), Failure> {
     for misses in 0..TRY_COUNT_MAX {
