@@ -27,7 +27,9 @@ use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use operators::{AtMostOneRowExec, SplitScanExec};
+use operators::{AtMostOneRowExec, DynamicFilterExec, DynamicFilterSourceExec, SplitScanExec};
+
+use crate::dynamic_filter::DynamicFilterMark;
 
 /// What an operator requires of the rows that one task of it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub(crate) enum Structure {
     OrderedGather,
     Union,
     ScalarSubquery,
+    /// One end of a dynamic filter.
+    DynamicFilter,
     /// It has no meaning for us.
     PassThrough,
 }
@@ -131,6 +135,8 @@ pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
         || node.is::<ProjectionExec>()
         || node.is::<UnnestExec>()
         || node.is::<LocalLimitExec>()
+        || node.is::<DynamicFilterExec>()
+        || node.is::<DynamicFilterSourceExec>()
     {
         Class::RowLocal
     } else if node.is::<GlobalLimitExec>() || node.is::<AtMostOneRowExec>() {
@@ -147,6 +153,8 @@ pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
         Class::Structural(Structure::Union)
     } else if node.is::<ScalarSubqueryExec>() {
         Class::Structural(Structure::ScalarSubquery)
+    } else if node.is::<DynamicFilterMark>() {
+        Class::Structural(Structure::DynamicFilter)
     } else if node.is::<CooperativeExec>() {
         Class::Structural(Structure::PassThrough)
     } else if node.is::<RecursiveQueryExec>() || node.is::<WorkTableExec>() {

@@ -9,7 +9,7 @@ use super::handle::DirectSinkMetrics;
 use super::options::DirectSinkOptions;
 use super::output::{Output, Reserved};
 use super::rows::EncodedRows;
-use crate::buffer::{FRAME_ROWS_MAX, compacted, frame_held_bytes, held_bytes, pieces, value_bytes};
+use crate::buffer::{FRAME_ROWS_MAX, frame_held_bytes, pieces, value_bytes};
 use crate::encode::arrow_error;
 use crate::storage_type::StorageSchema;
 
@@ -69,12 +69,12 @@ impl DirectSink {
         drop(batch);
         let bytes = value_bytes(&stored);
         if self.is_small(&stored, bytes) {
-            return self.push_small(partition, stored, bytes).await;
+            return self.push_small(partition, &stored, bytes).await;
         }
         for piece in pieces(&stored, bytes, self.frame_bytes_target) {
             let bytes = value_bytes(&piece);
             let demand = if self.is_small(&piece, bytes) {
-                self.push_small(partition, piece, bytes).await?
+                self.push_small(partition, &piece, bytes).await?
             } else {
                 self.push_frames(partition, &piece).await?
             };
@@ -90,17 +90,17 @@ impl DirectSink {
     }
 
     /// Lets rows wait until there are enough for a frame, or somebody waits for them.
-    async fn push_small(&self, partition: u32, batch: RecordBatch, bytes: u64) -> Result<Demand> {
-        let batch = compacted(batch, bytes).map_err(arrow_error)?;
-        let held = held_bytes(&batch);
+    async fn push_small(&self, partition: u32, batch: &RecordBatch, bytes: u64) -> Result<Demand> {
         loop {
             let low_water = {
                 let mut rows = self.output.rows.lock().await;
-                match self.output.reserve(held)? {
+                // Columns that grow may take as much again as they have.
+                let bytes = bytes + rows.pending_bytes(partition);
+                match self.output.reserve(bytes)? {
                     Reserved::Ended => return Ok(Demand::NoMore),
                     Reserved::Full { low_water } => low_water,
                     Reserved::Granted => {
-                        let difference = rows.push(partition, batch, held)?;
+                        let difference = rows.push(partition, batch, bytes)?;
                         self.output.adjust(difference)?;
                         let is_due = rows.is_full(partition, self.frame_bytes_target)
                             || self.output.is_starving(partition);

@@ -67,7 +67,7 @@ async fn memory_stays_below_the_bound_at_any_partition_count() {
         options.memory = Some(pool.clone());
         let schema = words(0..1).schema();
         let mut sink = exchange.manager.sink(attempt(0, 0), schema.clone(), partitions, options).unwrap();
-        let rows = push_all(&mut sink, partitions, 20).await.unwrap();
+        let rows = push_all(&mut sink, partitions, 60).await.unwrap();
         let metrics = sink.metrics();
         let record = sink.finish().await.unwrap().record;
         let peak = pool.peak.load(Ordering::Relaxed);

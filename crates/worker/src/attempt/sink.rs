@@ -58,17 +58,12 @@ impl Router {
         }
     }
 
-    fn route(&mut self, batch: RecordBatch) -> Result<Vec<(u32, RecordBatch)>> {
+    async fn push(&mut self, batch: RecordBatch, sink: &mut ExchangeSink) -> Result<()> {
         match self {
-            Router::Single => Ok(vec![(0, batch)]),
+            Router::Single => sink.push(0, batch).await,
             Router::Hash(partitioner) => {
-                let mut routed = Vec::new();
-                let each = |partition, rows| {
-                    routed.push((partition, rows));
-                    Ok(())
-                };
-                partitioner.partition(batch, each).map_err(|error| from_datafusion(&error))?;
-                Ok(routed)
+                let rows = partitioner.partition_of_rows(&batch).map_err(|error| from_datafusion(&error))?;
+                sink.push_rows(batch, rows).await
             }
         }
     }
@@ -96,9 +91,7 @@ pub(super) async fn pump(
             continue;
         }
         counters.output.add(&batch);
-        for (partition, rows) in router.route(batch)? {
-            sink.push(partition, rows).await?;
-        }
+        router.push(batch, sink).await?;
         tokio::task::consume_budget().await;
     }
     Ok(())
