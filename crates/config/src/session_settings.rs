@@ -61,8 +61,6 @@ pub struct SessionSettings {
     pub join_max_broadcast_table_size: DataSize,
     /// `join_reordering_strategy`.
     pub join_reordering_strategy: JoinReorderingStrategy,
-    /// `enable_dynamic_filtering`.
-    pub enable_dynamic_filtering: bool,
     /// `sql.forced-session-time-zone`, else `time_zone_id`. None: the time zone that the client sent. Whether there is
     /// such a time zone is not checked here.
     pub time_zone_id: Option<String>,
@@ -157,7 +155,6 @@ impl SessionSettings {
             join_reordering_strategy: JoinReorderingStrategy::of(
                 values.choice("optimizer.join-reordering-strategy"),
             ),
-            enable_dynamic_filtering: values.boolean("enable-dynamic-filtering"),
             time_zone_id: config.sql.forced_session_time_zone.clone().or_else(|| values.text("time_zone_id")),
         }
     }
@@ -203,7 +200,6 @@ mod tests {
             ("join_distribution_type", "BROADCAST"),
             ("join_max_broadcast_table_size", "1GB"),
             ("join_reordering_strategy", "none"),
-            ("enable_dynamic_filtering", "false"),
         ]);
         let own = SessionSettings::resolve(&config, &values).unwrap();
         assert_eq!(own.retry_policy, RetryPolicy::None);
@@ -215,7 +211,6 @@ mod tests {
         assert_eq!(own.join_distribution_type, JoinDistributionType::Broadcast);
         assert_eq!(own.join_max_broadcast_table_size, DataSize::megabytes(1024));
         assert_eq!(own.join_reordering_strategy, JoinReorderingStrategy::None);
-        assert!(plain.enable_dynamic_filtering && !own.enable_dynamic_filtering);
         assert_eq!(own.time_zone_id.as_deref(), Some("Europe/Berlin"));
     }
 

@@ -188,7 +188,6 @@ fn planner_options(context: &StatementContext) -> PlannerOptions {
         },
         // Where rows are not kept, consumers of one fragment could wait for each other.
         share_fragments: settings.retry_policy == RetryPolicy::Task,
-        dynamic_filters: settings.enable_dynamic_filtering && settings.retry_policy == RetryPolicy::Task,
         ..PlannerOptions::default()
     }
 }

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::PhysicalExpr;
 
-use crate::key_hash::{KeyHasher, below};
+/// The hash by which rows are spread. It must not be that of a hash join or an aggregation: of the rows of one
+/// partition their tables would then use a part only.
+const HASH: RandomState = RandomState::with_seed(0x9e37_79b9_7f4a_7c15);
 
 /// Spreads rows over partitions by the hash of their keys.
 ///
 /// All processes of a query must use the same build: the hash is stable only within one.
 pub struct HashPartitioner {
-    hasher: KeyHasher,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
     partitions: u32,
+    hashes: Vec<u64>,
     partition_of_rows: Vec<u32>,
 }
 
@@ -25,14 +29,22 @@ impl HashPartitioner {
         if partitions == 0 {
             return Err(DataFusionError::Internal("rows cannot be spread over no partitions".into()));
         }
-        Ok(HashPartitioner { hasher: KeyHasher::new(keys), partitions, partition_of_rows: Vec::new() })
+        Ok(HashPartitioner { keys, partitions, hashes: Vec::new(), partition_of_rows: Vec::new() })
     }
 
     /// The partition of each row of a batch.
     pub fn partition_of_rows(&mut self, batch: &RecordBatch) -> Result<&[u32]> {
-        let hashes = self.hasher.hash(batch)?;
+        let rows = batch.num_rows();
+        let keys: Result<Vec<ArrayRef>> =
+            self.keys.iter().map(|key| key.evaluate(batch)?.into_array(rows)).collect();
+        self.hashes.clear();
+        self.hashes.resize(rows, 0);
+        create_hashes(&keys?, &HASH, &mut self.hashes)?;
+        // The upper half of the product is below the number of partitions, and takes no division.
+        let partitions = u128::from(self.partitions);
+        let partition = |hash: &u64| ((u128::from(*hash) * partitions) >> 64) as u32;
         self.partition_of_rows.clear();
-        self.partition_of_rows.extend(hashes.iter().map(|hash| partition_of(*hash, self.partitions)));
+        self.partition_of_rows.extend(self.hashes.iter().map(partition));
         Ok(&self.partition_of_rows)
     }
 
@@ -53,15 +65,10 @@ impl HashPartitioner {
     }
 }
 
-/// The partition of rows whose keys have this hash.
-pub(crate) fn partition_of(hash: u64, partitions: u32) -> u32 {
-    below(hash, u64::from(partitions)) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, ArrayRef, Int64Array, StringArray};
+    use arrow::array::{Array, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::physical_expr::expressions::Column;
     use std::collections::HashMap;

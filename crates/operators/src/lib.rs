@@ -9,12 +9,10 @@
 mod at_most_one_row;
 mod connector_table;
 mod decimal_division;
-mod dynamic_filter;
 mod exchange_source;
 mod fragment;
 mod hash_partitioner;
 mod integer_arithmetic;
-mod key_hash;
 mod large_stack;
 mod leaf;
 #[cfg(test)]
@@ -30,7 +28,6 @@ mod wire;
 pub use at_most_one_row::AtMostOneRowExec;
 pub use connector_table::ConnectorTable;
 pub use decimal_division::DecimalDivision;
-pub use dynamic_filter::{DynamicFilterExec, DynamicFilterSourceExec};
 pub use exchange_source::ExchangeSourceExec;
 pub use fragment::{Fragment, Sink};
 pub use hash_partitioner::HashPartitioner;

@@ -27,9 +27,7 @@ use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use operators::{AtMostOneRowExec, DynamicFilterExec, DynamicFilterSourceExec, SplitScanExec};
-
-use crate::dynamic_filter::DynamicFilterMark;
+use operators::{AtMostOneRowExec, SplitScanExec};
 
 /// What an operator requires of the rows that one task of it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +64,6 @@ pub(crate) enum Structure {
     OrderedGather,
     Union,
     ScalarSubquery,
-    /// One end of a dynamic filter.
-    DynamicFilter,
     /// It has no meaning for us.
     PassThrough,
 }
@@ -135,8 +131,6 @@ pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
         || node.is::<ProjectionExec>()
         || node.is::<UnnestExec>()
         || node.is::<LocalLimitExec>()
-        || node.is::<DynamicFilterExec>()
-        || node.is::<DynamicFilterSourceExec>()
     {
         Class::RowLocal
     } else if node.is::<GlobalLimitExec>() || node.is::<AtMostOneRowExec>() {
@@ -153,8 +147,6 @@ pub(crate) fn class_of(node: &Arc<dyn ExecutionPlan>) -> Class {
         Class::Structural(Structure::Union)
     } else if node.is::<ScalarSubqueryExec>() {
         Class::Structural(Structure::ScalarSubquery)
-    } else if node.is::<DynamicFilterMark>() {
-        Class::Structural(Structure::DynamicFilter)
     } else if node.is::<CooperativeExec>() {
         Class::Structural(Structure::PassThrough)
     } else if node.is::<RecursiveQueryExec>() || node.is::<WorkTableExec>() {

@@ -27,15 +27,12 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PhysicalExpr};
-use operators::{
-    AtMostOneRowExec, DynamicFilterExec, DynamicFilterSourceExec, ExchangeSourceExec, Fragment, Sink, SplitScanExec,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use operators::{AtMostOneRowExec, ExchangeSourceExec, Fragment, Sink, SplitScanExec};
 use scheduler::{Distribution, Edge, InputShape};
 
 use crate::class::{Class, Structure, class_of};
 use crate::determinism::{self, Key, is_determinate, unique_keys};
-use crate::dynamic_filter::{DynamicFilterMark, Role};
 use crate::subquery::{Scope, uses_subquery};
 use crate::{FragmentedPlan, PlannedFragment, PlannedInput, PlannedScan};
 
@@ -87,17 +84,6 @@ struct Exchange {
     schema: SchemaRef,
 }
 
-/// Where the keys of a dynamic filter come from.
-struct FilterSource {
-    /// The fragments that spread the build side, and over how many partitions.
-    producers: Vec<usize>,
-    partitions: u32,
-    keys: Vec<Arc<dyn PhysicalExpr>>,
-    schema: SchemaRef,
-    /// What reads the summed up keys, once a filter needs them.
-    summed_up: Option<Arc<dyn ExecutionPlan>>,
-}
-
 #[derive(Default)]
 struct Cutter {
     /// Producers come before their consumers.
@@ -105,8 +91,6 @@ struct Cutter {
     /// While cutting, exchange sources carry the place of their exchange here as their input number.
     exchanges: Vec<Exchange>,
     scope: Option<Scope>,
-    /// By number: the sources of dynamic filters that were met.
-    filter_sources: BTreeMap<usize, FilterSource>,
 }
 
 impl Cutter {
@@ -209,15 +193,6 @@ impl Cutter {
                 }
                 Ok(branches)
             }
-            (Structure::DynamicFilter, [child]) => {
-                let mark = node.downcast_ref::<DynamicFilterMark>().ok_or_else(|| unexpected(node))?;
-                let branches = self.cut(child)?;
-                match mark.role {
-                    // It is not spread for the join, so there is nothing to read its keys from.
-                    Role::Source => Ok(branches),
-                    Role::Filter => self.filtered(branches, mark),
-                }
-            }
             (Structure::ScalarSubquery, [input, ..]) => {
                 let subqueries = node.downcast_ref::<ScalarSubqueryExec>().ok_or_else(|| unexpected(node))?;
                 self.cut_subqueries(subqueries, input)
@@ -232,8 +207,7 @@ impl Cutter {
         child: &Arc<dyn ExecutionPlan>,
         node: &Arc<dyn ExecutionPlan>,
     ) -> Result<Vec<Branch>> {
-        let source = child.downcast_ref::<DynamicFilterMark>().filter(|mark| mark.role == Role::Source);
-        let branches = self.cut(source.map_or(child, |mark| &mark.input))?;
+        let branches = self.cut(child)?;
         let (keys, partitions) = match repartition.partitioning() {
             Partitioning::Hash(keys, partitions) => (keys, *partitions),
             Partitioning::RoundRobinBatch(_) | Partitioning::UnknownPartitioning(_) => return Ok(branches),
@@ -251,16 +225,6 @@ impl Cutter {
         for branch in branches {
             producers.push(self.finish(branch, Sink::Hash { keys: keys.clone(), partitions })?);
         }
-        if let Some(mark) = source {
-            let source = FilterSource {
-                producers: producers.clone(),
-                partitions,
-                keys: mark.key_exprs(),
-                schema: node.schema(),
-                summed_up: None,
-            };
-            self.filter_sources.insert(mark.number, source);
-        }
         let source = self.source(producers, Edge::Hash, &node.schema(), None);
         let plan = match node.output_ordering() {
             // A task reads several partitions of a producer one after the other: their order is lost.
@@ -268,32 +232,6 @@ impl Cutter {
             _ => source,
         };
         Ok(vec![Branch { plan, distribution: Distribution::Hash { partitions } }])
-    }
-
-    /// Drops rows by the keys of the build side, which is spread already: it is read once more to sum them up.
-    fn filtered(&mut self, branches: Vec<Branch>, mark: &DynamicFilterMark) -> Result<Vec<Branch>> {
-        let Some(mut source) = self.filter_sources.remove(&mark.number) else {
-            return Ok(branches);
-        };
-        let partitions = source.partitions;
-        let summed_up = match source.summed_up.take() {
-            Some(summed_up) => summed_up,
-            None => {
-                let rows = self.source(source.producers.clone(), Edge::Hash, &source.schema, None);
-                let plan: Arc<dyn ExecutionPlan> =
-                    Arc::new(DynamicFilterSourceExec::new(rows, source.keys.clone(), partitions));
-                let (schema, distribution) = (plan.schema(), Distribution::Hash { partitions });
-                self.exchange(vec![Branch { plan, distribution }], Edge::Broadcast, &schema, None)?
-            }
-        };
-        source.summed_up = Some(Arc::clone(&summed_up));
-        self.filter_sources.insert(mark.number, source);
-        let filtered = |branch: Branch| {
-            let keys = mark.key_exprs();
-            let plan = DynamicFilterExec::new(branch.plan, Arc::clone(&summed_up), keys, partitions);
-            Branch { plan: Arc::new(plan), ..branch }
-        };
-        Ok(branches.into_iter().map(filtered).collect())
     }
 
     /// Each task of the probe side gets all of the build side, which is computed once.

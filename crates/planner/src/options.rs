@@ -23,9 +23,6 @@ pub struct PlannerOptions {
     /// Whether fragments that are alike are computed once. Only right where what a fragment wrote is kept until all
     /// its consumers have read it.
     pub share_fragments: bool,
-    /// Whether the probe side of a join is filtered where it is read by the keys of the build side:
-    /// `enable_dynamic_filtering`. Only right under the same condition, since the build side is then read twice.
-    pub dynamic_filters: bool,
 }
 
 /// How the rows of joins come to the tasks.
@@ -63,7 +60,6 @@ impl Default for PlannerOptions {
             join_distribution: JoinDistribution::Automatic,
             join_reordering: JoinReordering::Automatic,
             share_fragments: true,
-            dynamic_filters: true,
         }
     }
 }

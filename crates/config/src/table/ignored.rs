@@ -216,6 +216,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("true"),
     ),
+    ignored("enable-dynamic-filtering", "enable_dynamic_filtering", BOOLEAN, Some("true")),
     ignored("enable-dynamic-row-filtering", "enable_dynamic_row_filtering", BOOLEAN, Some("true")),
     ignored(
         "dynamic-row-filtering.selectivity-threshold",

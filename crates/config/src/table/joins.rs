@@ -40,14 +40,4 @@ pub(super) const PROPERTIES: &[Property] = &[
     )
     .session("join_reordering_strategy")
     .coordinator_only(),
-    Property::new(
-        Topic::Query,
-        "enable-dynamic-filtering",
-        Kind::Boolean,
-        "true",
-        "Whether the rows of the probe side of a join are dropped where they are read if no row of the build side can \
-         match them. Only under `TASK`, where the build side can be read twice.",
-    )
-    .session("enable_dynamic_filtering")
-    .coordinator_only(),
 ];

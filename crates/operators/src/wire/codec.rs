@@ -19,12 +19,8 @@ use datafusion_proto::protobuf;
 use prost::Message;
 
 use super::limits::{WideLimit, limit_from};
-use super::messages::{
-    AtMostOneRowMessage, DynamicFilterMessage, ExchangeMessage, Node, NodeMessage, ScanMessage,
-};
-use crate::{
-    AtMostOneRowExec, DynamicFilterExec, DynamicFilterSourceExec, ExchangeSourceExec, SplitScanExec,
-};
+use super::messages::{AtMostOneRowMessage, ExchangeMessage, Node, NodeMessage, ScanMessage};
+use crate::{AtMostOneRowExec, ExchangeSourceExec, SplitScanExec};
 
 /// Encodes and decodes our nodes. Functions travel by name only.
 #[derive(Debug)]
@@ -48,19 +44,6 @@ impl PhysicalExtensionCodec for OperatorCodec {
             Some(Node::Exchange(message)) => decode.exchange(message),
             Some(Node::AtMostOneRow(_)) => Ok(Arc::new(AtMostOneRowExec::new(only_input()?))),
             Some(Node::WideLimit(message)) => limit_from(&message, only_input()?),
-            Some(Node::DynamicFilterSource(message)) => {
-                let input = only_input()?;
-                let keys = decode.keys(&message, &input.schema())?;
-                Ok(Arc::new(DynamicFilterSourceExec::new(input, keys, message.partitions)))
-            }
-            Some(Node::DynamicFilter(message)) => {
-                let [input, source] = inputs else {
-                    return Err(undecodable("a node has the wrong number of inputs"));
-                };
-                let keys = decode.keys(&message, &input.schema())?;
-                let (input, source) = (Arc::clone(input), Arc::clone(source));
-                Ok(Arc::new(DynamicFilterExec::new(input, source, keys, message.partitions)))
-            }
             None => Err(undecodable("a node is of no known kind")),
         }
     }
@@ -79,10 +62,6 @@ impl PhysicalExtensionCodec for OperatorCodec {
             Node::AtMostOneRow(AtMostOneRowMessage {})
         } else if let Some(limit) = node.downcast_ref::<WideLimit>() {
             Node::WideLimit(limit.message)
-        } else if let Some(source) = node.downcast_ref::<DynamicFilterSourceExec>() {
-            Node::DynamicFilterSource(self.filter_message(source.keys(), source.partitions(), converter)?)
-        } else if let Some(filter) = node.downcast_ref::<DynamicFilterExec>() {
-            Node::DynamicFilter(self.filter_message(filter.keys(), filter.partitions(), converter)?)
         } else {
             return Err(DataFusionError::NotImplemented(format!(
                 "{} cannot be sent to a worker",
@@ -135,18 +114,6 @@ impl OperatorCodec {
     }
 }
 
-impl OperatorCodec {
-    fn filter_message(
-        &self,
-        keys: &[Arc<dyn PhysicalExpr>],
-        partitions: u32,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<DynamicFilterMessage> {
-        let keys = keys.iter().map(|key| Ok(converter.physical_expr_to_proto(key, self)?.encode_to_vec()));
-        Ok(DynamicFilterMessage { keys: keys.collect::<Result<_>>()?, partitions })
-    }
-}
-
 struct Decode<'a> {
     context: &'a PhysicalPlanDecodeContext<'a>,
     converter: &'a dyn PhysicalProtoConverterExtension,
@@ -168,14 +135,6 @@ impl Decode<'_> {
         let node =
             SplitScanExec::new(message.catalog, message.table_name, scan, message.parallel, statistics);
         Ok(Arc::new(node.in_fragment(message.number)))
-    }
-
-    fn keys(&self, message: &DynamicFilterMessage, schema: &Schema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
-        let key = |key: &Vec<u8>| {
-            let node = protobuf::PhysicalExprNode::decode(key.as_slice()).map_err(undecodable)?;
-            self.converter.proto_to_physical_expr(&node, schema, self.context)
-        };
-        message.keys.iter().map(key).collect()
     }
 
     fn exchange(&self, message: ExchangeMessage) -> Result<Arc<dyn ExecutionPlan>> {

@@ -26,7 +26,7 @@ pub(super) struct OptionMessage {
 /// A node of ours.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4")]
     pub node: Option<Node>,
 }
 
@@ -40,10 +40,6 @@ pub(super) enum Node {
     AtMostOneRow(AtMostOneRowMessage),
     #[prost(message, tag = "4")]
     WideLimit(WideLimitMessage),
-    #[prost(message, tag = "5")]
-    DynamicFilterSource(DynamicFilterMessage),
-    #[prost(message, tag = "6")]
-    DynamicFilter(DynamicFilterMessage),
 }
 
 /// A [`crate::SplitScanExec`].
@@ -94,13 +90,4 @@ pub(super) struct WideLimitMessage {
     pub fetch: Option<u64>,
     #[prost(bool, tag = "3")]
     pub global: bool,
-}
-
-/// A [`crate::DynamicFilterSourceExec`] or a [`crate::DynamicFilterExec`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct DynamicFilterMessage {
-    #[prost(bytes = "vec", repeated, tag = "1")]
-    pub keys: Vec<Vec<u8>>,
-    #[prost(uint32, tag = "2")]
-    pub partitions: u32,
 }

@@ -37,9 +37,7 @@ use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
-use operators::{
-    AtMostOneRowExec, DynamicFilterExec, DynamicFilterSourceExec, ExchangeSourceExec, Sink, SplitScanExec,
-};
+use operators::{AtMostOneRowExec, ExchangeSourceExec, Sink, SplitScanExec};
 
 use self::expressions::{are_determinate, expressions_of};
 pub(crate) use self::unique::{Key, unique_keys};
@@ -120,7 +118,6 @@ fn keeps_order(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.is::<UnnestExec>()
         || node.is::<AtMostOneRowExec>()
         || node.is::<ScalarSubqueryExec>()
-        || node.is::<DynamicFilterExec>()
 }
 
 /// Operators whose rows depend on which rows their inputs have, not on the order of them.
@@ -130,7 +127,6 @@ fn gives_rows_in_any_order(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.is::<SortMergeJoinExec>()
         || node.is::<NestedLoopJoinExec>()
         || node.is::<CrossJoinExec>()
-        || node.is::<DynamicFilterSourceExec>()
 }
 
 /// Whether a second run gives the rows of an operator in the same order. Rows that are the same in all columns may

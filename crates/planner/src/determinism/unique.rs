@@ -17,7 +17,7 @@ use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
-use operators::{AtMostOneRowExec, DynamicFilterExec, ExchangeSourceExec};
+use operators::{AtMostOneRowExec, ExchangeSourceExec};
 
 use super::Inputs;
 
@@ -100,8 +100,7 @@ fn keys_of(node: &Arc<dyn ExecutionPlan>, inputs: &Inputs<'_>) -> Vec<Key> {
         || node.is::<LocalLimitExec>()
         || node.is::<ScalarSubqueryExec>()
         || node.is::<WindowAggExec>()
-        || node.is::<BoundedWindowAggExec>()
-        || node.is::<DynamicFilterExec>();
+        || node.is::<BoundedWindowAggExec>();
     match node.children().first() {
         Some(input) if keeps_columns => unique_keys(input, inputs),
         _ => Vec::new(),

@@ -22,8 +22,6 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
-use crate::dynamic_filter::DynamicFilterMark;
-
 use super::predicate::filtered;
 use super::{ColumnEstimate, Computed, Estimate, KeyColumns, grouped, joined, plain_column};
 
@@ -75,7 +73,6 @@ fn keeps_rows(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.is::<GlobalLimitExec>()
         || node.is::<LocalLimitExec>()
         || node.is::<ScalarSubqueryExec>()
-        || node.is::<DynamicFilterMark>()
 }
 
 fn of_leaf(leaf: &Arc<dyn ExecutionPlan>) -> Option<Estimate> {
