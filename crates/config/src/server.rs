@@ -119,6 +119,10 @@ pub struct RetryConfig {
     pub speculative_execution_enabled: bool,
     /// `fault-tolerant-execution-speculative-execution-max-task-fraction`.
     pub speculative_execution_task_fraction_max: f64,
+    /// `fault-tolerant-execution-speculative-execution-min-task-age`.
+    pub speculative_execution_task_age_min: Duration,
+    /// `fault-tolerant-execution-speculative-execution-min-slowness`.
+    pub speculative_execution_slowness_min: f64,
     /// `retry-initial-delay`.
     pub initial_delay: Duration,
     /// `retry-max-delay`.
@@ -377,6 +381,14 @@ pub(crate) const SPECULATIVE_EXECUTION: &str = "fault-tolerant-execution-specula
 pub(crate) const SPECULATIVE_EXECUTION_FRACTION: &str =
     "fault-tolerant-execution-speculative-execution-max-task-fraction";
 
+/// How long an attempt must have run before it gets a rival.
+pub(crate) const SPECULATIVE_EXECUTION_AGE: &str =
+    "fault-tolerant-execution-speculative-execution-min-task-age";
+
+/// How many times as long as others an attempt must have run before it gets a rival.
+pub(crate) const SPECULATIVE_EXECUTION_SLOWNESS: &str =
+    "fault-tolerant-execution-speculative-execution-min-slowness";
+
 impl RetryConfig {
     fn of(values: &Values) -> Self {
         let allowed = values.list("retry-policy.allowed");
@@ -388,6 +400,8 @@ impl RetryConfig {
             max_failed_tasks: values.optional_count("max-failed-tasks"),
             speculative_execution_enabled: values.boolean(SPECULATIVE_EXECUTION),
             speculative_execution_task_fraction_max: values.double(SPECULATIVE_EXECUTION_FRACTION),
+            speculative_execution_task_age_min: values.duration(SPECULATIVE_EXECUTION_AGE),
+            speculative_execution_slowness_min: values.double(SPECULATIVE_EXECUTION_SLOWNESS),
             initial_delay: values.duration("retry-initial-delay"),
             max_delay: values.duration("retry-max-delay"),
             delay_scale_factor: values.double("retry-delay-scale-factor"),

@@ -213,6 +213,8 @@ fn query_options(settings: &SessionSettings) -> QueryOptions {
         task_to_slot_ratio_min: sizes.hash_task_to_node_min_ratio,
         rivals_enabled: settings.speculative_execution_enabled,
         rival_share_max: settings.speculative_execution_task_fraction_max,
+        rival_age_min: settings.speculative_execution_task_age_min.as_millis(),
+        rival_slowness_min: settings.speculative_execution_slowness_min,
         ..QueryOptions::default()
     }
 }

@@ -90,7 +90,13 @@ impl Core {
         query.node_trouble.remove(node);
         if let Some(lease) = lease {
             let state = if winner == attempt { AttemptState::Committed } else { AttemptState::Aborted };
+            // Of one that was taken over it is not known when it started.
+            let is_known = winner == attempt && attempt.epoch == self.epoch;
+            let evidence = if is_known { query.compare(now, &attempt) } else { Vec::new() };
             query.end_attempt(now, &attempt, state, lease.peak_bytes);
+            for (node, evidence) in evidence {
+                self.workers.learn(now, &node, evidence);
+            }
             if let Some(stage) = query.stage_mut(attempt.task.stage).filter(|_| winner == attempt) {
                 stage.estimator.register_success(lease.peak_bytes);
             }

@@ -112,6 +112,7 @@ impl Core {
         self.note_active_workers(now, !silent.is_empty());
         self.wake_queries(now);
         self.reconcile(now, commands);
+        self.note_slow_workers(now);
         self.place(now, commands);
         self.place_rivals(now);
         self.workers.flush(now, self.epoch, commands);
@@ -273,6 +274,29 @@ impl Core {
         }
     }
 
+    /// Takes note, with each attempt on them, of which workers have come to be slow and which are not any more.
+    fn note_slow_workers(&mut self, now: Millis) {
+        for node in self.workers.take_reclassified(now) {
+            self.placement_dirty = true;
+            let Some(worker) = self.workers.get(&node) else {
+                continue;
+            };
+            let is_slow = worker.is_slow();
+            for id in worker.leases.keys() {
+                let query = self.queries.get_mut(&id.task.query);
+                let Some(stage) = query.and_then(|query| query.stage_mut(id.task.stage)) else {
+                    continue;
+                };
+                stage.update(id.task.partition, |task| {
+                    if let Some(attempt) = task.attempt_mut(id) {
+                        attempt.on_slow_node = is_slow;
+                    }
+                });
+                self.rival_dirty.insert(id.task.query);
+            }
+        }
+    }
+
     fn wake_queries(&mut self, now: Millis) {
         while let Some((at, id)) = self.wakeups.first().copied() {
             if at > now {
@@ -347,7 +371,7 @@ impl Core {
     /// Starts stages and forms tasks until nothing more can be.
     fn form_tasks(&mut self, now: Millis, id: QueryId, commands: &mut Vec<Command>) {
         let slots = self.workers.slots();
-        let idle = self.workers.open().next().is_some();
+        let idle = self.workers.index().open(false).next().is_some();
         while let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) {
             query.start_stages();
             if query.losses.is_recording {
@@ -402,11 +426,12 @@ impl Core {
 
     /// Keeps the rotation true after the waiting tasks of a query have changed.
     pub(crate) fn sync_rotation(&mut self, id: QueryId) {
-        let Some(query) = self.queries.get(&id) else {
+        let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
         let key = (query.served, id);
         if !query.is_placeable() {
+            query.kept_from_slow_since = None;
             self.rotation.remove(&key);
         } else if self.rotation.insert(key) {
             self.placement_dirty = true;

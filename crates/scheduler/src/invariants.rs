@@ -20,6 +20,7 @@ use base::{AttemptId, Epoch, NodeId};
 use crate::core::Core;
 use crate::query::{Query, ReadyKey};
 use crate::retry::LOST_WORKERS_FREE_MAX;
+use crate::rivals::Solo;
 use crate::stage::{Stage, StageCounts};
 use crate::task::{Attempt, AttemptState, Task, TaskState};
 use crate::workers::Worker;
@@ -64,6 +65,8 @@ impl Core {
                 };
                 let is_told = lease.was_held() || !query.stages[id.task.stage.0 as usize].blocked;
                 assert!(is_told, "I-2: {id} is to read incomplete inputs");
+                let is_slow = self.workers.get(&attempt.node).is_some_and(Worker::is_slow);
+                assert_eq!(attempt.on_slow_node, is_slow, "{id} and the slowness of {}", attempt.node);
             }
             assert_eq!(
                 self.rotation.contains(&(query.served, query.id)),
@@ -92,7 +95,7 @@ impl Query {
                 seen.running_attempts += running;
                 seen.running += running.min(1);
                 rivals += u32::from(running > 1);
-                solo.extend(task.running_alone().map(|attempt| (attempt.started_at, partition)));
+                solo.extend(Solo::of(partition, task));
                 seen.committed += u32::from(task.state == TaskState::Committed);
                 queued += u32::from(task.is_waiting());
             }

@@ -40,6 +40,7 @@ mod rivals;
 mod rollback;
 pub mod runner;
 pub mod shape;
+pub mod slowness;
 mod stage;
 mod task;
 #[cfg(test)]
@@ -48,6 +49,7 @@ mod testing;
 mod tests;
 mod text;
 pub mod view;
+mod worker_index;
 mod workers;
 
 pub use self::core::Core;

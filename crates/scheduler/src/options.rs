@@ -5,9 +5,15 @@ use base::Millis;
 /// How many times the output of one task may be recomputed, unless options say otherwise.
 pub const GENERATIONS_MAX: u32 = 16;
 
-/// So many attempts of a stage must have committed before an attempt of it is called slow, unless all other tasks
-/// of the stage have.
+/// So many attempts of a stage must have committed before an attempt of it is called slow. Half of the tasks are enough
+/// if it has few of them.
 pub const RIVAL_SIBLINGS_MIN: u32 = 3;
+
+/// An attempt on a slow node gets a rival when it has run for this part of [`QueryOptions::rival_age_min`].
+pub const SLOW_NODE_AGE_DIVISOR: u64 = 4;
+
+/// How long the tasks of a query wait for a node that is not slow, while only slow ones have room.
+pub const SLOW_NODE_WAIT_MAX: Millis = Millis(1_000);
 
 /// Limits and sizes of one query.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,12 +67,14 @@ pub struct QueryOptions {
     /// `fault-tolerant-execution-speculative-execution-enabled`: whether an attempt that is much slower than its
     /// siblings gets a rival on another node.
     pub rivals_enabled: bool,
-    /// An attempt gets a rival when it has run so many times as long as the median of its stage's committed
-    /// attempts.
+    /// `fault-tolerant-execution-speculative-execution-min-slowness`: an attempt gets a rival when it has run so many
+    /// times as long as the median of its stage's committed attempts. On a slow node it does not take that.
     pub rival_slowness_min: f64,
-    /// An attempt gets a rival when it has run for so long.
+    /// `fault-tolerant-execution-speculative-execution-min-task-age`: an attempt gets a rival when it has run for so
+    /// long. On a slow node it takes only a part of that: [`SLOW_NODE_AGE_DIVISOR`].
     pub rival_age_min: Millis,
-    /// The rivals that a stage may have at once, as a share of its tasks. It may always have one.
+    /// `fault-tolerant-execution-speculative-execution-max-task-fraction`: the rivals that a stage may have at once, as
+    /// a share of its tasks. It may always have one, and one for each attempt on a slow node.
     pub rival_share_max: f64,
 }
 
@@ -95,7 +103,7 @@ impl Default for QueryOptions {
             is_durable: true,
             rivals_enabled: true,
             rival_slowness_min: 2.0,
-            rival_age_min: Millis(2_000),
+            rival_age_min: Millis(200),
             rival_share_max: 0.1,
         }
     }

@@ -71,6 +71,8 @@ pub(crate) struct Query {
     pub wakeup: Option<Millis>,
     /// When one of its attempts may be slow enough for a rival.
     pub rival_at: Option<Millis>,
+    /// Since when tasks of it wait although slow workers have room, and none was placed on another one.
+    pub kept_from_slow_since: Option<Millis>,
     /// A stage was completed, or is not complete any more, or none has been started yet.
     pub stages_changed: bool,
     /// How many stages have started.
@@ -115,6 +117,7 @@ impl Query {
             holders: 0,
             wakeup: None,
             rival_at: None,
+            kept_from_slow_since: None,
             stages_changed: true,
             started: 0,
         }

@@ -178,6 +178,7 @@ impl Core {
             return;
         }
         let (known_node, incarnation) = (known_node.clone(), worker.incarnation);
+        let on_slow_node = worker.is_slow();
         let input = task.input.clone();
         query.dequeue(id.task.stage, id.task.partition);
         let Some(stage) = query.stage_mut(id.task.stage) else {
@@ -193,12 +194,14 @@ impl Core {
             peak_memory_bytes: 0,
             started_at: now,
             ended_at: None,
+            on_slow_node,
         };
         let was_lost = stage.update(id.task.partition, |task| {
             task.state = TaskState::Running;
             let lost = task.attempt_mut(&id).map(|attempt| {
                 attempt.state = AttemptState::Running;
                 attempt.ended_at = None;
+                attempt.on_slow_node = on_slow_node;
             });
             match (lost, &mut task.trouble) {
                 (None, _) => task.attempts.push(start),

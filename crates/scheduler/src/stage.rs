@@ -10,15 +10,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use base::Millis;
-
 use crate::assign::{Sources, SplitPacker, hash_tasks, source_tasks, tasks_wanted};
 use crate::command::TaskInput;
 use crate::event::OutputSize;
 use crate::memory::Estimator;
 use crate::options::QueryOptions;
 use crate::quantile::Quantile;
+use crate::rivals::Solo;
 use crate::shape::{Distribution, Edge, InputShape, StageShape};
+use crate::slowness::Longest;
 use crate::task::Task;
 
 /// How many tasks and attempts of a stage are in which state.
@@ -86,8 +86,10 @@ pub(crate) struct Stage {
     pub estimator: Estimator,
     /// How long its committed attempts took, in milliseconds.
     pub durations: Quantile,
-    /// The tasks with one attempt on a worker, by its start.
-    pub solo: BTreeSet<(Millis, u32)>,
+    /// The longest of them.
+    pub longest: Longest,
+    /// The tasks with one attempt on a worker, in the order in which they may have rivals.
+    pub solo: BTreeSet<Solo>,
     /// How many tasks have two attempts on workers.
     pub rivals: u32,
     /// What the committed tasks wrote, summed by output partition, in bytes.
@@ -117,6 +119,7 @@ impl Stage {
             packer: SplitPacker::new(options, shape.scans),
             estimator: Estimator::new(options),
             durations: Quantile::new(0.5, 1),
+            longest: Longest::default(),
             solo: BTreeSet::new(),
             rivals: 0,
             partition_bytes: vec![0; shape.output_partitions as usize],
@@ -202,19 +205,17 @@ impl Stage {
     /// Changes a task, and keeps the counts of attempts on workers true.
     pub(crate) fn update<R>(&mut self, partition: u32, change: impl FnOnce(&mut Task) -> R) -> Option<R> {
         let task = self.tasks.get_mut(partition as usize)?;
-        let before = (task.running().count() as u32, task.running_alone().map(|it| it.started_at));
+        let before = (task.running().count() as u32, Solo::of(partition, task));
         let result = change(task);
-        let after = (task.running().count() as u32, task.running_alone().map(|it| it.started_at));
+        let after = (task.running().count() as u32, Solo::of(partition, task));
         if before != after {
             self.counts.running_attempts = self.counts.running_attempts + after.0 - before.0;
             self.counts.running = self.counts.running + after.0.min(1) - before.0.min(1);
             self.rivals = self.rivals + u32::from(after.0 > 1) - u32::from(before.0 > 1);
-            if let Some(started) = before.1 {
-                self.solo.remove(&(started, partition));
+            if let Some(solo) = before.1 {
+                self.solo.remove(&solo);
             }
-            if let Some(started) = after.1 {
-                self.solo.insert((started, partition));
-            }
+            self.solo.extend(after.1);
         }
         Some(result)
     }

@@ -10,4 +10,5 @@ mod recording;
 mod recovering;
 mod retrying;
 mod rolling_back;
+mod slow_nodes;
 mod workers;
