@@ -184,6 +184,12 @@ impl Scene {
     /// Waits for a query that was disturbed, judges its rows, and counts its attempts. What the coordinator tells of
     /// it at the end.
     pub async fn judge(&mut self, query: usize, running: Running) -> Result<Look, Failure> {
+        let (look, _) = self.judge_timed(query, running).await?;
+        Ok(look)
+    }
+
+    /// The same, with how long it took the client.
+    pub async fn judge_timed(&mut self, query: usize, running: Running) -> Result<(Look, Duration), Failure> {
         let outcome = running.outcome().await?;
         let look = match &outcome.id {
             Some(id) => self.look(id).await.unwrap_or_default(),
@@ -191,7 +197,7 @@ impl Scene {
         };
         self.judge_outcome(query, &outcome);
         self.report.count(&look);
-        Ok(look)
+        Ok((look, outcome.wall))
     }
 
     fn judge_outcome(&mut self, query: usize, outcome: &Outcome) {
