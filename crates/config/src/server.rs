@@ -90,6 +90,9 @@ pub struct NodeConfig {
     pub lease_duration: Duration,
     /// `http-server.http.port`: the port to listen on. 0: any free one.
     pub http_port: u16,
+    /// `http-server.max-connections`: how many connections may be open to the port. None: as many as the files that the
+    /// process may have open allow.
+    pub http_connections_max: Option<u32>,
     /// `http-server.process-forwarded`: whether `X-Forwarded-…` headers say how a client reached the server.
     pub process_forwarded: bool,
     /// `discovery.uri`: the address of the coordinator. Set on every worker.
@@ -365,6 +368,7 @@ impl NodeConfig {
             standby: values.boolean("coordinator.standby"),
             lease_duration: values.duration("coordinator.lease-duration"),
             http_port,
+            http_connections_max: values.optional_count("http-server.max-connections"),
             process_forwarded: values.boolean("http-server.process-forwarded"),
             discovery_uri: values.text("discovery.uri"),
             shared_secret: values.secret("internal-communication.shared-secret"),

@@ -11,6 +11,7 @@ use base::{Error, NodeId, Result};
 use config::ServerConfig;
 use connector::Catalogs;
 use exchange::{ExchangeManager, ExchangeStore};
+use listener::BoundedListener;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::codegen::Service;
@@ -37,6 +38,8 @@ pub struct CoordinatorOptions {
     pub state: Arc<dyn ExchangeStore>,
     /// Where clients and workers connect.
     pub listener: std::net::TcpListener,
+    /// How many connections to it may be open.
+    pub connection_count_max: usize,
     /// The build that workers must share.
     pub build: String,
     /// `http-server.process-forwarded`
@@ -61,6 +64,7 @@ impl Coordinator {
         options.listener.set_nonblocking(true).map_err(unusable)?;
         let listener = TcpListener::from_std(options.listener).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
+        let listener = BoundedListener::new(listener, options.connection_count_max);
         let http_uri = http_uri(&config, address);
         let node = NodeDescription {
             node_id: NodeId::new(config.node.id.as_str()),
@@ -83,7 +87,7 @@ impl Coordinator {
             build: options.build,
             node,
         };
-        let app = Router::new().fallback(answer).with_state(router);
+        let app = listener::make_service(Router::new().fallback(answer).with_state(router));
         let (stop, mut stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
             let stopped = async move {

@@ -24,6 +24,8 @@ pub struct WorkerOptions {
     pub coordinator_uri: String,
     /// Where to serve `/v1/info` and `/v1/status`: a socket that is bound already.
     pub http_listener: TcpListener,
+    /// How many connections to it may be open.
+    pub connection_count_max: usize,
     /// Under which address others reach `http_listener`, as `http://host:port`. None: the address it is bound to.
     pub http_uri: Option<String>,
     /// What the worker can carry. As many attempts as slots compute at the same time.

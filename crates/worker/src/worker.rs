@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base::{Error, ErrorCode, Incarnation, Millis, Result};
 use bytes::Bytes;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use listener::BoundedListener;
 use protocol::node::{Purpose, wire};
 use scheduler::{NodeState, Runner, RunnerOptions};
 use tokio::runtime::{self, Runtime};
@@ -93,6 +94,7 @@ impl Worker {
         let node_id = options.node_id.clone();
         let http_listener = http_listener(options.http_listener)?;
         let http_address = http_listener.local_addr().map_err(not_bound)?;
+        let http_listener = BoundedListener::new(http_listener, options.connection_count_max);
         let http_uri = options.http_uri.unwrap_or_else(|| format!("http://{http_address}"));
         let spill = SpillRoot::new(&options.spill_directory, node_id.as_str());
         let incarnation = incarnation(spill.remove_leftovers());
@@ -139,8 +141,8 @@ impl Worker {
         });
         let http_stopped = CancellationToken::new();
         let routes = http::router(HttpState { status, events: events.clone() });
-        let http =
-            axum::serve(http_listener, routes).with_graceful_shutdown(http_stopped.clone().cancelled_owned());
+        let http = axum::serve(http_listener, listener::make_service(routes))
+            .with_graceful_shutdown(http_stopped.clone().cancelled_owned());
         let http = tokio::spawn(async move { http.await });
         let life = Life { computing, spill, incarnation, http, http_stopped };
         let stop = CancellationToken::new();

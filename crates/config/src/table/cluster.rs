@@ -83,6 +83,15 @@ pub(super) const PROPERTIES: &[Property] = &[
     .coordinator_only()
     .extension(),
     Property::new(Topic::Node, "http-server.http.port", PORT, "8080", "The port to listen on. 0: any free port."),
+    Property::unset(
+        Topic::Node,
+        "http-server.max-connections",
+        POSITIVE,
+        "How many connections may be open to the port. When there are as many, a new one takes the place of the one \
+         that has had no request for the longest time; if all have one, it is refused.",
+    )
+    .computed("half of the files that the process may have open")
+    .extension(),
     Property::new(
         Topic::Node,
         "http-server.process-forwarded",

@@ -2,6 +2,7 @@
 
 mod build;
 mod catalogs;
+mod descriptors;
 mod machine;
 mod stop;
 
@@ -37,11 +38,13 @@ impl Node {
         let (catalogs, connector_names) = catalogs(&config)?;
         let exchange = Arc::new(exchange_manager(&config)?);
         exchange.probe().await?;
+        let connection_count_max = descriptors::connection_count_max(&config.node);
         let bind_ip = config.node.bind_ip.as_deref().unwrap_or("0.0.0.0");
         let listener = listen(bind_ip, config.node.http_port)?;
         let build = build::build_id()?;
         if !config.node.coordinator {
             let uri = config.node.discovery_uri.clone().ok_or("discovery.uri is not set")?;
+            let listener = Port { listener, connection_count_max };
             let worker = start_worker(&config, catalogs, exchange, listener, uri, build).await?;
             let address = format!("http://{}", reachable(&config, worker.http_address()));
             return Ok(Node { address, coordinator: None, worker: Some(worker) });
@@ -53,6 +56,7 @@ impl Node {
             state: state_store(&config, &exchange).await?,
             exchange: Arc::clone(&exchange),
             listener,
+            connection_count_max,
             build: build.clone(),
             process_forwarded: config.node.process_forwarded,
         })
@@ -60,7 +64,7 @@ impl Node {
         let address = format!("http://{}", reachable(&config, coordinator.address()));
         let worker = match config.node.include_coordinator {
             true => {
-                let own = listen("127.0.0.1", 0)?;
+                let own = Port { listener: listen("127.0.0.1", 0)?, connection_count_max };
                 let uri = format!("http://127.0.0.1:{}", coordinator.address().port());
                 Some(start_worker(&config, catalogs, exchange, own, uri, build).await?)
             }
@@ -210,11 +214,17 @@ fn absolute(path: &Path) -> Result<String, Failure> {
     Ok(path.to_str().ok_or("node.data-dir is not UTF-8")?.to_string())
 }
 
+/// Where a worker serves.
+struct Port {
+    listener: TcpListener,
+    connection_count_max: usize,
+}
+
 async fn start_worker(
     config: &ServerConfig,
     mut catalogs: Catalogs,
     exchange: Arc<ExchangeManager>,
-    http_listener: TcpListener,
+    port: Port,
     coordinator_uri: String,
     build: String,
 ) -> Result<WorkerHandle, Failure> {
@@ -224,13 +234,14 @@ async fn start_worker(
         None => machine::memory_limit()?,
     };
     let spill_directory = config.task.spill_paths.first().cloned().ok_or("spiller-spill-path is empty")?;
-    let http_uri = format!("http://{}", reachable(config, http_listener.local_addr()?));
+    let http_uri = format!("http://{}", reachable(config, port.listener.local_addr()?));
     let options = WorkerOptions {
         node_id: NodeId::new(config.node.id.as_str()),
         environment: config.node.environment.clone(),
         build,
         coordinator_uri,
-        http_listener,
+        http_listener: port.listener,
+        connection_count_max: port.connection_count_max,
         http_uri: Some(http_uri),
         capacity: Capacity {
             memory_bytes: config.memory.pool(limit).0,

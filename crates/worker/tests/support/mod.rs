@@ -85,6 +85,7 @@ pub fn options(
     let sink_options = exchange_options.sink("");
     let read_options = exchange_options.read();
     WorkerOptions {
+        connection_count_max: 100,
         node_id: NodeId::new("worker-1"),
         environment: "test".to_owned(),
         build: "build-1".to_owned(),

@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use steadfast::Failure;
 
 use super::Scenario;
-use super::victims::{any_of, busy_workers, never_landed, note_landing, strike_delay};
+use super::victims::{freeze_busy, never_landed, note_landing, signal_all, strike_after};
 use crate::attempts::unix_millis;
 use crate::proxy::LinkFaults;
 use crate::report::Report;
@@ -46,21 +47,17 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
 async fn partition(scene: &mut Scene, name: &str, faults: LinkFaults, query: usize) -> Result<(), Failure> {
     let workers = scene.cluster.options().workers;
     for misses in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query, misses);
+        let tasks = strike_after(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
-        tokio::time::sleep(delay).await;
-        let busy = scene
-            .watch(&running, &id, |look| Some(busy_workers(look, workers)).filter(|busy| !busy.is_empty()))
-            .await;
-        let Some(busy) = busy else {
+        let Some((victim, _)) = freeze_busy(scene, (&running, &id), tasks).await? else {
             scene.judge(query, running).await?;
             scene.report.missed += 1;
             continue;
         };
-        let victim = any_of(scene, &busy);
         let stalled_before = scene.cluster.worker_link(victim).counts().stalled;
         let (started, started_at) = (Instant::now(), unix_millis());
         scene.cluster.worker_link(victim).set(faults);
+        signal_all(scene, &[victim], Signal::SIGCONT)?;
         let look = scene.judge(query, running).await?;
         tokio::time::sleep(DURATION.saturating_sub(started.elapsed())).await;
         scene.cluster.worker_link(victim).heal();
