@@ -138,6 +138,7 @@ impl Core {
                 self.on_recovered(now, query, shape, options, (records, commits), commands);
             }
             Event::RecordPersisted { query, record } => self.on_persisted(now, query, record, commands),
+            Event::DurabilityRequested { .. } => {}
             Event::OutputLost { output, error } => self.on_output_lost(output, error),
             Event::ResultRead { query, partition } => {
                 if let Some(query) = self.queries.get_mut(&query) {

@@ -53,7 +53,7 @@ mod workers;
 pub use self::core::Core;
 pub use command::{AttemptSpec, Command, TaskInput};
 pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, OutputSize, WorkerReport};
-pub use options::{CoreOptions, QueryOptions, RunnerOptions};
+pub use options::{CoreOptions, QueryOptions, RetryPolicy, RunnerOptions};
 #[cfg(feature = "planted-bugs")]
 #[doc(hidden)]
 pub use planted::PlantedBug;

@@ -132,7 +132,7 @@ impl Core {
             // Most tasks have one attempt, and there are very many tasks.
             task.attempts.reserve_exact(1);
             task.attempts.push(start);
-            AttemptSpec { attempt, memory_bytes, input: task.input.clone() }
+            AttemptSpec { attempt, memory_bytes, input: task.input.clone(), is_pipelined: false }
         };
         let Some(spec) = stage.update(key.partition, start) else {
             return;

@@ -212,7 +212,7 @@ impl Core {
             _ => stage.counts.started_attempts += 1,
         }
         query.used.insert(known_node, incarnation);
-        self.workers.lease(node, AttemptSpec { attempt: id, memory_bytes, input });
+        self.workers.lease(node, AttemptSpec { attempt: id, memory_bytes, input, is_pipelined: false });
         self.rival_dirty.insert(id.task.query);
         self.sync_rotation(id.task.query);
     }
