@@ -15,10 +15,36 @@ pub const SLOW_NODE_AGE_DIVISOR: u64 = 4;
 /// How long the tasks of a query wait for a node that is not slow, while only slow ones have room.
 pub const SLOW_NODE_WAIT_MAX: Millis = Millis(1_000);
 
+/// `retry-policy`: what is retried together.
+///
+/// Stages that are joined by pipelined edges form a region, and a region runs, fails and is retried as one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum RetryPolicy {
+    /// All edges are pipelined, that to the client too: the query is one region, and is not retried.
+    None,
+    /// All edges between stages are pipelined: the query is one region, which is retried until it has an answer.
+    Query,
+    /// All edges are spooled: each task is retried alone.
+    #[default]
+    Task,
+}
+
+impl RetryPolicy {
+    /// Whether stages run at the same time and stream their rows to each other.
+    pub fn is_pipelined(self) -> bool {
+        self != RetryPolicy::Task
+    }
+}
+
 /// Limits and sizes of one query.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QueryOptions {
+    /// `retry-policy`: what is retried together.
+    pub retry_policy: RetryPolicy,
+    /// `query-retry-attempts`: how many times a query may be tried again as a whole.
+    pub query_retry_attempts: u32,
     /// `task-retry-attempts-per-task`: how many times a task may be tried again.
     pub task_retry_attempts_per_task: u32,
     /// `max-failed-tasks`: how many attempts of the whole query may fail before it is given up. None: no limit.
@@ -81,6 +107,8 @@ pub struct QueryOptions {
 impl Default for QueryOptions {
     fn default() -> Self {
         QueryOptions {
+            retry_policy: RetryPolicy::Task,
+            query_retry_attempts: 4,
             task_retry_attempts_per_task: 4,
             failed_tasks_max: None,
             retry_initial_delay: Millis(10_000),

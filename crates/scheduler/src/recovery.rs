@@ -25,6 +25,9 @@ impl Core {
         record: Record,
         commands: &mut Vec<Command>,
     ) {
+        if self.on_late_record(now, id, &record, commands) {
+            return;
+        }
         match record {
             Record::Tasks { stage, number, tasks, sealed } => {
                 let Some(query) = self.queries.get_mut(&id).filter(|query| query.outcome.is_none()) else {
@@ -215,7 +218,7 @@ impl Core {
             _ => stage.counts.started_attempts += 1,
         }
         query.used.insert(known_node, incarnation);
-        self.workers.lease(node, AttemptSpec { attempt: id, memory_bytes, input });
+        self.workers.lease(node, AttemptSpec { attempt: id, memory_bytes, input, is_pipelined: false });
         self.rival_dirty.insert(id.task.query);
         self.sync_rotation(id.task.query);
     }

@@ -128,9 +128,14 @@ impl Core {
 }
 
 impl Query {
+    /// Attempts of a region run together or not at all.
+    fn may_have_rivals(&self) -> bool {
+        !self.is_over() && !self.losses.is_recording && self.region.is_none()
+    }
+
     /// When an attempt that runs now may have a rival, if none ends before.
     fn next_rival_at(&self) -> Option<Millis> {
-        if self.is_over() || self.losses.is_recording {
+        if !self.may_have_rivals() {
             return None;
         }
         let due = self.stages.iter().filter_map(|stage| {
@@ -144,7 +149,7 @@ impl Query {
 
     /// The attempts that may have a rival, those on slow nodes first and the oldest of each stage, and where they run.
     fn slow_attempts(&self, now: Millis) -> impl Iterator<Item = (ReadyKey, &NodeId)> {
-        let stages = (0u32..).zip(&self.stages).filter(|_| !self.is_over() && !self.losses.is_recording);
+        let stages = (0u32..).zip(&self.stages).filter(|_| self.may_have_rivals());
         let slow = stages.filter_map(move |(at, stage)| Some((at, stage, stage.rival_ages(&self.options)?)));
         slow.flat_map(move |(at, stage, ages)| {
             let is_due = move |solo: &&Solo| ages.due(solo).is_some_and(|due| due <= now);

@@ -163,7 +163,9 @@ impl Query {
     /// What it tells of the slowness of nodes that an attempt commits now: of its own, and of that of a rival that it
     /// has overtaken.
     pub(crate) fn compare(&mut self, now: Millis, id: &AttemptId) -> Vec<(NodeId, Evidence)> {
-        let Some(stage) = self.stage_mut(id.task.stage) else {
+        // Attempts of a region wait for each other.
+        let is_alone = self.region.is_none();
+        let Some(stage) = self.stage_mut(id.task.stage).filter(|_| is_alone) else {
             return Vec::new();
         };
         let task = stage.tasks.get(id.task.partition as usize);

@@ -104,7 +104,12 @@ mod tests {
             attempt: Some(attempt.into()),
             memory_bytes: 100,
             scans: vec![wire::ScanSplits { splits: vec![split] }],
-            inputs: vec![wire::ExchangeInput { source_handles: vec![Bytes::from_static(b"handle")] }],
+            inputs: vec![wire::ExchangeInput {
+                source_handles: vec![Bytes::from_static(b"handle")],
+                direct_sources: Vec::new(),
+            }],
+            output: None,
+            query_memory_bytes: 0,
         }
     }
 

@@ -194,6 +194,7 @@ impl Node {
                     attempt,
                     memory_bytes,
                     input: Arc::new(TaskInput::default()),
+                    is_pipelined: false,
                 };
                 let attempts = attempts.into_iter().map(spec).collect();
                 self.step(RunnerEvent::Desired { epoch, sequence, attempts });

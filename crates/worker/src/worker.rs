@@ -109,6 +109,7 @@ impl Worker {
             http_uri: http_uri.clone(),
             catalogs: options.catalogs.names().map(ToOwned::to_owned).collect(),
             authentication,
+            direct_uri: String::new(),
         };
         let status = NodeStatus::new(node_id.clone(), options.environment, http_uri, options.capacity);
         let status = Arc::new(status);

@@ -25,6 +25,8 @@ pub fn assignment(execution: &Execution, spec: &AttemptSpec) -> Result<Option<wi
         memory_bytes: spec.memory_bytes,
         scans: scan_splits(stage, &spec.input)?,
         inputs,
+        output: None,
+        query_memory_bytes: 0,
     }))
 }
 
@@ -81,5 +83,5 @@ fn exchange_input(
             source_handles.extend(handle.map(|handle| handle.encode().into()));
         }
     }
-    Ok(Some(wire::ExchangeInput { source_handles }))
+    Ok(Some(wire::ExchangeInput { source_handles, direct_sources: Vec::new() }))
 }

@@ -314,6 +314,7 @@ impl DispatchState {
             Command::Superseded { by } => {
                 self.persister.state().leadership().superseded_by(by);
             }
+            Command::RegionStarted { .. } | Command::QueryDurable { .. } => {}
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
                 let Some(execution) = self.executions.get_mut(&query) else {

@@ -292,3 +292,20 @@ fn half_of_the_tasks_of_a_small_stage_tell_what_is_slow() {
     cluster.pass(3_000);
     assert_eq!(cluster.stage_view(1, 0).counts.running_attempts, 3, "two on n1, and a rival");
 }
+
+#[test]
+fn attempts_that_run_together_keep_off_slow_nodes_and_have_no_rivals() {
+    let mut cluster = cluster_with_slow_n1(3, 2);
+    let together = QueryOptions { retry_policy: RetryPolicy::Query, ..options() };
+    cluster.submit(1, vec![scan_stage(1)], together);
+    cluster.splits(1, 0, &[GB; 6], true);
+    let placed = cluster.placed();
+    assert!(placed.len() > 3 && placed.iter().all(|it| !it.ends_with("@n1")), "{placed:?}");
+    for _ in 0..placed.len() - 1 {
+        cluster.pass(100);
+        let name = if cluster.held("n2").is_empty() { "n3" } else { "n2" };
+        commit_on(&mut cluster, name, 1);
+    }
+    cluster.pass(10_000);
+    assert_eq!(cluster.placed().len(), 1);
+}

@@ -55,7 +55,9 @@ impl Task {
             attempt: Some(self.attempt.into()),
             memory_bytes: self.memory_bytes,
             scans: vec![wire::ScanSplits { splits: self.splits.iter().map(split).collect() }],
-            inputs: vec![wire::ExchangeInput { source_handles }],
+            inputs: vec![wire::ExchangeInput { source_handles, direct_sources: Vec::new() }],
+            output: None,
+            query_memory_bytes: 0,
         }
     }
 
