@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that finds what it did not expect ends there")]
 
+mod definitions;
 mod dependencies;
 mod drain;
 mod faults;
