@@ -12,7 +12,7 @@ mod state;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base::{Error, ErrorCode, QueryId};
 use protocol::client::{ClientContext, SessionUpdate, StatementStats};
@@ -29,7 +29,7 @@ pub use position::Position;
 pub use progress::{AttemptProgress, QueryProgress};
 pub use registry::QueryRegistry;
 pub use result_reader::ReadConsent;
-pub use run::{resume, run};
+pub use run::{answer_again, resume, resume_definition, run};
 pub use state::{QueryState, QueryStatus};
 
 /// A query that was accepted.
@@ -56,6 +56,8 @@ pub struct Query {
     queued_token: AtomicU64,
     /// How many requests of the client are being served.
     attended: AtomicU64,
+    /// Whether the client was told how it ended, or knows.
+    told: AtomicBool,
 }
 
 /// Who ends a query.
@@ -113,6 +115,7 @@ impl Query {
             begun: AtomicBool::new(false),
             queued_token: AtomicU64::new(0),
             attended: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -255,6 +258,17 @@ impl Query {
     /// Whether a request of the client is being served.
     pub fn is_attended(&self) -> bool {
         self.attended.load(Ordering::Acquire) > 0
+    }
+
+    /// The client was told how it ended, or has ended it.
+    pub fn set_told(&self) {
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// Whether it ended, not longer ago than that, and its client may still ask how.
+    pub fn is_awaited(&self, within: Duration) -> bool {
+        let ended = lock(&self.status).times.ended_at;
+        ended.is_some_and(|at| at.elapsed() < within) && !self.told.load(Ordering::Acquire)
     }
 
     fn touch(&self) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that finds what it did not expect ends there")]
 
 mod connections;
+mod definitions;
 mod dependencies;
 mod drain;
 mod faults;

@@ -8,7 +8,7 @@ use steadfast::client::{Client, QueryResult, session};
 use steadfast::cluster::NodeProcess;
 
 use super::proxy::Proxy;
-use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, failure, sorted, until};
+use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, sorted, until};
 
 /// Long enough to be disturbed, short enough to wait for. Several stages, of each kind.
 const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
@@ -231,14 +231,53 @@ async fn what_was_done_is_not_done_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_analysis_that_is_lost_says_so() {
+async fn an_analysis_goes_on_under_the_next_coordinator() {
     let mut test = TestCluster::start().await;
     let client = test.client("tpch", "sf1");
     let running = RunningQuery::start(&client, &format!("EXPLAIN ANALYZE {QUERY}")).await;
-    half_done(&test, &running).await;
+    let before = half_done(&test, &running).await;
     test.cluster.kill_coordinator().await.unwrap();
     test.cluster.restart_coordinator().await.unwrap();
-    assert_eq!(failure(running.result().await).0, "SERVER_SHUTTING_DOWN");
+    let id = running.id.clone();
+    let result = running.result().await.unwrap();
+    assert_eq!((result.rows.len(), result.columns.len()), (1, 1));
+    let text = result.rows[0][0].as_str().unwrap();
+    for expected in ["Fragment 0 [", "Fragment 1 [", "Output: 35 rows", "whose times are not known: "] {
+        assert!(text.contains(expected), "no {expected} in\n{text}");
+    }
+    assert_nothing_again(&before, &attempts(&test.describe(&id).await));
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_without_tables_and_of_system_tables_outlive_the_coordinator() {
+    let mut test = TestCluster::start().await;
+    for (text, count) in [
+        ("VALUES 1, 2, 3", 3),
+        ("SELECT catalog_name FROM system.metadata.catalogs", 3),
+        ("SELECT node_id, state FROM system.runtime.nodes WHERE coordinator", 1),
+        ("EXPLAIN SELECT count(*) FROM nation", 1),
+    ] {
+        let mut client = test.client("tpch", "tiny");
+        for kill_at in 1.. {
+            let mut statement = client.start(text).await.unwrap();
+            let (mut rows, mut pages) = (Vec::new(), 0);
+            loop {
+                if pages == kill_at {
+                    test.cluster.kill_coordinator().await.unwrap();
+                    test.cluster.restart_coordinator().await.unwrap();
+                }
+                let Some(page) = statement.next().await.unwrap() else { break };
+                rows.extend(page.rows);
+                pages += 1;
+            }
+            assert_eq!(rows.len(), count, "{text}, killed after page {kill_at}");
+            if pages <= kill_at {
+                assert!(kill_at > 2, "{text} has {pages} pages");
+                break;
+            }
+        }
+    }
     test.is_clean().await;
 }
 
