@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::counters::AttemptCounters;
 pub(crate) use self::descriptor::{Descriptor, Input, MemoryGrant, OutputKind, Producer};
-use self::inputs::{AttemptInputs, InputSources};
+use self::inputs::{AttemptInputs, DirectInput, InputSources};
 pub(crate) use self::progress::AttemptProgress;
 use self::sink::AttemptSink;
 use crate::options::{FailureInjection, InjectedAction};
@@ -275,7 +275,7 @@ impl Attempt<'_> {
                 InputSources::Committed(decoded.collect::<Result<_>>()?)
             }
             Input::Direct(producers) => {
-                InputSources::Direct(producers.iter().map(source).collect::<Result<_>>()?)
+                InputSources::Direct(DirectInput::new(producers.iter().map(source).collect::<Result<_>>()?))
             }
         })
     }
