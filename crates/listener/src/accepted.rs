@@ -24,7 +24,8 @@ impl Accepted {
         Accepted { stream, closing: Box::pin(closing), connection }
     }
 
-    pub(crate) fn connection(&self) -> &ConnectionHandle {
+    /// What requests on it are counted by: see [`count_requests`](crate::count_requests).
+    pub fn connection(&self) -> &ConnectionHandle {
         &self.connection
     }
 }

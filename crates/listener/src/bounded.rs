@@ -74,6 +74,8 @@ impl axum::serve::Listener for BoundedListener {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
                     if self.connections.make_room().await {
+                        // Nothing is held back to fill packets. Where that cannot be had it is only slower.
+                        let _ = stream.set_nodelay(true);
                         return (Accepted::new(stream, self.connections.open()), address);
                     }
                     self.warn("too many connections with requests under way: new ones are refused");

@@ -16,9 +16,15 @@ use http_body::{Frame, SizeHint};
 use crate::bounded::BoundedListener;
 use crate::connections::{self, ConnectionHandle};
 
+/// The same routes, with their requests counted. Whoever serves them puts a [`ConnectInfo`] of the connection's
+/// [handle](crate::Accepted::connection) into the extensions of every request.
+pub fn count_requests(routes: Router) -> Router {
+    routes.layer(from_fn(count))
+}
+
 /// What [`axum::serve`] needs beside a [`BoundedListener`]: the routes, with their requests counted.
 pub fn make_service(routes: Router) -> IntoMakeServiceWithConnectInfo<Router, ConnectionHandle> {
-    routes.layer(from_fn(count)).into_make_service_with_connect_info::<ConnectionHandle>()
+    count_requests(routes).into_make_service_with_connect_info::<ConnectionHandle>()
 }
 
 impl Connected<IncomingStream<'_, BoundedListener>> for ConnectionHandle {

@@ -18,5 +18,5 @@ mod connections;
 
 pub use accepted::Accepted;
 pub use bounded::BoundedListener;
-pub use busy::make_service;
+pub use busy::{count_requests, make_service};
 pub use connections::ConnectionHandle;
