@@ -35,6 +35,8 @@ pub struct SessionSettings {
     pub retry_delay_scale_factor: f64,
     /// `fault_tolerant_execution_…`.
     pub fault_tolerance: FaultToleranceConfig,
+    /// `max_hash_partition_count`. Not applied under `TASK`.
+    pub max_hash_partition_count: u32,
     /// `exchange_compression_codec`.
     pub exchange_compression_codec: CompressionCodec,
     /// `query_max_execution_time`.
@@ -140,6 +142,7 @@ impl SessionSettings {
             retry_max_delay: values.duration("retry-max-delay"),
             retry_delay_scale_factor: values.double("retry-delay-scale-factor"),
             fault_tolerance: FaultToleranceConfig::of(values),
+            max_hash_partition_count: values.count("query.max-hash-partition-count"),
             exchange_compression_codec: CompressionCodec::of(values.choice("exchange.compression-codec")),
             query_max_execution_time: values.duration("query.max-execution-time"),
             query_max_run_time: values.duration("query.max-run-time"),
