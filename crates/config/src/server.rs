@@ -316,9 +316,7 @@ impl ServerConfig {
     /// # Errors
     /// `EXCHANGE_MANAGER_NOT_CONFIGURED`, with Trino's text.
     pub fn require_exchange_manager(&self) -> Result<&ExchangeManagerConfig, base::Error> {
-        const MESSAGE: &str = "Exchange manager must be configured for the failure recovery capabilities to be fully functional";
-        let code = base::ErrorCode::EXCHANGE_MANAGER_NOT_CONFIGURED;
-        self.exchange_manager.as_ref().ok_or_else(|| base::Error::new(code, MESSAGE))
+        self.exchange_manager.as_ref().ok_or_else(base::Error::exchange_manager_not_configured)
     }
 
     pub(crate) fn build(

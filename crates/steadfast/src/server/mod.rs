@@ -36,7 +36,9 @@ impl Node {
         let config = Arc::new(config);
         let (catalogs, connector_names) = catalogs(&config)?;
         let exchange = Arc::new(exchange_manager(&config)?);
-        exchange.probe().await?;
+        if config.exchange_manager.is_some() {
+            exchange.probe().await?;
+        }
         let bind_ip = config.node.bind_ip.as_deref().unwrap_or("0.0.0.0");
         let listener = listen(bind_ip, config.node.http_port)?;
         let build = build::build_id()?;
@@ -177,15 +179,7 @@ fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
             concurrent_reads: manager.source_concurrent_readers as usize,
             ..defaults
         },
-        None => {
-            let directory = absolute(&config.node.data_dir.join("exchange"))?;
-            tracing::warn!(
-                directory,
-                "no exchange manager is configured: stages leave their output in a directory of this node, \
-                 which other machines cannot read"
-            );
-            ExchangeOptions { base_directories: vec![directory], ..defaults }
-        }
+        None => return Ok(ExchangeManager::unconfigured(defaults)),
     };
     Ok(ExchangeManager::new(options)?)
 }
@@ -195,10 +189,13 @@ async fn state_store(
     config: &ServerConfig,
     exchange: &ExchangeManager,
 ) -> Result<Arc<dyn ExchangeStore>, Failure> {
-    let Some(directory) = &config.node.state_directory else {
-        return Ok(Arc::clone(exchange.store()));
+    let directory = match (&config.node.state_directory, &config.exchange_manager) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(_)) => return Ok(Arc::clone(exchange.store())),
+        // Coordinators on other machines cannot see it; neither is there anything that they could go on with.
+        (None, None) => absolute(&config.node.data_dir.join("state"))?,
     };
-    let options = ExchangeOptions { base_directories: vec![directory.clone()], ..exchange.options().clone() };
+    let options = ExchangeOptions { base_directories: vec![directory], ..exchange.options().clone() };
     let unusable = |error: base::Error| format!("coordinator.state-directory cannot be used: {error}");
     let state = ExchangeManager::new(options).map_err(unusable)?;
     state.probe().await.map_err(unusable)?;
