@@ -1,12 +1,13 @@
 //! The shell around the scheduler: queries, HTTP, dispatch.
 //!
 //! A statement comes in over HTTP ([`http`]), becomes a query with a life ([`query`]), is answered at once
-//! ([`statement`]) or planned ([`plan`]) and handed to the event loop around the scheduler's core ([`dispatch`]),
+//! ([`statement`]), carried out in a catalog ([`definition`]), or planned ([`plan`]) and handed to the event loop around the scheduler's core ([`dispatch`]),
 //! which tells workers what to run. The result is read from the exchange as its tasks commit.
 
 #![forbid(unsafe_code)]
 
 mod catalog;
+mod definition;
 mod dispatch;
 pub mod flight;
 mod http;

@@ -137,7 +137,7 @@ pub async fn plan(
         },
         columns,
         schema: Arc::clone(&plan.output_schema),
-        is_analyzed: false,
+        outline: None,
     };
     Ok(PlannedQuery { plan, record })
 }

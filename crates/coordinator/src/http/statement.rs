@@ -114,9 +114,7 @@ async fn queued(
         return Err(Refusal::gone("Invalid token"));
     }
     query.raise_queued_token(token);
-    if query.begin() {
-        tokio::spawn(run(Arc::clone(&services), Arc::clone(&query)));
-    }
+    begin(&services, &query);
     // Waiting in vain is no error: the client asks again.
     let _ = tokio::time::timeout(WAIT_MAX, query.reached(QueryState::Planning)).await;
     let next = match query.state() {
@@ -125,6 +123,13 @@ async fn queued(
         _ => Some(executing_uri(&base, &query, 0, None)),
     };
     Ok(respond(&base, &query, &Page::default(), next))
+}
+
+/// Begins a query, if it was not begun.
+fn begin(services: &Arc<Services>, query: &Arc<Query>) {
+    if query.begin() {
+        tokio::spawn(run(Arc::clone(services), Arc::clone(query)));
+    }
 }
 
 async fn executing(
@@ -136,6 +141,8 @@ async fn executing(
     let position = position.parse()?;
     let query = find(&services, &id, SlugContext::Executing, token, position, &slug)?;
     let _attended = query.attend();
+    // Another coordinator may have begun it and got nowhere.
+    begin(&services, &query);
     let page = page(&services, &query, token, position).await?;
     QueryProgress::refresh(&services, &query).await;
     let failed = query.state() == QueryState::Failed;

@@ -29,7 +29,7 @@ pub use position::Position;
 pub use progress::{AttemptProgress, QueryProgress};
 pub use registry::QueryRegistry;
 pub use result_reader::ReadConsent;
-pub use run::{resume, run};
+pub use run::{answer_again, resume, resume_definition, run};
 pub use state::{QueryState, QueryStatus};
 
 /// A query that was accepted.

@@ -20,7 +20,8 @@ use super::result_reader::{ReadConsent, ResultBatch, ResultReader};
 /// Where rows come from.
 #[derive(Debug)]
 pub enum PageSource {
-    /// They are all here.
+    /// They are all here, and make one page. Another coordinator, which finds out for itself, may find other rows: it
+    /// must never have to go on in the middle.
     Rows(Vec<RecordBatch>),
     /// They are read from the exchange.
     Exchange(ResultReader),
@@ -60,7 +61,7 @@ pub struct Pages {
 /// What is being read of the source.
 #[derive(Debug)]
 struct Cursor {
-    batches: Batches,
+    batches: mpsc::Receiver<Result<ResultBatch>>,
     /// The end of the last row that went into a page.
     position: Option<Position>,
     /// A batch of which some rows went into pages, and how many.
@@ -76,13 +77,6 @@ struct Partial {
     batch: u64,
     rows: BatchRows,
     at: usize,
-}
-
-#[derive(Debug)]
-enum Batches {
-    /// The number of the next batch of those that are all here.
-    Rows(usize),
-    Stream(mpsc::Receiver<Result<ResultBatch>>),
 }
 
 impl Pages {
@@ -139,6 +133,11 @@ impl Pages {
     /// Makes the page of that token, with rows after that position that are there before the deadline, and keeps
     /// it.
     pub async fn make(&mut self, token: u64, position: Option<Position>, deadline: Instant) -> Result<Page> {
+        if let Some(PageSource::Rows(batches)) = &self.source {
+            let page = self.whole(batches, position)?;
+            self.kept = Some((token, page.clone()));
+            return Ok(page);
+        }
         let mut rows = JsonRows::new();
         if self.cursor.as_ref().is_none_or(|cursor| cursor.position != position) {
             self.drained = false;
@@ -170,16 +169,28 @@ impl Pages {
         Ok(page)
     }
 
+    /// The page of rows that are all here, or the one after it.
+    fn whole(&self, batches: &[RecordBatch], position: Option<Position>) -> Result<Page> {
+        if position.is_some() {
+            return Ok(Page { data: None, is_last: true, next: position });
+        }
+        let mut rows = JsonRows::new();
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::internal("rows without an encoder"))?;
+        for batch in batches {
+            rows.push(&encoder.rows(batch)?, 0, usize::MAX);
+        }
+        let row = rows.count() as u64;
+        let next = (row > 0).then_some(Position { task: 0, generation: 0, batch: 0, row });
+        let data = (row > 0).then(|| Arc::from(rows.finish()));
+        Ok(Page { data, is_last: true, next })
+    }
+
     /// Begins to read after a position.
     async fn open(&mut self, position: Option<Position>) -> Result<()> {
-        let batches = match self.source.as_ref() {
-            None => return Err(Error::internal("a page was made without rows")),
-            Some(PageSource::Rows(_)) => {
-                let batch = position.map_or(0, |position| position.batch);
-                Batches::Rows(usize::try_from(batch).unwrap_or(usize::MAX))
-            }
-            Some(PageSource::Exchange(reader)) => Batches::Stream(reader.open(position).await?),
+        let Some(PageSource::Exchange(reader)) = &self.source else {
+            return Err(Error::internal("a page was made without rows"));
         };
+        let batches = reader.open(position).await?;
         let begun = position.map(|position| (position.task, position.generation));
         self.cursor = Some(Cursor { batches, position, partial: None, begun });
         Ok(())
@@ -225,29 +236,17 @@ impl Pages {
         &mut self,
         deadline: Option<Instant>,
     ) -> Result<ControlFlow<(), Option<ResultBatch>>> {
-        let (Some(cursor), Some(source)) = (&mut self.cursor, &self.source) else {
-            return Err(Error::internal("a page was made without rows"));
-        };
-        let received = match (&mut cursor.batches, source) {
-            (Batches::Rows(next), PageSource::Rows(batches)) => {
-                let batch = batches.get(*next).map(|rows| {
-                    Ok(ResultBatch { task: 0, generation: 0, batch: *next as u64, rows: rows.clone() })
-                });
-                *next += 1;
-                batch
-            }
-            (Batches::Stream(batches), _) => match deadline {
-                Some(deadline) => match tokio::time::timeout_at(deadline, batches.recv()).await {
-                    Ok(received) => received,
-                    Err(_) => return Ok(ControlFlow::Continue(None)),
-                },
-                None => match batches.try_recv() {
-                    Ok(batch) => Some(batch),
-                    Err(mpsc::error::TryRecvError::Empty) => return Ok(ControlFlow::Continue(None)),
-                    Err(mpsc::error::TryRecvError::Disconnected) => None,
-                },
+        let cursor = self.cursor.as_mut().ok_or_else(|| Error::internal("a page was made without rows"))?;
+        let received = match deadline {
+            Some(deadline) => match tokio::time::timeout_at(deadline, cursor.batches.recv()).await {
+                Ok(received) => received,
+                Err(_) => return Ok(ControlFlow::Continue(None)),
             },
-            (Batches::Rows(_), PageSource::Exchange(_)) => None,
+            None => match cursor.batches.try_recv() {
+                Ok(batch) => Some(batch),
+                Err(mpsc::error::TryRecvError::Empty) => return Ok(ControlFlow::Continue(None)),
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            },
         };
         match received {
             Some(batch) => Ok(ControlFlow::Continue(Some(batch?))),

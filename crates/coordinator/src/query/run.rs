@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use base::{Error, ErrorCode, Result};
 use exchange::ObjectKey;
-use scheduler::Record;
-use sql::{AnalyzedQuery, Explain, OutputColumn, Statement};
+use planner::explain::{OutlineLine, outline};
+use protocol::client::SessionUpdate;
+use sql::{Explain, OutputColumn, Statement};
 use types::json::RowEncoder;
 
-use super::explain_analyze::explain_analyze;
+use super::explain_analyze;
 use super::limits::TimeLimits;
 use super::pages::PageSource;
 use super::progress::QueryProgress;
 use super::result_reader::ResultReader;
 use super::{Query, QueryState};
+use crate::definition::{self, Intent, is_definition};
 use crate::dispatch::{Recovery, RootOutput};
 use crate::plan::{self, PlannedQuery};
 use crate::recovery::Remains;
@@ -31,35 +33,67 @@ pub async fn run(services: Arc<Services>, query: Arc<Query>) {
     }
 }
 
+/// Goes on with a statement of which it is recorded what it changes, and maybe done.
+pub async fn resume_definition(services: Arc<Services>, query: Arc<Query>, intent: Intent) {
+    if !query.advance(QueryState::Planning) {
+        return;
+    }
+    let carry_out = async {
+        let context = StatementContext::of(&services, &query)?;
+        keep_limits(&services, &query, &context);
+        let statement = statement::resolve(&context, &query.text)?;
+        definition::carry_out(&services, query.id, &intent).await?;
+        deliver(&query, StatementResult::update(&statement, SessionUpdate::default())).await
+    };
+    if let Err(error) = carry_out.await {
+        services.end(&query, error).await;
+    }
+}
+
+/// Makes the answer of a statement once more whose outcome is recorded: its client may not have got it. Rows that
+/// tasks computed are gone when everybody is done with them; of those nothing is made.
+pub async fn answer_again(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
+    let context = StatementContext::of(services, query)?;
+    let statement = statement::resolve(&context, &query.text)?;
+    let result = match &statement {
+        Statement::Query(_) | Statement::Explain(Explain { analyze: true, .. }) => return Ok(()),
+        done if is_definition(done) => StatementResult::update(done, SessionUpdate::default()),
+        other => statement::execute(services, &context, other).await?,
+    };
+    deliver(query, result).await
+}
+
 async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
     let context = StatementContext::of(services, query)?;
     keep_limits(services, query, &context);
     check_length(services, query)?;
     let statement = statement::resolve(&context, &query.text)?;
     match &statement {
-        Statement::Query(inner) => {
-            let analyzed = services.analyzer.analyze(inner, &context.session).await?;
-            start(services, query, &context, analyzed).await
-        }
+        Statement::Query(inner) => start(services, query, &context, inner, Purpose::Rows).await,
         Statement::Explain(Explain { analyze: true, statement, .. }) => {
             let Statement::Query(inner) = statement.as_ref() else {
                 return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported"));
             };
-            let analyzed = services.analyzer.analyze(inner, &context.session).await?;
-            let planned = plan::plan(services, &context, analyzed).await?;
-            let result = explain_analyze(services, query, &context, planned).await?;
-            deliver(query, result).await
+            start(services, query, &context, inner, Purpose::Analysis).await
+        }
+        done if is_definition(done) => {
+            definition::run(services, &context, query.id, done).await?;
+            deliver(query, StatementResult::update(done, SessionUpdate::default())).await
         }
         other => {
             let result = statement::execute(services, &context, other).await?;
-            if statement::is_definition(other) {
-                // What was done is not to be done again by another coordinator.
-                let done = Record::Done { outcome: Ok(()) };
-                services.state.create_record(query.id, &done, Vec::new()).await?;
-            }
             deliver(query, result).await
         }
     }
+}
+
+/// What a query is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Its rows.
+    Rows,
+    /// What is measured meanwhile: `EXPLAIN ANALYZE`.
+    Analysis,
 }
 
 /// Refuses a statement that is longer than `query.max-length`.
@@ -89,21 +123,26 @@ fn keep_limits(services: &Arc<Services>, query: &Arc<Query>, context: &Statement
     });
 }
 
-/// Hands a query to the scheduler, and lets the client read what its root tasks commit.
+/// Plans a query and hands it to the scheduler. The result is served as it comes.
 async fn start(
     services: &Arc<Services>,
     query: &Arc<Query>,
     context: &StatementContext,
-    analyzed: AnalyzedQuery,
+    statement: &sql::Query,
+    purpose: Purpose,
 ) -> Result<()> {
-    let planned = plan::plan(services, context, analyzed).await?;
+    let analyzed = services.analyzer.analyze(statement, &context.session).await?;
+    let mut planned = plan::plan(services, context, analyzed).await?;
+    if purpose == Purpose::Analysis {
+        planned.record.outline = Some(outline(&planned.plan));
+    }
     let (root, record) = submit(services, query, context, planned).await?;
     serve(services, query, &root, record).await;
     Ok(())
 }
 
 /// Records a planned query and hands it to the scheduler.
-pub async fn submit(
+async fn submit(
     services: &Arc<Services>,
     query: &Arc<Query>,
     context: &StatementContext,
@@ -168,31 +207,46 @@ fn hand_over(query: &Query, root: &Arc<RootOutput>) -> Result<()> {
     Ok(())
 }
 
-/// Lets the client read what the root tasks of a query commit.
+/// Lets the client read what the root tasks of a query commit; of one that is analysed, what was measured in the end.
 async fn serve(services: &Arc<Services>, query: &Arc<Query>, root: &Arc<RootOutput>, record: PlanRecord) {
-    let reader = ResultReader {
-        query: query.id,
-        root: Arc::clone(root),
-        schema: record.schema,
-        exchange: Arc::clone(&services.exchange),
-        dispatcher: services.dispatcher.clone(),
-    };
-    set_result(query, record.columns, PageSource::Exchange(reader)).await;
-    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root)));
+    let PlanRecord { schema, columns, outline, .. } = record;
+    if outline.is_none() {
+        let reader = ResultReader {
+            query: query.id,
+            root: Arc::clone(root),
+            schema,
+            exchange: Arc::clone(&services.exchange),
+            dispatcher: services.dispatcher.clone(),
+        };
+        set_result(query, columns, PageSource::Exchange(reader)).await;
+    }
+    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root), outline));
 }
 
 /// Follows a query until the scheduler is done with it.
-async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>) {
+async fn watch(
+    services: Arc<Services>,
+    query: Arc<Query>,
+    root: Arc<RootOutput>,
+    outline: Option<Vec<OutlineLine>>,
+) {
     // A life that ends before the query tells nothing of it: the next one does.
     let Some(outcome) = services.stop.run_until_cancelled(root.finished()).await else {
         return;
     };
     QueryProgress::refresh_with_attempts(&services, &query).await;
-    match outcome {
-        Ok(()) => {
+    match (outcome, outline) {
+        (Ok(()), None) => {
             query.advance(QueryState::Finishing);
         }
-        Err(error) => services.conclude(&query, Err(error)).await,
+        (Ok(()), Some(outline)) => {
+            let told =
+                async { deliver(&query, explain_analyze::result(&services, &query, &outline).await?).await };
+            if let Err(error) = told.await {
+                services.end(&query, error).await;
+            }
+        }
+        (Err(error), _) => services.conclude(&query, Err(error)).await,
     }
 }
 

@@ -1,6 +1,5 @@
 //! Statements that the coordinator answers by itself.
 
-mod definition;
 mod describe;
 mod explain;
 mod prepared;
@@ -119,18 +118,7 @@ impl StatementResult {
     }
 }
 
-/// Whether a statement changes what there is, so that running it again would not do the same.
-pub fn is_definition(statement: &Statement) -> bool {
-    matches!(
-        statement,
-        Statement::CreateSchema { .. }
-            | Statement::DropSchema { .. }
-            | Statement::CreateTable { .. }
-            | Statement::DropTable { .. }
-    )
-}
-
-/// Answers a statement.
+/// Answers a statement that changes nothing. It may be answered again.
 pub async fn execute(
     services: &Arc<Services>,
     context: &StatementContext,
@@ -169,8 +157,10 @@ pub async fn execute(
         Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
         | Statement::CreateTable { .. }
-        | Statement::DropTable { .. } => definition::execute(services, context, statement).await,
-        Statement::Query(_) | Statement::Execute { .. } | Statement::ExecuteImmediate { .. } => {
+        | Statement::DropTable { .. }
+        | Statement::Query(_)
+        | Statement::Execute { .. }
+        | Statement::ExecuteImmediate { .. } => {
             Err(Error::internal("the statement is not one that the coordinator answers by itself"))
         }
     }
