@@ -34,6 +34,11 @@ impl RetryPolicy {
         }
     }
 
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let policies = [RetryPolicy::None, RetryPolicy::Query, RetryPolicy::Task];
+        policies.into_iter().find(|policy| policy.as_str().eq_ignore_ascii_case(name.trim()))
+    }
+
     pub(crate) fn of(name: &str) -> Self {
         match name {
             "TASK" => RetryPolicy::Task,

@@ -110,6 +110,14 @@ impl JoinReorderingStrategy {
     }
 }
 
+impl ServerConfig {
+    /// The retry policy under what a session has set, which may be wrong: then it is that of the configuration.
+    pub fn session_retry_policy(&self, set: &BTreeMap<String, String>) -> RetryPolicy {
+        let chosen = set.get("retry_policy").and_then(|name| RetryPolicy::parse(name));
+        chosen.unwrap_or(self.retry.policy)
+    }
+}
+
 impl SessionSettings {
     /// The settings under a configuration and what a session has set.
     ///

@@ -54,7 +54,9 @@ async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
         services.dispatcher.close(id).await;
         return Ok(());
     };
-    let query = Arc::new(Query::of(id, QueryRecord::decode(id, &content)?));
+    let record = QueryRecord::decode(id, &content)?;
+    let policy = services.config.session_retry_policy(&record.client.system_properties);
+    let query = Arc::new(Query::of(id, record, policy));
     query.accept_any_queued_token();
     services.queries.insert(Arc::clone(&query));
     if let Err(error) = go_on(services, &query, &stored).await {

@@ -9,8 +9,8 @@ use scheduler::{AttemptSpec, Edge, InputShape, TaskInput};
 use super::execution::{Execution, ExecutionStage};
 
 /// The descriptor of an attempt: its splits, and what it reads of committed outputs. None if some of those are being
-/// recomputed: then the worker was told of the attempt before, on this stream or another. `node_bytes`: the memory of
-/// the worker.
+/// recomputed: then the worker was told of the attempt before, on this stream or another. None too if the attempt is of
+/// a region that others have taken the place of. `node_bytes`: the memory of the worker.
 pub fn assignment(
     execution: &Execution,
     spec: &AttemptSpec,
@@ -19,6 +19,9 @@ pub fn assignment(
     let stage = execution
         .stage(spec.attempt.task.stage)
         .ok_or_else(|| Error::internal(format!("attempt {} is of no stage", spec.attempt)))?;
+    if execution.pipeline.as_ref().is_some_and(|pipeline| !pipeline.region().contains(&spec.attempt)) {
+        return Ok(None);
+    }
     let inputs = stage.inputs.iter().enumerate();
     let inputs: Option<Vec<wire::ExchangeInput>> = inputs
         .map(|(number, input)| exchange_input(execution, number, input, &spec.input))

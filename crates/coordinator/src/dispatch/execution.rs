@@ -214,6 +214,15 @@ impl Execution {
         self.root.roll_back(outputs);
     }
 
+    /// The attempts of a stage whose output counts.
+    pub fn chosen_attempts(&self, stage: StageId) -> Vec<AttemptId> {
+        if let Some(pipeline) = &self.pipeline {
+            return pipeline.region().of_stage(stage).map(|producer| producer.attempt).collect();
+        }
+        let outputs = self.stage(stage).into_iter().flat_map(|stage| stage.outputs.values());
+        outputs.map(|record| record.attempt()).collect()
+    }
+
     /// The attempts of a stage that a worker ever reported.
     pub fn attempts_of(&self, stage: StageId) -> impl Iterator<Item = (&AttemptId, &AttemptRecord)> {
         self.attempts.iter().filter(move |(attempt, _)| attempt.task.stage == stage)

@@ -34,7 +34,7 @@ pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
 use persister::Persister;
-pub use pipeline::PipelineOptions;
+pub use pipeline::{Pipeline, PipelineOptions};
 pub use records::Recovery;
 pub use region::Producer;
 pub use root_output::{NextOutput, RootOutput};

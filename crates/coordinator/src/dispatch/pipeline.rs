@@ -79,7 +79,9 @@ impl Pipeline {
     ) -> Output {
         let stage = attempt.task.stage;
         if self.is_committed(stage) {
-            return Output::CommittedOutput(wire::CommittedOutput { inline_bytes_max: self.inline_bytes_max() });
+            return Output::CommittedOutput(wire::CommittedOutput {
+                inline_bytes_max: self.inline_bytes_max(),
+            });
         }
         let broadcast_consumers = self.region.broadcast_consumers(stage, inputs);
         Output::DirectOutput(wire::DirectOutput { broadcast_consumers })
@@ -96,7 +98,10 @@ impl Pipeline {
 
     /// Looks whether a result that was reported so far can be kept: fails without an exchange manager where it is
     /// larger than what is kept in memory.
-    pub fn check_result<'a>(&self, reported: impl IntoIterator<Item = &'a CommitRecord>) -> Result<(), Error> {
+    pub fn check_result<'a>(
+        &self,
+        reported: impl IntoIterator<Item = &'a CommitRecord>,
+    ) -> Result<(), Error> {
         if self.options.has_exchange_manager {
             return Ok(());
         }

@@ -96,9 +96,8 @@ impl Region {
         producer: StageId,
         inputs: impl IntoIterator<Item = (StageId, &'a [InputShape])>,
     ) -> u32 {
-        let reads_all = |input: &InputShape| {
-            input.edge == Edge::Broadcast && input.producers.contains(&producer)
-        };
+        let reads_all =
+            |input: &InputShape| input.edge == Edge::Broadcast && input.producers.contains(&producer);
         let reading = inputs.into_iter().filter(|(_, inputs)| inputs.iter().any(reads_all));
         reading.map(|(consumer, _)| self.task_count(consumer)).sum()
     }
@@ -171,7 +170,8 @@ mod tests {
 
     #[test]
     fn consumers_of_a_broadcast_are_counted_wherever_they_are() {
-        let (root, middle) = ([input(Edge::Broadcast, &[2]), input(Edge::Single, &[1])], [input(Edge::Broadcast, &[2])]);
+        let (root, middle) =
+            ([input(Edge::Broadcast, &[2]), input(Edge::Single, &[1])], [input(Edge::Broadcast, &[2])]);
         let inputs = || [(StageId(0), &root[..]), (StageId(1), &middle[..]), (StageId(2), &[][..])];
         assert_eq!(region().broadcast_consumers(StageId(2), inputs()), 1 + 3);
         assert_eq!(region().broadcast_consumers(StageId(1), inputs()), 0);
