@@ -22,5 +22,7 @@ mod services;
 mod slug;
 mod state;
 mod statement;
+#[cfg(test)]
+mod test_support;
 
 pub use server::{Coordinator, CoordinatorOptions};
