@@ -14,7 +14,7 @@ use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use protocol::node::{SharedSecret, coordinator_server};
 use scheduler::CoreOptions;
 use sql::{Analyzer, Functions};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -24,7 +24,7 @@ use crate::http::{HttpState, router};
 use crate::node::NodeDescription;
 use crate::query::{DirectInput, QueryRegistry, abandoned};
 use crate::query_id::QueryIds;
-use crate::recovery::recover;
+use crate::recovery::{recover, recover_all_late};
 use crate::services::Services;
 use crate::state::{Identity, Leadership, StateStore};
 
@@ -32,6 +32,9 @@ use crate::state::{Identity, Leadership, StateStore};
 const BODY_BYTES_MAX: usize = 64 << 20;
 /// How often it is looked for queries whose client went away.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is looked for queries that a former life accepted when this one had begun.
+const LATE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the lives of a coordinator have in common.
 pub struct LifeOptions {
@@ -176,6 +179,8 @@ async fn begin(
         direct: direct_input(config, epoch),
         state,
         queries,
+        former_ids: coordinator_ids.iter().filter(|id| *id != query_ids.coordinator_id()).cloned().collect(),
+        recovering: tokio::sync::Mutex::default(),
         query_ids,
         stop: stop.clone(),
     });
@@ -250,8 +255,15 @@ async fn sweep(services: Arc<Services>) {
     let timeout = services.config.query.client_timeout.as_std();
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     loop {
         interval.tick().await;
+        if looked.elapsed() > LATE_INTERVAL {
+            looked = Instant::now();
+            if let Err(error) = recover_all_late(&services).await {
+                tracing::debug!(%error, "queries of former lives cannot be looked for");
+            }
+        }
         for query in services.queries.all() {
             if let Some(error) = abandoned(&query, timeout) {
                 services.end(&query, error).await;

@@ -45,6 +45,32 @@ pub async fn recover(services: &Arc<Services>, coordinator_ids: &[String]) -> Re
     services.dispatcher.inspect(|_| ()).await
 }
 
+/// Goes on with a query whose record a former life created while this one had begun and looked. None: there is no such
+/// query.
+pub async fn recover_late(services: &Arc<Services>, id: &str) -> Result<Option<Arc<Query>>> {
+    let is_former = services.former_ids.iter().any(|former| id.ends_with(former.as_str()));
+    let Some(id) = id.parse().ok().filter(|_| is_former) else {
+        return Ok(None);
+    };
+    // One after the other: nobody gains by asking for many that do not exist.
+    let _recovering = services.recovering.lock().await;
+    if services.queries.get(&id).is_none() && services.state.read(ObjectKey::Query(id)).await?.is_some() {
+        tracing::info!(query = %id, "a query was accepted by another coordinator when this one led already");
+        recover_query(services, id).await?;
+    }
+    Ok(services.queries.get(&id))
+}
+
+/// The same with all such queries. Their clients may never ask for them.
+pub async fn recover_all_late(services: &Arc<Services>) -> Result<()> {
+    for id in services.state.queries().await? {
+        if services.queries.get(&id).is_none() {
+            recover_late(services, id.as_str()).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Goes on with a query. Fails only if it could not be found out what there is.
 async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
     let stored = services.state.look(id).await?;
@@ -54,7 +80,15 @@ async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
         services.dispatcher.close(id).await;
         return Ok(());
     };
-    let record = QueryRecord::decode(id, &content)?;
+    let record = match QueryRecord::decode(id, &content) {
+        Ok(record) => record,
+        Err(error) => {
+            // Neither can it be run, nor its client be known.
+            tracing::error!(query = %id, %error, "a query is given up");
+            services.dispatcher.close(id).await;
+            return Ok(());
+        }
+    };
     let policy = services.config.session_retry_policy(&record.client.system_properties);
     let query = Arc::new(Query::of(id, record, policy));
     query.accept_any_queued_token();
@@ -175,3 +209,7 @@ async fn commits(exchange: &ExchangeManager, query: QueryId) -> Result<Vec<Commi
     let found: Vec<_> = read.buffered(READ_COUNT_MAX).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

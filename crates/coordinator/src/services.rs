@@ -46,6 +46,10 @@ pub struct Services {
     pub query_ids: QueryIds,
     /// Ends this life of the coordinator.
     pub stop: CancellationToken,
+    /// What the ids of the queries of former lives end in.
+    pub former_ids: Vec<String>,
+    /// Held while it is looked for a query of a former life that was not found when this one began.
+    pub recovering: tokio::sync::Mutex<()>,
 }
 
 impl Services {

@@ -1,6 +1,5 @@
 //! Lives of a coordinator within a test: one after the other, or beside each other, on one directory.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,6 @@ const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 pub struct TestState {
     directory: TempDir,
     catalogs: Catalogs,
-    properties: Vec<(String, String)>,
 }
 
 /// A life of a coordinator. It ends when this is dropped, as if the process had been killed.
@@ -53,11 +51,6 @@ impl Answer {
         self.document["nextUri"].as_str().map(str::to_owned)
     }
 
-    /// The text of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
     /// The name of the error.
     pub fn error(&self) -> Option<&str> {
         self.document["error"]["errorName"].as_str()
@@ -66,12 +59,12 @@ impl Answer {
 
 impl TestState {
     pub fn new(catalogs: Catalogs) -> Self {
-        TestState { directory: tempfile::tempdir().unwrap(), catalogs, properties: Vec::new() }
+        TestState { directory: tempfile::tempdir().unwrap(), catalogs }
     }
 
-    /// With a configuration property.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.properties.push((name.to_owned(), value.to_owned()));
+    /// From now on with other catalogs.
+    pub fn with_catalogs(mut self, catalogs: Catalogs) -> Self {
+        self.catalogs = catalogs;
         self
     }
 
@@ -88,7 +81,13 @@ impl TestState {
         let config = |name: &str, value: &str| (Source::Config, name.to_owned(), value.to_owned());
         let mut properties = vec![config("coordinator", "true"), config("http-server.http.port", "0")];
         properties.push((Source::Node, "node.environment".into(), "test".into()));
-        properties.extend(self.properties.iter().map(|(name, value)| config(name, value)));
+        // Queries are recorded.
+        properties.push(config("retry-policy", "TASK"));
+        for (name, value) in
+            [("exchange-manager.name", "filesystem"), ("exchange.base-directories", "/exchange")]
+        {
+            properties.push((Source::ExchangeManager, name.into(), value.into()));
+        }
         let config = Arc::new(ServerConfig::from_properties(properties).unwrap());
         let exchange = self.exchange();
         let options = LifeOptions {
@@ -197,17 +196,4 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(since.elapsed() < PATIENCE, "{what}: not in time");
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
-}
-
-/// No catalogs but `system`.
-pub fn no_catalogs() -> Catalogs {
-    Catalogs::default()
-}
-
-/// The headers that answers name, by name.
-pub fn headers_of(answer: &Answer) -> BTreeMap<String, String> {
-    let header = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
-        (name.to_string(), value.to_str().unwrap_or_default().to_owned())
-    };
-    answer.headers.iter().map(header).collect()
 }

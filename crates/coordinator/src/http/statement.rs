@@ -20,6 +20,7 @@ use super::base_uri::BaseUri;
 use super::results::respond;
 use super::{HttpState, Refusal};
 use crate::query::{Page, PageError, Position, Query, QueryProgress, QueryState, run};
+use crate::recovery::recover_late;
 use crate::services::Services;
 use crate::slug::SlugContext;
 
@@ -108,7 +109,7 @@ async fn queued(
     base: BaseUri,
     Path((id, slug, token)): Address,
 ) -> Result<Response, Refusal> {
-    let query = find(&services, &id, SlugContext::Queued, token, None, &slug)?;
+    let query = find(&services, &id, SlugContext::Queued, token, None, &slug).await?;
     let _attended = query.attend();
     if token == 0 || token > query.queued_token() + 1 {
         return Err(Refusal::gone("Invalid token"));
@@ -122,6 +123,9 @@ async fn queued(
         QueryState::Failed => None,
         _ => Some(executing_uri(&base, &query, 0, None)),
     };
+    if next.is_none() {
+        query.set_told();
+    }
     Ok(respond(&base, &query, &Page::default(), next))
 }
 
@@ -139,7 +143,7 @@ async fn executing(
     Parameters(position): Parameters<PagePosition>,
 ) -> Result<Response, Refusal> {
     let position = position.parse()?;
-    let query = find(&services, &id, SlugContext::Executing, token, position, &slug)?;
+    let query = find(&services, &id, SlugContext::Executing, token, position, &slug).await?;
     let _attended = query.attend();
     // Another coordinator may have begun it and got nowhere.
     begin(&services, &query);
@@ -148,6 +152,9 @@ async fn executing(
     let failed = query.state() == QueryState::Failed;
     let is_final = page.is_last && page.data.is_none();
     let next = (!failed && !is_final).then(|| executing_uri(&base, &query, token + 1, page.next));
+    if next.is_none() {
+        query.set_told();
+    }
     let page = if failed { Page::default() } else { page };
     Ok(respond(&base, &query, &page, next))
 }
@@ -212,7 +219,7 @@ async fn heartbeat(
     Path((id, slug, token)): Address,
     Parameters(position): Parameters<PagePosition>,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug)?;
+    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug).await?;
     drop(query.attend());
     Ok(StatusCode::OK)
 }
@@ -221,7 +228,8 @@ async fn cancel_queued(
     State(services): State<Arc<Services>>,
     Path((id, slug, token)): Address,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Queued, token, None, &slug)?;
+    let query = find(&services, &id, SlugContext::Queued, token, None, &slug).await?;
+    query.set_told();
     services.end(&query, Query::canceled()).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -231,7 +239,8 @@ async fn cancel_executing(
     Path((id, slug, token)): Address,
     Parameters(position): Parameters<PagePosition>,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug)?;
+    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug).await?;
+    query.set_told();
     services.end(&query, Query::canceled()).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -241,20 +250,26 @@ async fn partial_cancel(
     State(services): State<Arc<Services>>,
     Path((id, _stage, slug, token)): Path<(String, u32, String, u64)>,
 ) -> Result<Response, Refusal> {
-    find(&services, &id, SlugContext::Executing, token, None, &slug)?;
+    find(&services, &id, SlugContext::Executing, token, None, &slug).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn find(
-    services: &Services,
+async fn find(
+    services: &Arc<Services>,
     id: &str,
     context: SlugContext,
     token: u64,
     position: Option<Position>,
     slug: &str,
 ) -> Result<Arc<Query>, Refusal> {
-    services
-        .query(id)
+    let known = match services.query(id) {
+        Some(query) => Some(query),
+        // Whether there is one cannot be said now. The client asks again.
+        None => recover_late(services, id)
+            .await
+            .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?,
+    };
+    known
         .filter(|query| query.slug.is_valid(context, token, position, slug))
         .ok_or_else(|| Refusal::not_found("Query not found"))
 }

@@ -13,7 +13,7 @@ mod state;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base::{Error, ErrorCode, QueryId};
 use config::RetryPolicy;
@@ -63,6 +63,8 @@ pub struct Query {
     attended: AtomicU64,
     /// Whether it is on record, so that it goes on when this coordinator does not.
     recorded: AtomicBool,
+    /// Whether the client was told how it ended, or knows.
+    told: AtomicBool,
 }
 
 /// Who ends a query.
@@ -129,6 +131,7 @@ impl Query {
             queued_token: AtomicU64::new(0),
             attended: AtomicU64::new(0),
             recorded: AtomicBool::new(false),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -281,6 +284,17 @@ impl Query {
     /// Whether a request of the client is being served.
     pub fn is_attended(&self) -> bool {
         self.attended.load(Ordering::Acquire) > 0
+    }
+
+    /// The client was told how it ended, or has ended it.
+    pub fn set_told(&self) {
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// Whether it ended, not longer ago than that, and its client may still ask how.
+    pub fn is_awaited(&self, within: Duration) -> bool {
+        let ended = lock(&self.status).times.ended_at;
+        ended.is_some_and(|at| at.elapsed() < within) && !self.told.load(Ordering::Acquire)
     }
 
     fn touch(&self) {

@@ -25,12 +25,12 @@ use crate::services::Services;
 use crate::state::PlanRecord;
 use crate::statement::{self, StatementContext, StatementResult};
 
-/// Runs an accepted query to its end.
+/// Runs an accepted query to its end, or until this life of the coordinator ends.
 pub async fn run(services: Arc<Services>, query: Arc<Query>) {
     if !query.advance(QueryState::Planning) {
         return;
     }
-    if let Err(error) = run_to_rows(&services, &query).await {
+    if let Some(Err(error)) = services.stop.run_until_cancelled(run_to_rows(&services, &query)).await {
         services.end(&query, error).await;
     }
 }
@@ -47,7 +47,7 @@ pub async fn resume_definition(services: Arc<Services>, query: Arc<Query>, inten
         definition::carry_out(&services, query.id, &intent).await?;
         deliver(&query, StatementResult::update(&statement, SessionUpdate::default())).await
     };
-    if let Err(error) = carry_out.await {
+    if let Some(Err(error)) = services.stop.run_until_cancelled(carry_out).await {
         services.end(&query, error).await;
     }
 }

@@ -31,6 +31,8 @@ pub struct StatementContext {
     pub settings: SessionSettings,
     /// What the client told of its session.
     pub client: ClientContext,
+    /// The name of the transaction that the statement starts, if it starts one.
+    pub new_transaction_id: String,
 }
 
 /// What a statement gives.
@@ -68,8 +70,15 @@ impl StatementContext {
             },
             settings,
             client: client.clone(),
+            new_transaction_id: uuid(query.slug.secret("transaction")),
         })
     }
+}
+
+/// Bits in the form of a UUID.
+fn uuid(bits: u128) -> String {
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// No connector has session properties yet.
