@@ -63,9 +63,20 @@ impl Source {
         let event = match self.read().await {
             Ok(true) => SourceEvent::Ended(self.number),
             Ok(false) => return,
-            Err(error) => SourceEvent::Failed(error),
+            Err(error) => SourceEvent::Failed(self.verdict(error).await),
         };
         self.events.send(event).await.ok();
+    }
+
+    /// Waits for somebody to end the reader, where that is for others to do.
+    async fn verdict(&self, error: DirectReadError) -> DirectReadError {
+        let wait_max = self.options.verdict_wait_max;
+        if wait_max.is_zero() || !error.awaits_verdict() {
+            return error;
+        }
+        tracing::debug!(slice = %self.slice, %error, "a reader waits to be ended");
+        sleep(wait_max).await;
+        error.without_verdict(wait_max)
     }
 
     /// False if the reader is gone.
