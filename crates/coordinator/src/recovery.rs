@@ -90,7 +90,8 @@ async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
         }
     };
     let policy = services.config.session_retry_policy(&record.client.system_properties);
-    let query = Arc::new(Query::of(id, record, policy));
+    let query = Arc::new(Query::of(id, record).under(policy));
+    query.set_recorded();
     query.accept_any_queued_token();
     services.queries.insert(Arc::clone(&query));
     if let Err(error) = go_on(services, &query, &stored).await {

@@ -60,7 +60,7 @@ impl Services {
     /// If it cannot be recorded.
     pub async fn accept(&self, text: String, client: ClientContext) -> Result<Arc<Query>> {
         let policy = self.config.session_retry_policy(&client.system_properties);
-        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client, policy));
+        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client).under(policy));
         // Whoever cleans the store must know it before anything of it is there.
         self.queries.insert(Arc::clone(&query));
         if policy != RetryPolicy::Task {

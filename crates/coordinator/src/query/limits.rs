@@ -71,7 +71,7 @@ mod tests {
 
     fn query() -> Query {
         let id = "20261120_061411_00007_abcde".parse().unwrap();
-        Query::new(id, "SELECT 1".into(), ClientContext::default(), config::RetryPolicy::Task)
+        Query::new(id, "SELECT 1".into(), ClientContext::default())
     }
 
     fn limits(planning: Duration, execution: Duration, run: Duration) -> TimeLimits {

@@ -101,27 +101,25 @@ impl Drop for Attendance {
 
 impl Query {
     /// A query that is accepted now. It is not recorded.
-    pub fn new(id: QueryId, text: String, client: ClientContext, retry_policy: RetryPolicy) -> Self {
+    pub fn new(id: QueryId, text: String, client: ClientContext) -> Self {
         let slug_key = *Slug::random().key();
-        let record = QueryRecord { text, client, slug_key, created: SystemTime::now() };
-        Query::with_policy(id, record, retry_policy)
+        Query::of(id, QueryRecord { text, client, slug_key, created: SystemTime::now() })
     }
 
-    /// The query of a record. `retry_policy`: what its session says.
-    pub fn of(id: QueryId, record: QueryRecord, retry_policy: RetryPolicy) -> Self {
-        let query = Query::with_policy(id, record, retry_policy);
-        query.set_recorded();
-        query
+    /// The same under another retry policy than `TASK`.
+    pub fn under(self, retry_policy: RetryPolicy) -> Self {
+        Query { retry_policy, ..self }
     }
 
-    fn with_policy(id: QueryId, record: QueryRecord, retry_policy: RetryPolicy) -> Self {
+    /// The query of a statement.
+    pub fn of(id: QueryId, record: QueryRecord) -> Self {
         let QueryRecord { text, client, slug_key, created } = record;
         Query {
             id,
             text,
             client,
             slug: Slug::of(slug_key),
-            retry_policy,
+            retry_policy: RetryPolicy::Task,
             pages: tokio::sync::Mutex::new(Pages::default()),
             status: Mutex::new(QueryStatus::new(created)),
             owner: Mutex::new(Owner::Anybody),
