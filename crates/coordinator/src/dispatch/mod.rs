@@ -241,4 +241,6 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
 }
 
 #[cfg(test)]
+mod pipeline_tests;
+#[cfg(test)]
 mod tests;
