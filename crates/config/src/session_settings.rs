@@ -35,6 +35,8 @@ pub struct SessionSettings {
     pub retry_delay_scale_factor: f64,
     /// `fault_tolerant_execution_…`.
     pub fault_tolerance: FaultToleranceConfig,
+    /// `single_task_max_row_count`. 0: never.
+    pub single_task_max_row_count: u64,
     /// `max_hash_partition_count`. Not applied under `TASK`.
     pub max_hash_partition_count: u32,
     /// `exchange_compression_codec`.
@@ -150,6 +152,7 @@ impl SessionSettings {
             retry_max_delay: values.duration("retry-max-delay"),
             retry_delay_scale_factor: values.double("retry-delay-scale-factor"),
             fault_tolerance: FaultToleranceConfig::of(values),
+            single_task_max_row_count: values.big_count("optimizer.single-task-max-row-count"),
             max_hash_partition_count: values.count("query.max-hash-partition-count"),
             exchange_compression_codec: CompressionCodec::of(values.choice("exchange.compression-codec")),
             query_max_execution_time: values.duration("query.max-execution-time"),

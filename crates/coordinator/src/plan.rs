@@ -11,7 +11,9 @@ use connector::{Scan, SplitOptions};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use operators::{SplitScanExec, decode_fragment, encode_fragment, on_large_stack};
-use planner::{FragmentedPlan, JoinDistribution, JoinReordering, PlannedFragment, Planner, PlannerOptions};
+use planner::{
+    FragmentedPlan, JoinDistribution, JoinReordering, PlannedFragment, Planner, PlannerOptions, SingleTask,
+};
 use scheduler::{NodeState, QueryOptions};
 use sql::AnalyzedQuery;
 use tokio::runtime::Handle;
@@ -224,6 +226,12 @@ fn planner_options(context: &StatementContext, slots: u32) -> PlannerOptions {
         },
         // Where rows are not kept, consumers of one fragment could wait for each other.
         share_fragments: settings.retry_policy == RetryPolicy::Task,
+        single_task: match (settings.retry_policy, settings.single_task_max_row_count) {
+            // No more could run at once.
+            (RetryPolicy::None | RetryPolicy::Query, _) if slots == 1 => SingleTask::Always,
+            (_, 0) => SingleTask::Never,
+            (_, rows) => SingleTask::UpTo { rows },
+        },
         ..PlannerOptions::default()
     }
 }

@@ -153,6 +153,11 @@ impl Services {
         }
     }
 
+    /// Whether a former life of the coordinator named a query so.
+    pub fn is_of_former_life(&self, id: &str) -> bool {
+        self.former_ids.iter().any(|former| id.ends_with(former.as_str()))
+    }
+
     /// A query, if it is remembered.
     pub fn query(&self, id: &str) -> Option<Arc<Query>> {
         self.queries.get(&id.parse::<QueryId>().ok()?)

@@ -115,6 +115,9 @@ impl ClusterOptions {
     }
 }
 
+/// How much of the memory of a worker one query may use, where it has no leases.
+const QUERY_MEMORY_PER_NODE: &str = "80%";
+
 /// The `node.id` of the coordinator.
 const COORDINATOR: &str = "coordinator";
 /// The `node.id` of a coordinator that stands by.
@@ -277,7 +280,11 @@ impl ClusterOptions {
     }
 
     fn node(&self, id: &str, coordinator: Option<&str>) -> LocalNode {
-        let mut extra = vec![(Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string())];
+        let mut extra = vec![
+            (Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string()),
+            // There are few users.
+            (Source::Config, "query.max-memory-per-node".to_string(), QUERY_MEMORY_PER_NODE.to_string()),
+        ];
         for catalog in &self.catalogs {
             let source = Source::Catalog(catalog.name.clone());
             let properties = catalog.properties.iter();
