@@ -37,6 +37,8 @@ pub struct ClusterOptions {
     pub coordinator_address: Option<String>,
     /// The program of the nodes. None: the one that is running.
     pub program: Option<PathBuf>,
+    /// Whether stages have a place where they leave their output, as `retry-policy=TASK` needs.
+    pub has_exchange_manager: bool,
 }
 
 /// A catalog of a cluster.
@@ -83,6 +85,7 @@ impl ClusterOptions {
             catalogs: vec![CatalogOptions::new("tpch", "tpch"), hive],
             coordinator_address: None,
             program: None,
+            has_exchange_manager: true,
         }
     }
 
@@ -302,7 +305,7 @@ impl ClusterOptions {
             http_port: if coordinator.is_none() { self.port } else { 0 },
             discovery_uri: coordinator.map(str::to_string),
             data_dir: self.directory.join(id),
-            exchange_dir: self.exchange_directory(),
+            exchange_dir: self.has_exchange_manager.then(|| self.exchange_directory()),
             memory_limit: Some(self.memory_per_worker),
             task_slots: u32::try_from(slots).ok(),
             extra,
