@@ -1,7 +1,9 @@
 //! Coordinators that die at every point of a change of a catalog.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
@@ -35,6 +37,8 @@ struct Ledger {
     changes: Mutex<Vec<String>>,
     stop: Mutex<Option<Point>>,
     stopped: Notify,
+    /// Whether a change takes its time.
+    is_slow: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -52,6 +56,9 @@ impl Ledger {
             }
             stops
         };
+        if self.is_slow.load(Ordering::Relaxed) && point == Point::BeforeChange {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         if stops {
             self.stopped.notify_one();
             std::future::pending::<()>().await;
@@ -240,6 +247,7 @@ async fn a_change_that_was_begun_is_made_before_others_are_let_in() {
     first.get(&posted.next().unwrap()).await;
     ledger.stopped.notified().await;
     drop(first);
+    ledger.is_slow.store(true, Ordering::Relaxed);
     let second = state.begin().await;
     assert_eq!(ledger.changes().last().map(String::as_str), Some("-old.one"));
     // Its client never asks. The table of the same name that comes after it stays.
@@ -316,5 +324,56 @@ async fn a_change_by_two_coordinators_at_once_is_one_change() {
         }
         assert_eq!(ledger.changes(), changes, "{text}");
         drop(first);
+    }
+}
+
+#[tokio::test]
+async fn what_another_coordinator_does_meanwhile_is_not_in_the_way() {
+    for (text, changes, update_type) in STATEMENTS {
+        let (ledger, state) = state();
+        let first = state.begin().await;
+        set_up(&first).await;
+        let posted = first.post(text).await;
+        let id: QueryId = posted.document["id"].as_str().unwrap().parse().unwrap();
+        drop(first);
+        let second = state.begin().await;
+        lock(&ledger.changes).clear();
+        // The second one has found nothing but the statement. Now the first one records and does what it had decided.
+        let mut catalogs = Catalogs::default();
+        catalogs.insert("ledger", Arc::clone(&ledger) as _);
+        let by = |schema: &str, table: &str| {
+            let key = (schema.to_owned(), table.to_owned());
+            lock(&ledger.entries).get(&key).copied().flatten().map(|by| Identity(by.to_string()))
+        };
+        let (catalog, schema) = (String::from("ledger"), String::from("old"));
+        let change = match update_type {
+            "CREATE SCHEMA" => {
+                let schema = NewSchema { name: "new".into(), properties: Vec::new(), creator: Some(id) };
+                Change::CreateSchema { catalog, schema, if_not_exists: false }
+            }
+            "CREATE TABLE" => {
+                let (columns, properties) = (Vec::new(), Vec::new());
+                let (name, comment, creator) = ("new".into(), None, Some(id));
+                let if_not_exists = false;
+                let table = NewTable { schema, name, columns, comment, properties, if_not_exists, creator };
+                Change::CreateTable { catalog, table }
+            }
+            "DROP TABLE" => {
+                let identity = by("old", "one");
+                Change::DropTable { catalog, schema, table: "one".into(), identity, if_exists: false }
+            }
+            _ => {
+                let tables = ["one", "three", "two"].map(|table| (table.into(), by("old", table))).into();
+                Change::DropSchema { catalog, schema, identity: by("old", ""), tables, if_exists: false }
+            }
+        };
+        let intent = Intent { epoch: base::Epoch(1), change };
+        state.store().create(&ObjectKey::Intent(id).to_string(), intent.encode()).await.unwrap();
+        intent.change.apply(&catalogs, false).await.unwrap();
+        assert_eq!(ledger.changes(), changes);
+        let answers = second.follow(second.get(&posted.next().unwrap()).await).await;
+        assert_eq!(answers.last().unwrap().error(), None, "{text}");
+        assert_eq!(answers.last().unwrap().document["updateType"], update_type);
+        assert_eq!(ledger.changes(), changes, "{text}");
     }
 }
