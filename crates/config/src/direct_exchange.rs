@@ -16,6 +16,15 @@ pub enum DataIntegrityVerification {
 }
 
 impl DataIntegrityVerification {
+    /// The name, as in Trino.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DataIntegrityVerification::Abort => "ABORT",
+            DataIntegrityVerification::Retry => "RETRY",
+            DataIntegrityVerification::None => "NONE",
+        }
+    }
+
     fn of(name: &str) -> Self {
         match name {
             "NONE" => DataIntegrityVerification::None,

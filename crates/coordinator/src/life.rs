@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use base::{Epoch, Incarnation, Millis, NodeId, Result};
-use config::{DataIntegrityVerification, ServerConfig};
+use config::ServerConfig;
 use connector::Catalogs;
 use connector::snapshot::SnapshotConnector;
-use exchange::direct::{DataIntegrity, DirectReadOptions};
+use exchange::direct::DirectReadOptions;
 use exchange::{ExchangeManager, ExchangeStore};
 use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use protocol::node::{SharedSecret, coordinator_server};
@@ -228,11 +228,7 @@ fn direct_input(config: &ServerConfig, epoch: Epoch) -> DirectInput {
             buffer_bytes_max: exchange.max_buffer_size.0,
             response_bytes_max: exchange.max_response_size.0,
             error_duration_max: exchange.max_error_duration.as_std(),
-            integrity: match exchange.data_integrity_verification {
-                DataIntegrityVerification::Abort => DataIntegrity::Abort,
-                DataIntegrityVerification::Retry => DataIntegrity::Retry,
-                DataIntegrityVerification::None => DataIntegrity::None,
-            },
+            integrity: exchange.data_integrity_verification.as_str().parse().unwrap_or_default(),
             ..DirectReadOptions::new(runtime)
         },
     }
