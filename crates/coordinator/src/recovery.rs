@@ -48,7 +48,7 @@ pub async fn recover(services: &Arc<Services>, coordinator_ids: &[String]) -> Re
 /// Goes on with a query whose record a former life created while this one had begun and looked. None: there is no such
 /// query.
 pub async fn recover_late(services: &Arc<Services>, id: &str) -> Result<Option<Arc<Query>>> {
-    let is_former = services.former_ids.iter().any(|former| id.ends_with(former.as_str()));
+    let is_former = services.is_of_former_life(id);
     let Some(id) = id.parse().ok().filter(|_| is_former) else {
         return Ok(None);
     };
@@ -89,7 +89,9 @@ async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
             return Ok(());
         }
     };
-    let query = Arc::new(Query::of(id, record));
+    let policy = services.config.session_retry_policy(&record.client.system_properties);
+    let query = Arc::new(Query::of(id, record).under(policy));
+    query.set_recorded();
     query.accept_any_queued_token();
     services.queries.insert(Arc::clone(&query));
     if let Err(error) = go_on(services, &query, &stored).await {

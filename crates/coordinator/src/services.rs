@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base::{Error, ErrorCode, QueryId, Result};
 use chrono::Utc;
-use config::ServerConfig;
+use config::{RetryPolicy, ServerConfig};
 use connector::Catalogs;
 use exchange::{ExchangeManager, ObjectKey};
 use protocol::client::ClientContext;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::CoordinatorMetadata;
 use crate::dispatch::Dispatcher;
-use crate::query::{Ending, Query, QueryProgress, QueryRegistry, QueryState};
+use crate::query::{DirectInput, Ending, Query, QueryProgress, QueryRegistry, QueryState};
 use crate::query_id::QueryIds;
 use crate::state::StateStore;
 
@@ -36,6 +36,8 @@ pub struct Services {
     pub dispatcher: Dispatcher,
     /// Where results are read.
     pub exchange: Arc<ExchangeManager>,
+    /// How results are read that are not stored.
+    pub direct: DirectInput,
     /// What outlives this coordinator.
     pub state: StateStore,
     /// The queries that are remembered.
@@ -51,27 +53,45 @@ pub struct Services {
 }
 
 impl Services {
-    /// Accepts a statement as a new query, which is recorded. It does nothing until it is started.
+    /// Accepts a statement as a new query. It does nothing until it is started. It is recorded, unless it would not
+    /// go on under another coordinator anyway.
     ///
     /// # Errors
     /// If it cannot be recorded.
     pub async fn accept(&self, text: String, client: ClientContext) -> Result<Arc<Query>> {
-        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client));
+        let policy = self.config.session_retry_policy(&client.system_properties);
+        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client).under(policy));
         // Whoever cleans the store must know it before anything of it is there.
         self.queries.insert(Arc::clone(&query));
-        let content = query.record().encode();
-        let created = self.state.try_create(ObjectKey::Query(query.id), content);
-        let created = tokio::time::timeout(ACCEPT_PATIENCE, created).await;
-        let unanswered =
-            |_| Error::new(ErrorCode::EXCHANGE_STORE_ERROR, "The statement cannot be recorded now");
-        match created.map_err(unanswered).flatten() {
-            Ok(_) => Ok(query),
+        if policy != RetryPolicy::Task {
+            return Ok(query);
+        }
+        match self.record(&query).await {
+            Ok(()) => Ok(query),
             Err(error) => {
                 query.fail(error.clone());
                 self.queries.remove(&query.id);
                 Err(error)
             }
         }
+    }
+
+    /// Records a query that is accepted, if it is not recorded yet: another coordinator goes on with it.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub async fn record(&self, query: &Query) -> Result<()> {
+        if query.is_recorded() {
+            return Ok(());
+        }
+        let content = query.record().encode();
+        let created = self.state.try_create(ObjectKey::Query(query.id), content);
+        let created = tokio::time::timeout(ACCEPT_PATIENCE, created).await;
+        let unanswered =
+            |_| Error::new(ErrorCode::EXCHANGE_STORE_ERROR, "The statement cannot be recorded now");
+        created.map_err(unanswered).flatten()?;
+        query.set_recorded();
+        Ok(())
     }
 
     /// Ends a query with an error, unless it has ended. It has when its outcome is recorded; that is not waited for.
@@ -101,6 +121,9 @@ impl Services {
 
     /// Records the outcome of a query that the scheduler does not know. The one that is there counts.
     async fn record_outcome(&self, query: &Arc<Query>, outcome: Result<()>) {
+        if !query.is_recorded() {
+            return self.conclude(query, outcome).await;
+        }
         let record = Record::Done { outcome };
         let outcome = match self.state.create_record(query.id, &record, Vec::new()).await {
             Ok((Record::Done { outcome }, _)) => outcome,
@@ -128,6 +151,11 @@ impl Services {
             let query = Arc::clone(query);
             tokio::spawn(async move { query.pages.lock().await.clear() });
         }
+    }
+
+    /// Whether a former life of the coordinator named a query so.
+    pub fn is_of_former_life(&self, id: &str) -> bool {
+        self.former_ids.iter().any(|former| id.ends_with(former.as_str()))
     }
 
     /// A query, if it is remembered.

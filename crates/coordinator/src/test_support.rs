@@ -81,6 +81,13 @@ impl TestState {
         let config = |name: &str, value: &str| (Source::Config, name.to_owned(), value.to_owned());
         let mut properties = vec![config("coordinator", "true"), config("http-server.http.port", "0")];
         properties.push((Source::Node, "node.environment".into(), "test".into()));
+        // Queries are recorded.
+        properties.push(config("retry-policy", "TASK"));
+        for (name, value) in
+            [("exchange-manager.name", "filesystem"), ("exchange.base-directories", "/exchange")]
+        {
+            properties.push((Source::ExchangeManager, name.into(), value.into()));
+        }
         let config = Arc::new(ServerConfig::from_properties(properties).unwrap());
         let exchange = self.exchange();
         let options = LifeOptions {

@@ -104,6 +104,7 @@ fn every_session_property_of_trino_is_known() {
         ours,
         [
             "max_failed_tasks",
+            "single_task_max_row_count",
             "speculative_execution_enabled",
             "speculative_execution_max_task_fraction",
             "speculative_execution_min_slowness",

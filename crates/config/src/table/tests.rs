@@ -49,6 +49,8 @@ fn session_names_are_spelled_as_the_properties_that_have_effect() {
         ("fault-tolerant-execution-speculative-execution-min-task-age", "speculative_execution_min_task_age"),
         ("fault-tolerant-execution-speculative-execution-min-slowness", "speculative_execution_min_slowness"),
         ("optimizer.join-reordering-strategy", "join_reordering_strategy"),
+        ("optimizer.single-task-max-row-count", "single_task_max_row_count"),
+        ("query.max-hash-partition-count", "max_hash_partition_count"),
         ("query-manager.required-workers", "required_workers_count"),
         ("query-manager.required-workers-max-wait", "required_workers_max_wait_time"),
     ];

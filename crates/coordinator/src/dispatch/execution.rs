@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base::{AttemptId, NodeId, OutputId, QueryId, StageId};
+use base::{AttemptId, Error, ErrorCode, NodeId, OutputId, QueryId, StageId};
 use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
 use protocol::node::wire;
-use scheduler::{InputShape, QueryOptions, QueryShape, Record};
+use scheduler::{AttemptStatus, InputShape, QueryOptions, QueryShape, Record};
 
+use super::pipeline::{Pipeline, PipelineOptions};
+use super::region::Region;
 use super::root_output::RootOutput;
 use super::splits::SplitEnumeration;
 
@@ -26,6 +28,8 @@ pub struct Submission {
     pub stages: Vec<StageDescription>,
     /// How scans are divided.
     pub split_options: SplitOptions,
+    /// What only queries whose stages run at the same time have.
+    pub pipeline: Option<PipelineOptions>,
     /// Where its progress is told.
     pub root: Arc<RootOutput>,
 }
@@ -55,6 +59,8 @@ pub struct Execution {
     pub root: Arc<RootOutput>,
     /// How scans are divided.
     pub split_options: SplitOptions,
+    /// What only queries whose stages run at the same time have.
+    pub pipeline: Option<Pipeline>,
     /// Every attempt that a worker ever reported.
     pub attempts: BTreeMap<AttemptId, AttemptRecord>,
     /// Commit records that were reported, by author, until their output is decided.
@@ -112,6 +118,7 @@ impl Execution {
         shape: &QueryShape,
         stages: Vec<StageDescription>,
         split_options: SplitOptions,
+        pipeline: Option<PipelineOptions>,
         root: Arc<RootOutput>,
     ) -> Self {
         let stages = stages
@@ -138,6 +145,7 @@ impl Execution {
             stages,
             root,
             split_options,
+            pipeline: pipeline.map(Pipeline::new),
             attempts: BTreeMap::new(),
             reported_records: BTreeMap::new(),
             unpersisted: VecDeque::new(),
@@ -147,6 +155,43 @@ impl Execution {
     /// A stage, if the query has it.
     pub fn stage(&self, stage: StageId) -> Option<&ExecutionStage> {
         self.stages.get(stage.0 as usize)
+    }
+
+    /// What each stage reads from other stages.
+    pub fn inputs(&self) -> impl Iterator<Item = (StageId, &[InputShape])> {
+        (0..).map(StageId).zip(self.stages.iter().map(|stage| &stage.inputs[..]))
+    }
+
+    /// Whether the output of a stage goes through the store, or through a report, rather than to those who read it
+    /// while it is written.
+    pub fn is_committed(&self, stage: StageId) -> bool {
+        self.pipeline.as_ref().is_none_or(|pipeline| pipeline.is_committed(stage))
+    }
+
+    /// The attempts that run now take the place of those that did.
+    pub fn start_region(&mut self, region: Region) {
+        let Some(pipeline) = &mut self.pipeline else {
+            return;
+        };
+        pipeline.start(region);
+        self.reported_records.retain(|attempt, _| pipeline.region().contains(attempt));
+        if let Some(producers) = pipeline.streamed_root() {
+            self.root.stream(producers);
+        }
+    }
+
+    /// Why the query cannot be answered however often it is tried again, if a report says so.
+    pub fn is_hopeless(&self, status: &AttemptStatus) -> Option<Error> {
+        let pipeline = self.pipeline.as_ref()?;
+        match status {
+            AttemptStatus::Failed(failure)
+                if failure.error.code() == ErrorCode::EXCHANGE_MANAGER_NOT_CONFIGURED =>
+            {
+                Some(failure.error.clone())
+            }
+            AttemptStatus::Committed { .. } => pipeline.check_result(self.reported_records.values()).err(),
+            _ => None,
+        }
     }
 
     /// Whether the output of a task is decided, or a later version of it.
@@ -167,6 +212,15 @@ impl Execution {
             }
         }
         self.root.roll_back(outputs);
+    }
+
+    /// The attempts of a stage whose output counts.
+    pub fn chosen_attempts(&self, stage: StageId) -> Vec<AttemptId> {
+        if let Some(pipeline) = &self.pipeline {
+            return pipeline.region().of_stage(stage).map(|producer| producer.attempt).collect();
+        }
+        let outputs = self.stage(stage).into_iter().flat_map(|stage| stage.outputs.values());
+        outputs.map(|record| record.attempt()).collect()
     }
 
     /// The attempts of a stage that a worker ever reported.

@@ -9,7 +9,9 @@ mod connection;
 mod execution;
 mod node_service;
 mod persister;
+mod pipeline;
 mod records;
+mod region;
 mod root_output;
 mod splits;
 mod state;
@@ -32,7 +34,9 @@ pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
 use persister::Persister;
+pub use pipeline::{Pipeline, PipelineOptions};
 pub use records::Recovery;
+pub use region::Producer;
 pub use root_output::{NextOutput, RootOutput};
 pub use state::DispatchState;
 pub use totals::AttemptCounts;
@@ -236,5 +240,7 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
     }
 }
 
+#[cfg(test)]
+mod pipeline_tests;
 #[cfg(test)]
 mod tests;

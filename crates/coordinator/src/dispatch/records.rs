@@ -125,8 +125,8 @@ impl DispatchState {
     /// Goes on with a query of a former life.
     pub(super) fn recover(&mut self, now: Millis, recovery: Recovery) {
         let Recovery { submission, records, splits, commits } = recovery;
-        let Submission { query, shape, options, stages, split_options, root } = submission;
-        let mut execution = Execution::new(&shape, stages, split_options, root);
+        let Submission { query, shape, options, stages, split_options, pipeline, root } = submission;
+        let mut execution = Execution::new(&shape, stages, split_options, pipeline, root);
         for (stage, split) in splits {
             // Records were written by those who agreed.
             execution.learn_splits(stage, vec![split]);

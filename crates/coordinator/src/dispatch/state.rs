@@ -14,6 +14,7 @@ use super::cleaner::Cleaner;
 use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded};
 use super::execution::{AttemptRecord, Execution, Submission};
 use super::persister::Persister;
+use super::region::{Producer, Region};
 use super::splits::SplitEnumeration;
 use super::totals::{AttemptCounts, AttemptTotals};
 use super::{Dispatcher, Input};
@@ -168,8 +169,8 @@ impl DispatchState {
     }
 
     fn submit(&mut self, now: Millis, submission: Submission) {
-        let Submission { query, shape, options, stages, split_options, root } = submission;
-        self.executions.insert(query, Execution::new(&shape, stages, split_options, root));
+        let Submission { query, shape, options, stages, split_options, pipeline, root } = submission;
+        self.executions.insert(query, Execution::new(&shape, stages, split_options, pipeline, root));
         self.step(now, Event::QuerySubmitted { query, shape, options });
     }
 
@@ -224,6 +225,7 @@ impl DispatchState {
     fn report(&mut self, now: Millis, node: NodeId, mut report: NodeReport) {
         let heard = SystemTime::now();
         let mut strangers = false;
+        let mut hopeless = Vec::new();
         for status in &report.report.attempts {
             let query = status.attempt.task.query;
             let Some(execution) = self.executions.get_mut(&query) else {
@@ -232,7 +234,9 @@ impl DispatchState {
             };
             let details = report.details.remove(&status.attempt).unwrap_or_default();
             if let AttemptStatus::Committed { winner, .. } = status.status
+                && execution.is_committed(winner.task.stage)
                 && !execution.is_decided(winner.output())
+                && !execution.reported_records.contains_key(&winner)
             {
                 match CommitRecord::decode(&details.commit_record, winner.output()) {
                     Ok(record) => {
@@ -253,6 +257,10 @@ impl DispatchState {
             record.peak_memory_bytes = status.peak_memory_bytes;
             record.stats = details.stats;
             record.last_heard = heard;
+            hopeless.extend(execution.is_hopeless(&status.status).map(|error| (query, error)));
+        }
+        for (query, error) in hopeless {
+            self.step(now, Event::QueryCancelled { query, error });
         }
         if strangers {
             self.cleaner.distrust();
@@ -314,7 +322,8 @@ impl DispatchState {
             Command::Superseded { by } => {
                 self.persister.state().leadership().superseded_by(by);
             }
-            Command::RegionStarted { .. } | Command::QueryDurable { .. } => {}
+            Command::RegionStarted { query, attempts } => self.start_region(query, attempts),
+            Command::QueryDurable { .. } => {}
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
                 let Some(execution) = self.executions.get_mut(&query) else {
@@ -345,11 +354,28 @@ impl DispatchState {
         }
     }
 
+    /// The attempts of a region are placed: from now on it is known who reads from whom.
+    fn start_region(&mut self, query: QueryId, attempts: Vec<(AttemptId, NodeId, Incarnation)>) {
+        let Some(execution) = self.executions.get_mut(&query) else {
+            return;
+        };
+        let producers = attempts.into_iter().filter_map(|(attempt, node, incarnation)| {
+            // Whoever is gone by now will be told to be, and nobody reads from him.
+            let connection = self.connections.get(&node).filter(|known| known.incarnation == incarnation)?;
+            Some(Producer { attempt, incarnation, uri: Arc::clone(&connection.description.direct_uri) })
+        });
+        execution.start_region(Region::new(producers));
+    }
+
     fn select(&mut self, output: OutputId, winner: AttemptId) {
         let query = output.task.query;
         let Some(execution) = self.executions.get_mut(&query) else {
             return;
         };
+        if !execution.is_committed(output.task.stage) {
+            // Whoever reads it has done so.
+            return;
+        }
         let Some(record) = execution.reported_records.remove(&winner) else {
             tracing::error!(%winner, "the output of an attempt was selected without its commit record");
             let error = Error::internal(format!("the commit record of attempt {winner} is missing"));
@@ -386,13 +412,14 @@ impl DispatchState {
                 assignments: Vec::new(),
                 fragments: Vec::new(),
             };
+            let node_bytes = self.core.node(&node).map_or(0, |node| node.capacity.memory_bytes);
             let mut fragments = BTreeSet::new();
             for spec in pending.attempts.iter().filter(|spec| connection.lacks_attempt(&spec.attempt)) {
                 let task = spec.attempt.task;
                 let Some(execution) = self.executions.get(&task.query) else {
                     continue;
                 };
-                match assignment(execution, spec) {
+                match assignment(execution, spec, node_bytes) {
                     Ok(assignment) => message.assignments.extend(assignment),
                     Err(error) => {
                         tracing::error!(attempt = %spec.attempt, %error, "an attempt cannot be described");

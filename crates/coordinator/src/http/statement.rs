@@ -27,6 +27,10 @@ use crate::slug::SlugContext;
 /// How long a request for a page waits for something to tell.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// What a client is told whose query is not on record.
+const ENDED_WITH_COORDINATOR: &str = "Query not found: the coordinator that ran it has ended, and a query under \
+    retry-policy NONE or QUERY ends with it. Run it again";
+
 /// The resources.
 pub fn routes() -> Router<HttpState> {
     Router::new()
@@ -269,9 +273,12 @@ async fn find(
             .await
             .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?,
     };
-    known
-        .filter(|query| query.slug.is_valid(context, token, position, slug))
-        .ok_or_else(|| Refusal::not_found("Query not found"))
+    known.filter(|query| query.slug.is_valid(context, token, position, slug)).ok_or_else(|| {
+        match services.is_of_former_life(id) {
+            true => Refusal::not_found(ENDED_WITH_COORDINATOR),
+            false => Refusal::not_found("Query not found"),
+        }
+    })
 }
 
 fn queued_uri(base: &BaseUri, query: &Query, token: u64) -> String {

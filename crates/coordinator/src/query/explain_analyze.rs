@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use base::{DataSize, Duration, Error, Result};
+use base::{DataSize, Duration, Error, Result, StageId};
 use planner::explain::{OutlineLine, analyzed};
 use protocol::client::succinct::{succinct_data_size, succinct_duration};
 
@@ -37,9 +37,14 @@ fn summary(query: &Query, progress: &QueryProgress) -> String {
     let attempts: u32 = progress.stages.iter().map(|stage| stage.attempts).sum();
     let tasks: u32 = progress.stages.iter().map(|stage| stage.tasks).sum();
     let elapsed = Duration(u64::try_from(status.times.created_at.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let policy = match progress.retries {
+        0 => query.retry_policy.as_str().to_owned(),
+        retries => format!("{} (retries: {retries})", query.retry_policy.as_str()),
+    };
     format!(
-        "Query {}: {} stages, {tasks} tasks, {attempts} attempts on {} nodes in {}, peak memory {}\n\n",
+        "Query {}: retry policy {}, {} stages, {tasks} tasks, {attempts} attempts on {} nodes in {}, peak memory {}\n\n",
         query.id,
+        policy,
         progress.stages.len(),
         progress.nodes.len(),
         succinct_duration(elapsed),
@@ -101,10 +106,10 @@ async fn measured(services: &Services, query: &Query) -> Result<Vec<Measured>> {
     let id = query.id;
     let stages = services.dispatcher.inspect(move |state| {
         let execution = state.execution(&id)?;
-        let stages = execution.stages.iter().map(|stage| {
+        let stages = (0..).zip(&execution.stages).map(|(stage, _)| {
             let mut measured = Measured::default();
-            for record in stage.outputs.values() {
-                let Some(attempt) = execution.attempts.get(&record.attempt()) else {
+            for id in execution.chosen_attempts(StageId(stage)) {
+                let Some(attempt) = execution.attempts.get(&id) else {
                     measured.unknown_tasks += 1;
                     continue;
                 };

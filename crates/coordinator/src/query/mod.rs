@@ -7,6 +7,7 @@ mod position;
 mod progress;
 mod registry;
 mod result_reader;
+mod result_stream;
 mod run;
 mod state;
 
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use base::{Error, ErrorCode, QueryId};
+use config::RetryPolicy;
 use protocol::client::{ClientContext, SessionUpdate, StatementStats};
 use sql::OutputColumn;
 use tokio::sync::watch;
@@ -29,6 +31,7 @@ pub use position::Position;
 pub use progress::{AttemptProgress, QueryProgress};
 pub use registry::QueryRegistry;
 pub use result_reader::ReadConsent;
+pub use result_stream::DirectInput;
 pub use run::{answer_again, resume, resume_definition, run};
 pub use state::{QueryState, QueryStatus};
 
@@ -42,6 +45,8 @@ pub struct Query {
     pub client: ClientContext,
     /// The secrets in its addresses.
     pub slug: Slug,
+    /// What is tried again when something of it fails.
+    pub retry_policy: RetryPolicy,
     /// The result as the client fetches it.
     pub pages: tokio::sync::Mutex<Pages>,
     status: Mutex<QueryStatus>,
@@ -56,6 +61,8 @@ pub struct Query {
     queued_token: AtomicU64,
     /// How many requests of the client are being served.
     attended: AtomicU64,
+    /// Whether it is on record, so that it goes on when this coordinator does not.
+    recorded: AtomicBool,
     /// Whether the client was told how it ended, or knows.
     told: AtomicBool,
 }
@@ -93,13 +100,18 @@ impl Drop for Attendance {
 }
 
 impl Query {
-    /// A query that is accepted now.
+    /// A query that is accepted now. It is not recorded.
     pub fn new(id: QueryId, text: String, client: ClientContext) -> Self {
         let slug_key = *Slug::random().key();
         Query::of(id, QueryRecord { text, client, slug_key, created: SystemTime::now() })
     }
 
-    /// The query of a record.
+    /// The same under another retry policy than `TASK`.
+    pub fn under(self, retry_policy: RetryPolicy) -> Self {
+        Query { retry_policy, ..self }
+    }
+
+    /// The query of a statement.
     pub fn of(id: QueryId, record: QueryRecord) -> Self {
         let QueryRecord { text, client, slug_key, created } = record;
         Query {
@@ -107,6 +119,7 @@ impl Query {
             text,
             client,
             slug: Slug::of(slug_key),
+            retry_policy: RetryPolicy::Task,
             pages: tokio::sync::Mutex::new(Pages::default()),
             status: Mutex::new(QueryStatus::new(created)),
             owner: Mutex::new(Owner::Anybody),
@@ -115,8 +128,19 @@ impl Query {
             begun: AtomicBool::new(false),
             queued_token: AtomicU64::new(0),
             attended: AtomicU64::new(0),
+            recorded: AtomicBool::new(false),
             told: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it is on record, so that it goes on when this coordinator does not.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded.load(Ordering::Acquire)
+    }
+
+    /// It is on record now.
+    pub fn set_recorded(&self) {
+        self.recorded.store(true, Ordering::Release);
     }
 
     /// Whether this call is the one that begins it.

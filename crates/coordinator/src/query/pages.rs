@@ -16,6 +16,7 @@ use types::{BatchRows, JsonRows, RowEncoder};
 
 use super::position::Position;
 use super::result_reader::{ReadConsent, ResultBatch, ResultReader};
+use super::result_stream::ResultStream;
 
 /// Where rows come from.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum PageSource {
     Rows(Vec<RecordBatch>),
     /// They are read from the exchange.
     Exchange(ResultReader),
+    /// They are read while they are written.
+    Stream(ResultStream),
 }
 
 /// The rows of a page.
@@ -187,10 +190,13 @@ impl Pages {
 
     /// Begins to read after a position.
     async fn open(&mut self, position: Option<Position>) -> Result<()> {
-        let Some(PageSource::Exchange(reader)) = &self.source else {
-            return Err(Error::internal("a page was made without rows"));
+        let batches = match &self.source {
+            Some(PageSource::Exchange(reader)) => reader.open(position).await?,
+            Some(PageSource::Stream(stream)) => stream.open(position)?,
+            Some(PageSource::Rows(_)) | None => {
+                return Err(Error::internal("a page was made without rows"));
+            }
         };
-        let batches = reader.open(position).await?;
         let begun = position.map(|position| (position.task, position.generation));
         self.cursor = Some(Cursor { batches, position, partial: None, begun });
         Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base::{Error, ErrorCode, Result};
+use config::RetryPolicy;
 use exchange::ObjectKey;
 use planner::explain::{OutlineLine, outline};
 use protocol::client::SessionUpdate;
@@ -14,6 +15,7 @@ use super::limits::TimeLimits;
 use super::pages::PageSource;
 use super::progress::QueryProgress;
 use super::result_reader::ResultReader;
+use super::result_stream::ResultStream;
 use super::{Query, QueryState};
 use crate::definition::{self, Intent, is_definition};
 use crate::dispatch::{Recovery, RootOutput};
@@ -77,6 +79,7 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
             start(services, query, &context, inner, Purpose::Analysis).await
         }
         done if is_definition(done) => {
+            services.record(query).await?;
             definition::run(services, &context, query.id, done).await?;
             deliver(query, StatementResult::update(done, SessionUpdate::default())).await
         }
@@ -149,13 +152,15 @@ async fn submit(
     planned: PlannedQuery,
 ) -> Result<(Arc<RootOutput>, PlanRecord)> {
     let PlannedQuery { plan, record } = planned;
-    let content = record.encode()?;
-    let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
-    if found != content {
-        // Another coordinator has planned it, and maybe more.
-        let record = PlanRecord::decode(query.id, &found)?;
-        let root = go_on(services, query, context, &record).await?;
-        return Ok((root, record));
+    if goes_on(query) {
+        let content = record.encode()?;
+        let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
+        if found != content {
+            // Another coordinator has planned it, and maybe more.
+            let record = PlanRecord::decode(query.id, &found)?;
+            let root = go_on(services, query, context, &record).await?;
+            return Ok((root, record));
+        }
     }
     let root = Arc::new(RootOutput::default());
     let submission =
@@ -167,6 +172,11 @@ async fn submit(
     }
     services.dispatcher.submit(submission).await;
     Ok((root, record))
+}
+
+/// Whether another coordinator can go on with what this one makes of a query. It cannot with what runs all at once.
+fn goes_on(query: &Query) -> bool {
+    query.is_recorded() && query.retry_policy == RetryPolicy::Task
 }
 
 /// Goes on with a query whose plan is recorded, from what former lives of the coordinator left of it. The result is
@@ -210,15 +220,24 @@ fn hand_over(query: &Query, root: &Arc<RootOutput>) -> Result<()> {
 /// Lets the client read what the root tasks of a query commit; of one that is analysed, what was measured in the end.
 async fn serve(services: &Arc<Services>, query: &Arc<Query>, root: &Arc<RootOutput>, record: PlanRecord) {
     let PlanRecord { schema, columns, outline, .. } = record;
-    if outline.is_none() {
-        let reader = ResultReader {
-            query: query.id,
-            root: Arc::clone(root),
-            schema,
-            exchange: Arc::clone(&services.exchange),
-            dispatcher: services.dispatcher.clone(),
-        };
-        set_result(query, columns, PageSource::Exchange(reader)).await;
+    let streamed = (query.retry_policy == RetryPolicy::None)
+        .then(|| ResultStream::new(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone()));
+    match (&outline, streamed) {
+        (None, Some(stream)) => set_result(query, columns, PageSource::Stream(stream)).await,
+        (None, None) => {
+            let reader = ResultReader {
+                query: query.id,
+                root: Arc::clone(root),
+                schema,
+                exchange: Arc::clone(&services.exchange),
+                dispatcher: services.dispatcher.clone(),
+            };
+            set_result(query, columns, PageSource::Exchange(reader)).await;
+        }
+        (Some(_), Some(stream)) => {
+            tokio::spawn(async move { stream.drain().await });
+        }
+        (Some(_), None) => {}
     }
     tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root), outline));
 }

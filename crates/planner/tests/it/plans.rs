@@ -65,7 +65,7 @@ async fn explain_shows_fragments_in_trinos_manner() {
     let plan = planned(sql).await;
     let outline = explain::outline(&plan);
     assert_eq!(explain::analyzed(&outline, &|_| Vec::new()), text);
-    let analyzed = explain::analyzed(&outline, &|PlanPart { stage, operator }| match operator {
+    let analyzed = explain::analyzed(&outline, &|explain::PlanPart { stage, operator }| match operator {
         None => vec![format!("CPU of {stage}")],
         Some(operator) => vec![format!("rows of {stage}.{operator}")],
     });

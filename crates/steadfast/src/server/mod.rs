@@ -3,18 +3,18 @@
 mod build;
 mod catalogs;
 mod descriptors;
+mod exchanges;
 mod machine;
 mod stop;
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 
 use base::{DataSize, NodeId, StageId};
-use config::{CompressionCodec, ServerConfig};
+use config::ServerConfig;
 use connector::Catalogs;
 use coordinator::{Coordinator, CoordinatorOptions};
-use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions, ExchangeStore};
+use exchange::ExchangeManager;
 use nix::sys::signal::Signal;
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
@@ -22,6 +22,7 @@ use worker::{FailureInjection, InjectedAction, Worker, WorkerHandle, WorkerOptio
 
 use crate::Failure;
 pub use catalogs::catalogs;
+use exchanges::{direct_read_options, direct_sink_options, exchange_manager, state_store};
 pub use stop::{StopReason, StopRequests};
 
 /// A running node.
@@ -37,7 +38,9 @@ impl Node {
         let config = Arc::new(config);
         let (catalogs, connector_names) = catalogs(&config)?;
         let exchange = Arc::new(exchange_manager(&config)?);
-        exchange.probe().await?;
+        if config.exchange_manager.is_some() {
+            exchange.probe().await?;
+        }
         let connection_count_max = descriptors::connection_count_max(&config.node);
         let bind_ip = config.node.bind_ip.as_deref().unwrap_or("0.0.0.0");
         let listener = listen(bind_ip, config.node.http_port)?;
@@ -64,7 +67,7 @@ impl Node {
         let address = format!("http://{}", reachable(&config, coordinator.address()));
         let worker = match config.node.include_coordinator {
             true => {
-                let own = Port { listener: listen("127.0.0.1", 0)?, connection_count_max };
+                let own = Port { listener: listen(bind_ip, 0)?, connection_count_max };
                 let uri = format!("http://127.0.0.1:{}", coordinator.address().port());
                 Some(start_worker(&config, catalogs, exchange, own, uri, build).await?)
             }
@@ -165,55 +168,6 @@ fn reachable(config: &ServerConfig, address: std::net::SocketAddr) -> String {
     format!("{host}:{}", address.port())
 }
 
-fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
-    let compression = match config.query.exchange_compression_codec {
-        CompressionCodec::None => ExchangeCompression::None,
-        CompressionCodec::Lz4 => ExchangeCompression::Lz4,
-        CompressionCodec::Zstd => ExchangeCompression::Zstd,
-    };
-    let defaults = ExchangeOptions { compression, ..ExchangeOptions::default() };
-    let options = match &config.exchange_manager {
-        Some(manager) => ExchangeOptions {
-            base_directories: manager.base_directories.clone(),
-            fsync: manager.fsync,
-            inline_bytes_max: manager.inline_output_max_size.0,
-            sink_memory_bytes_max: manager.sink_memory_max.0,
-            concurrent_reads: manager.source_concurrent_readers as usize,
-            ..defaults
-        },
-        None => {
-            let directory = absolute(&config.node.data_dir.join("exchange"))?;
-            tracing::warn!(
-                directory,
-                "no exchange manager is configured: stages leave their output in a directory of this node, \
-                 which other machines cannot read"
-            );
-            ExchangeOptions { base_directories: vec![directory], ..defaults }
-        }
-    };
-    Ok(ExchangeManager::new(options)?)
-}
-
-/// Where it is kept what outlives the coordinator.
-async fn state_store(
-    config: &ServerConfig,
-    exchange: &ExchangeManager,
-) -> Result<Arc<dyn ExchangeStore>, Failure> {
-    let Some(directory) = &config.node.state_directory else {
-        return Ok(Arc::clone(exchange.store()));
-    };
-    let options = ExchangeOptions { base_directories: vec![directory.clone()], ..exchange.options().clone() };
-    let unusable = |error: base::Error| format!("coordinator.state-directory cannot be used: {error}");
-    let state = ExchangeManager::new(options).map_err(unusable)?;
-    state.probe().await.map_err(unusable)?;
-    Ok(Arc::clone(state.store()))
-}
-
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let path = std::path::absolute(path)?;
-    Ok(path.to_str().ok_or("node.data-dir is not UTF-8")?.to_string())
-}
-
 /// Where a worker serves.
 struct Port {
     listener: TcpListener,
@@ -250,6 +204,8 @@ async fn start_worker(
         catalogs,
         sink_options: exchange.options().sink(&spill_directory),
         read_options: exchange.options().read(),
+        direct_sink_options: direct_sink_options(config, &exchange),
+        direct_read_options: direct_read_options(config),
         exchange,
         spill_directory,
         spill_bytes_max: DataSize(u64::MAX),
