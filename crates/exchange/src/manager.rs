@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use base::{AttemptId, Error, ErrorCode, OutputId, Result};
 
-use crate::commit::read_record;
+use crate::commit::{Committed, commit, read_record};
 use crate::handle::SourceHandle;
 use crate::local::LocalStore;
 use crate::options::{ExchangeOptions, ReadOptions, SinkOptions};
@@ -85,6 +85,12 @@ impl ExchangeManager {
     ) -> BatchReader {
         let handle = SourceHandle::with_embedded(record, 0..u32::MAX, u64::MAX);
         self.open(handle.into_iter().collect(), schema, options)
+    }
+
+    /// Commits an output that is wholly in its record, on behalf of the attempt that wrote it, or finds out who
+    /// committed before.
+    pub async fn commit(&self, record: CommitRecord) -> Result<Committed> {
+        commit(&*self.store, record).await
     }
 
     /// The record of an output, if it is committed.
