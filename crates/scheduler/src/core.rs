@@ -138,7 +138,7 @@ impl Core {
                 self.on_recovered(now, query, shape, options, (records, commits), commands);
             }
             Event::RecordPersisted { query, record } => self.on_persisted(now, query, record, commands),
-            Event::DurabilityRequested { .. } => {}
+            Event::DurabilityRequested { query } => self.on_durability_requested(query, commands),
             Event::OutputLost { output, error } => self.on_output_lost(output, error),
             Event::ResultRead { query, partition } => {
                 if let Some(query) = self.queries.get_mut(&query) {
@@ -328,6 +328,7 @@ impl Core {
             self.finish(now, id, Err(error), commands);
         }
         self.form_tasks(now, id, commands);
+        self.start_region(now, id, commands);
         let split_count_max = self.options.split_batch_count_max;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
@@ -350,6 +351,9 @@ impl Core {
         let slots = self.workers.slots();
         let idle = self.workers.open().next().is_some();
         while let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) {
+            if query.region.is_some() {
+                return query.form_region(slots, commands);
+            }
             query.start_stages();
             if query.losses.is_recording {
                 return;
@@ -388,7 +392,9 @@ impl Core {
         let Some(query) = self.queries.get(&id) else {
             return Ok(());
         };
-        let waits = query.running() == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
+        let waits_together = query.region.is_some() && !query.parked.is_empty();
+        let waits =
+            query.running() == 0 && (waits_together || !(query.ready.is_empty() && query.delayed.is_empty()));
         let since = self.no_worker_since.max(query.admitted_at);
         let Some(since) = since.filter(|_| waits && !query.is_done && self.no_worker_since.is_some()) else {
             return Ok(());

@@ -34,10 +34,9 @@ impl Worker {
             self.leased_bytes
         );
         assert!(self.leased_bytes <= self.capacity.memory_bytes, "I-5: {node} leased more than it has");
-        assert!(
-            self.leases.len() <= self.capacity.slots as usize,
-            "I-5: {node} has more attempts than slots"
-        );
+        let slots = self.leases.values().filter(|lease| !lease.spec.is_pipelined).count();
+        assert_eq!(self.leased_slots as usize, slots, "I-5: slots of {node}");
+        assert!(self.leased_slots <= self.capacity.slots, "I-5: {node} has more attempts than slots");
     }
 }
 
@@ -105,7 +104,7 @@ impl Query {
             assert!(!stage.sealed || !stage.tasks.is_empty(), "I-3: a stage without a task");
             let inputs = stage.shape.inputs.iter().flat_map(|input| &input.producers);
             let complete = inputs.map(|id| &self.stages[id.0 as usize]).all(Stage::is_complete);
-            if !stage.tasks.is_empty() && !self.is_over() {
+            if !stage.tasks.is_empty() && !self.is_over() && self.region.is_none() {
                 assert_eq!(stage.blocked, !complete, "I-2: stage {at} and its inputs");
             }
             stage.check_splits(at);
@@ -117,7 +116,11 @@ impl Query {
         }
         assert_eq!(waiting_here, waiting_total, "I-2: waiting tasks");
         let blocked = |key: &ReadyKey| self.stages[key.stage.0 as usize].blocked;
-        assert!(!self.ready.iter().any(blocked) && self.parked.iter().all(blocked), "I-2: where tasks wait");
+        let is_parked = |key: &ReadyKey| blocked(key) || self.region.is_some();
+        assert!(
+            !self.ready.iter().any(is_parked) && self.parked.iter().all(is_parked),
+            "I-2: where tasks wait"
+        );
         assert!(self.waiting() == 0 || self.outcome.is_none(), "I-2: a task waits after the end");
     }
 }

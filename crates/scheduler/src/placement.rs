@@ -110,6 +110,7 @@ impl Core {
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
+        let is_pipelined = query.region.is_some();
         query.dequeue(key.stage, key.partition);
         let Some(stage) = query.stages.get_mut(key.stage.0 as usize) else {
             return;
@@ -132,7 +133,7 @@ impl Core {
             // Most tasks have one attempt, and there are very many tasks.
             task.attempts.reserve_exact(1);
             task.attempts.push(start);
-            AttemptSpec { attempt, memory_bytes, input: task.input.clone(), is_pipelined: false }
+            AttemptSpec { attempt, memory_bytes, input: task.input.clone(), is_pipelined }
         };
         let Some(spec) = stage.update(key.partition, start) else {
             return;

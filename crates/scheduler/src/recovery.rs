@@ -25,6 +25,9 @@ impl Core {
         record: Record,
         commands: &mut Vec<Command>,
     ) {
+        if self.on_late_record(now, id, &record, commands) {
+            return;
+        }
         match record {
             Record::Tasks { stage, number, tasks, sealed } => {
                 let Some(query) = self.queries.get_mut(&id).filter(|query| query.outcome.is_none()) else {

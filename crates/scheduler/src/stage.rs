@@ -238,6 +238,17 @@ impl Stage {
         }
     }
 
+    /// Divides all splits evenly into at most so many tasks, once the last of them is known.
+    fn form_from_all_splits(&mut self, tasks_max: u64) {
+        if !self.scans.iter().all(|scan| scan.last) {
+            return;
+        }
+        for splits in self.packer.divide(tasks_max) {
+            self.form(TaskInput { splits, ..TaskInput::default() });
+        }
+        self.formed_last = true;
+    }
+
     /// Forms the task of a stage that has a single one, once all its splits are known.
     fn form_single(&mut self, producers: &[Vec<u32>], partitions: u32) {
         if !self.scans.iter().all(|scan| scan.last) {
@@ -250,9 +261,8 @@ impl Stage {
     }
 
     /// Forms tasks over the hash partitions, from what the producers wrote to each.
-    fn form_hash(&mut self, sizes: &[u64], options: &QueryOptions, slots: u64) {
-        let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
-        for partitions in hash_tasks(sizes, options.hash_task_target_bytes, wanted) {
+    fn form_hash(&mut self, tasks: Vec<Range<u32>>) {
+        for partitions in tasks {
             let sources = self.sources(|_| Vec::new());
             self.form(TaskInput { partitions, sources, ..TaskInput::default() });
         }
@@ -276,6 +286,26 @@ impl Stage {
     }
 }
 
+/// Forms the tasks of a stage that runs at the same time as those it reads from, once all its splits and the tasks
+/// of its producers are known. Nothing is known of what those will write.
+pub(crate) fn form_pipelined_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions, slots: u64) {
+    let shape = &stages[at].shape;
+    match shape.distribution {
+        Distribution::Source => stages[at].form_from_all_splits(slots),
+        Distribution::Hash { partitions } => {
+            stages[at].form_hash(hash_tasks(&vec![1; partitions as usize], u64::MAX, slots))
+        }
+        Distribution::Arbitrary => {
+            let tasks = producers(stages, at, |stage| vec![1; stage.tasks.len()]);
+            let sizes: Vec<Vec<&[u64]>> =
+                tasks.iter().map(|input| input.iter().map(Vec::as_slice).collect()).collect();
+            let tasks = source_tasks(options, &sizes, slots);
+            stages[at].form_arbitrary(tasks);
+        }
+        Distribution::Single => form_tasks(stages, at, options, slots, false),
+    }
+}
+
 /// Forms the tasks of a stage whose inputs are complete, as far as its splits are known.
 pub(crate) fn form_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions, slots: u64, idle: bool) {
     let shape = &stages[at].shape;
@@ -295,7 +325,8 @@ pub(crate) fn form_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions
                     }
                 }
             }
-            stages[at].form_hash(&sizes, options, slots);
+            let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
+            stages[at].form_hash(hash_tasks(&sizes, options.hash_task_target_bytes, wanted));
         }
         Distribution::Arbitrary => {
             let whole = |input: &InputShape| -> Vec<&[u64]> {

@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     desired_sent_at: Millis,
     pub leases: BTreeMap<AttemptId, Lease>,
     pub leased_bytes: u64,
+    /// The leases but for those of pipelined attempts.
+    pub leased_slots: u32,
     /// The ended queries it may still hold something of, with the message that told it to drop it.
     unconfirmed: BTreeMap<QueryId, u64>,
 }
@@ -67,7 +69,7 @@ impl Worker {
     }
 
     pub(crate) fn has_free_slot(&self) -> bool {
-        self.leases.len() < self.capacity.slots as usize
+        self.leased_slots < self.capacity.slots
     }
 }
 
@@ -230,6 +232,7 @@ impl Workers {
                 desired_sent_at: now,
                 leases: BTreeMap::new(),
                 leased_bytes: 0,
+                leased_slots: 0,
                 unconfirmed: BTreeMap::new(),
             };
             self.by_node.insert(node.clone(), worker);
@@ -284,6 +287,7 @@ impl Workers {
         let lease = Lease { sequence_first: UNSENT, report_last: 0, peak_bytes: 0, spec };
         self.update(node, |worker| {
             worker.leased_bytes += lease.spec.memory_bytes;
+            worker.leased_slots += u32::from(!lease.spec.is_pipelined);
             worker.leases.insert(lease.spec.attempt, lease);
         });
         self.dirty.insert(node.clone());
@@ -297,6 +301,7 @@ impl Workers {
             if !leak {
                 worker.leased_bytes -= lease.spec.memory_bytes;
             }
+            worker.leased_slots -= u32::from(!lease.spec.is_pipelined);
             Some(lease)
         })??;
         self.dirty.insert(node.clone());
@@ -311,6 +316,7 @@ impl Workers {
             }
             worker.lost_at = Some(now);
             worker.leased_bytes = 0;
+            worker.leased_slots = 0;
             let unconfirmed = core::mem::take(&mut worker.unconfirmed).into_keys().collect();
             Some(LostLife { leases: core::mem::take(&mut worker.leases), unconfirmed })
         })??;
