@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod capsule;
 mod catalog;
 mod dispatch;
+mod first_answer;
 pub mod flight;
 mod http;
 mod life;

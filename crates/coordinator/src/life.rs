@@ -19,7 +19,7 @@ use crate::catalog::{CoordinatorMetadata, SYSTEM_CATALOG, SystemSources, SystemT
 use crate::dispatch::{Dispatcher, DispatcherOptions, NodeService, NodeServiceOptions};
 use crate::http::{HttpState, router};
 use crate::node::NodeDescription;
-use crate::query::{QueryRegistry, abandoned};
+use crate::query::{DeliveredAnswers, QueryRegistry, abandoned};
 use crate::query_id::QueryIds;
 use crate::recovery::recover;
 use crate::services::Services;
@@ -170,9 +170,12 @@ async fn begin(
         metadata,
         dispatcher: dispatcher.clone(),
         exchange: Arc::clone(&options.exchange),
+        capsules: state.capsule_key().await?,
         state,
         queries,
+        delivered: DeliveredAnswers::default(),
         query_ids,
+        coordinator_ids: coordinator_ids.clone(),
         stop: stop.clone(),
     });
     recover(&services, &coordinator_ids).await?;

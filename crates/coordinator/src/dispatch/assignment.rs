@@ -30,6 +30,12 @@ pub fn assignment(execution: &Execution, spec: &AttemptSpec) -> Result<Option<wi
     }))
 }
 
+/// The bytes of the outputs and their descriptions that travel in an assignment.
+pub fn source_bytes(assignment: &wire::Assignment) -> usize {
+    let handles = assignment.inputs.iter().flat_map(|input| &input.source_handles);
+    handles.map(|handle| handle.len()).sum()
+}
+
 fn scan_splits(stage: &ExecutionStage, input: &TaskInput) -> Result<Vec<wire::ScanSplits>> {
     stage
         .scans
@@ -79,7 +85,11 @@ fn exchange_input(
             return Ok(None);
         }
         for record in producer.outputs.range(sources).map(|(_, record)| record) {
-            let handle = SourceHandle::of(record, partitions.clone());
+            // What is in memory is not in the store, or takes longer to get from there.
+            let handle = match execution.inline.holds(&record.attempt()) {
+                true => SourceHandle::of_unstored(record, partitions.clone()),
+                false => SourceHandle::of(record, partitions.clone()),
+            };
             source_handles.extend(handle.map(|handle| handle.encode().into()));
         }
     }

@@ -1,16 +1,19 @@
 //! What the event loop keeps of a running query beyond its shape.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base::{AttemptId, NodeId, OutputId, QueryId, StageId};
+use base::{AttemptId, Epoch, NodeId, OutputId, QueryId, StageId};
 use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
 use protocol::node::wire;
 use scheduler::{InputShape, QueryOptions, QueryShape, Record};
 
+use super::durability::{Durability, LateOutputs};
+use super::inline::InlineOutputs;
 use super::root_output::RootOutput;
 use super::splits::SplitEnumeration;
 
@@ -18,6 +21,8 @@ use super::splits::SplitEnumeration;
 pub struct Submission {
     /// The query.
     pub query: QueryId,
+    /// The life of the coordinator that planned it.
+    pub epoch: Epoch,
     /// What the scheduler knows of it.
     pub shape: QueryShape,
     /// Its limits and sizes.
@@ -49,6 +54,8 @@ pub struct ScanDescription {
 
 /// What the event loop keeps of a running query.
 pub struct Execution {
+    /// The life of the coordinator that planned it. Attempts of earlier ones are none of its own.
+    pub epoch: Epoch,
     /// The stages by id.
     pub stages: Vec<ExecutionStage>,
     /// Where progress is told.
@@ -61,6 +68,12 @@ pub struct Execution {
     pub reported_records: BTreeMap<AttemptId, CommitRecord>,
     /// Records that are being created, the first of them now.
     pub unpersisted: VecDeque<Record>,
+    /// The outputs that are in memory.
+    pub inline: InlineOutputs,
+    /// Whether it is on record.
+    pub durability: Durability,
+    /// What was reported too late to be in memory only.
+    pub late_outputs: LateOutputs,
 }
 
 /// What the event loop keeps of a stage.
@@ -71,6 +84,8 @@ pub struct ExecutionStage {
     pub inputs: Vec<InputShape>,
     /// Its scans by number.
     pub scans: Vec<ExecutionScan>,
+    /// Whether its tasks write the same when they are run again.
+    pub determinate: bool,
     /// How many tasks it has, once that is final.
     pub tasks: Option<u32>,
     /// The committed outputs of its tasks that are decided.
@@ -107,13 +122,9 @@ pub struct AttemptRecord {
 }
 
 impl Execution {
-    /// The execution of a submission, before anything has run.
-    pub fn new(
-        shape: &QueryShape,
-        stages: Vec<StageDescription>,
-        split_options: SplitOptions,
-        root: Arc<RootOutput>,
-    ) -> Self {
+    /// The execution of a submission, before anything has run, and what the scheduler knows of it.
+    pub fn new(submission: Submission) -> (QueryShape, Self) {
+        let Submission { query: _, epoch, shape, options, stages, split_options, root } = submission;
         let stages = stages
             .into_iter()
             .zip(&shape.stages)
@@ -130,17 +141,42 @@ impl Execution {
                         enumeration: None,
                     })
                     .collect(),
+                determinate: shape.determinate,
                 tasks: None,
                 outputs: BTreeMap::new(),
             })
             .collect();
-        Execution {
+        let execution = Execution {
+            epoch,
             stages,
             root,
             split_options,
             attempts: BTreeMap::new(),
             reported_records: BTreeMap::new(),
             unpersisted: VecDeque::new(),
+            inline: InlineOutputs::default(),
+            durability: if options.is_durable { Durability::Durable } else { Durability::Volatile },
+            late_outputs: LateOutputs::new(),
+        };
+        (shape, execution)
+    }
+
+    /// Whether anything of the query may be in the store, now or later.
+    pub fn is_store_used(&self) -> bool {
+        !matches!(self.durability, Durability::Volatile) || self.inline.is_store_used()
+    }
+
+    /// Says in an assignment how large the output may be to travel in a report, unless it says where the output goes.
+    pub fn give_room(&mut self, attempt: AttemptId, assignment: &mut wire::Assignment) {
+        use wire::assignment::Output;
+        match (&assignment.output, &self.durability) {
+            (Some(Output::DirectOutput(_)), _) => {}
+            (None, Durability::Volatile) => {
+                let inline_bytes_max = self.inline.room(attempt);
+                let output = Output::CommittedOutput(wire::CommittedOutput { inline_bytes_max });
+                assignment.output = Some(output);
+            }
+            (Some(Output::CommittedOutput(_)) | None, _) => self.inline.assigned_to_store(),
         }
     }
 
@@ -162,8 +198,10 @@ impl Execution {
                 continue;
             };
             let partition = output.task.partition;
-            if stage.outputs.get(&partition).is_some_and(|record| record.attempt().output() == *output) {
-                stage.outputs.remove(&partition);
+            if let Entry::Occupied(entry) = stage.outputs.entry(partition)
+                && entry.get().attempt().output() == *output
+            {
+                self.inline.forget(&entry.remove().attempt());
             }
         }
         self.root.roll_back(outputs);

@@ -11,7 +11,7 @@ use types::json::RowEncoder;
 use super::explain_analyze::explain_analyze;
 use super::limits::TimeLimits;
 use super::pages::PageSource;
-use super::progress::QueryProgress;
+use super::recorded::Recorded;
 use super::result_reader::ResultReader;
 use super::{Query, QueryState};
 use crate::dispatch::{Recovery, RootOutput};
@@ -51,8 +51,13 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
             deliver(query, result).await
         }
         other => {
+            let is_definition = statement::is_definition(other);
+            if is_definition {
+                // It must not be run again as if nothing had happened.
+                services.make_durable(query).await?;
+            }
             let result = statement::execute(services, &context, other).await?;
-            if statement::is_definition(other) {
+            if is_definition {
                 // What was done is not to be done again by another coordinator.
                 let done = Record::Done { outcome: Ok(()) };
                 services.state.create_record(query.id, &done, Vec::new()).await?;
@@ -102,31 +107,40 @@ async fn start(
     Ok(())
 }
 
-/// Records a planned query and hands it to the scheduler.
+/// Hands a planned query to the scheduler. It is recorded before if the query is.
 pub async fn submit(
     services: &Arc<Services>,
     query: &Arc<Query>,
     context: &StatementContext,
     planned: PlannedQuery,
-) -> Result<(Arc<RootOutput>, PlanRecord)> {
+) -> Result<(Arc<RootOutput>, Arc<PlanRecord>)> {
     let PlannedQuery { plan, record } = planned;
-    let content = record.encode()?;
-    let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
-    if found != content {
-        // Another coordinator has planned it, and maybe more.
-        let record = PlanRecord::decode(query.id, &found)?;
-        let root = go_on(services, query, context, &record).await?;
-        return Ok((root, record));
+    let mut record = Arc::new(record);
+    let mut recorded = query.recorded.lock().await;
+    let is_durable = matches!(*recorded, Recorded::Everything);
+    if is_durable {
+        let content = record.encode()?;
+        let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
+        if found != content {
+            // Another coordinator has planned it, and maybe more.
+            record = Arc::new(PlanRecord::decode(query.id, &found)?);
+            let root = go_on(services, query, context, &record).await?;
+            return Ok((root, record));
+        }
     }
     let root = Arc::new(RootOutput::default());
-    let submission =
+    let mut submission =
         plan::submission(services, &context.settings, query.id, &record, Some(&plan), Arc::clone(&root))?;
+    submission.options.is_durable = is_durable;
     if let Err(error) = hand_over(query, &root) {
         // Its plan may have come after everything else of it went.
         services.dispatcher.close(query.id).await;
         return Err(error);
     }
     services.dispatcher.submit(submission).await;
+    if !is_durable {
+        *recorded = Recorded::NothingOf(Arc::clone(&record));
+    }
     Ok((root, record))
 }
 
@@ -136,7 +150,7 @@ pub async fn resume(services: &Arc<Services>, query: &Arc<Query>, record: PlanRe
     let context = StatementContext::of(services, query)?;
     keep_limits(services, query, &context);
     let root = go_on(services, query, &context, &record).await?;
-    serve(services, query, &root, record).await;
+    serve(services, query, &root, Arc::new(record)).await;
     Ok(())
 }
 
@@ -146,7 +160,7 @@ async fn go_on(
     context: &StatementContext,
     record: &PlanRecord,
 ) -> Result<Arc<RootOutput>> {
-    let left = Remains::read(services, query.id).await?;
+    let left = Remains::read(services, query.id, record.epoch).await?;
     let root = Arc::new(RootOutput::default());
     let submission =
         plan::submission(services, &context.settings, query.id, record, None, Arc::clone(&root))?;
@@ -169,15 +183,20 @@ fn hand_over(query: &Query, root: &Arc<RootOutput>) -> Result<()> {
 }
 
 /// Lets the client read what the root tasks of a query commit.
-async fn serve(services: &Arc<Services>, query: &Arc<Query>, root: &Arc<RootOutput>, record: PlanRecord) {
+async fn serve(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    root: &Arc<RootOutput>,
+    record: Arc<PlanRecord>,
+) {
     let reader = ResultReader {
         query: query.id,
         root: Arc::clone(root),
-        schema: record.schema,
+        schema: Arc::clone(&record.schema),
         exchange: Arc::clone(&services.exchange),
         dispatcher: services.dispatcher.clone(),
     };
-    set_result(query, record.columns, PageSource::Exchange(reader)).await;
+    set_result(query, record.columns.clone(), PageSource::Exchange(reader)).await;
     tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root)));
 }
 
@@ -187,7 +206,6 @@ async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>
     let Some(outcome) = services.stop.run_until_cancelled(root.finished()).await else {
         return;
     };
-    QueryProgress::refresh_with_attempts(&services, &query).await;
     match outcome {
         Ok(()) => {
             query.advance(QueryState::Finishing);

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use base::{Error, ErrorCode, QueryId, Result};
+use base::{Epoch, Error, ErrorCode, QueryId, Result};
 use bytes::Bytes;
 use connector::SplitOptions;
 use exchange::ObjectKey;
@@ -28,6 +28,8 @@ pub struct PlanRecord {
     pub schema: SchemaRef,
     /// Whether the rows are for nobody: `EXPLAIN ANALYZE`.
     pub is_analyzed: bool,
+    /// The life of the coordinator that planned it. What attempts of earlier lives wrote is of another plan.
+    pub epoch: Epoch,
 }
 
 impl PlanRecord {
@@ -48,6 +50,7 @@ impl PlanRecord {
             columns: self.columns.iter().map(column).collect(),
             schema: encode_schema(&self.schema)?,
             is_analyzed: self.is_analyzed,
+            epoch: self.epoch.0,
         }))
     }
 
@@ -76,6 +79,7 @@ impl PlanRecord {
             columns: message.columns.into_iter().map(column).collect::<Result<_>>()?,
             schema: decode_schema(&message.schema).map_err(|error| unreadable(error.to_string()))?,
             is_analyzed: message.is_analyzed,
+            epoch: Epoch(message.epoch),
         })
     }
 }
@@ -128,6 +132,7 @@ mod tests {
             columns,
             schema: Arc::new(Schema::new(fields)),
             is_analyzed: false,
+            epoch: Epoch(3),
         };
         let query = "20261120_061411_00007_abcde".parse().unwrap();
         assert_eq!(PlanRecord::decode(query, &record.encode().unwrap()).unwrap(), record);

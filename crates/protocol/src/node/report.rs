@@ -195,7 +195,10 @@ mod tests {
         let mut details: BTreeMap<_, _> =
             attempts.iter().map(|report| (report.attempt, AttemptDetails::default())).collect();
         let stats = wire::AttemptStats { input_rows: 9, ..Default::default() };
-        details.insert(attempt(1, 1), AttemptDetails { stats, commit_record: Bytes::from_static(b"record"), is_inline: true });
+        details.insert(
+            attempt(1, 1),
+            AttemptDetails { stats, commit_record: Bytes::from_static(b"record"), is_inline: true },
+        );
         NodeReport {
             report: WorkerReport {
                 incarnation: Incarnation(5),
