@@ -51,8 +51,9 @@ impl SourceHandle {
         SourceHandle::with_embedded(record, partitions, EMBEDDED_BYTES_MAX)
     }
 
-    /// The same for a record that is not in the store: whatever its size, the frames travel in the handle.
-    pub fn of_unstored(record: &CommitRecord, partitions: Range<u32>) -> Option<SourceHandle> {
+    /// The same, with the frames in it however many they are, if the record carries them: for a record that is not in
+    /// the store.
+    pub fn embedded(record: &CommitRecord, partitions: Range<u32>) -> Option<SourceHandle> {
         SourceHandle::with_embedded(record, partitions, u64::MAX)
     }
 

@@ -83,12 +83,13 @@ impl ExchangeManager {
         schema: SchemaRef,
         options: &ReadOptions,
     ) -> BatchReader {
-        let handle = SourceHandle::with_embedded(record, 0..u32::MAX, u64::MAX);
+        let handle = SourceHandle::embedded(record, 0..u32::MAX);
         self.open(handle.into_iter().collect(), schema, options)
     }
 
-    /// Commits an output that is wholly in its record, on behalf of the attempt that wrote it, or finds out who
-    /// committed before.
+    /// Commits an output that its record carries and that stayed out of the store, or finds out who did before.
+    ///
+    /// After an error the output may be committed or not: only reading back can tell.
     pub async fn commit(&self, record: CommitRecord) -> Result<Committed> {
         commit(&*self.store, record).await
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base::{AttemptId, DataSize, ErrorCode, NodeId, StageId};
 use connector::Catalogs;
+use exchange::direct::{DirectReadOptions, DirectSinkOptions};
 use exchange::{ExchangeManager, ReadOptions, SinkOptions};
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
@@ -22,7 +23,7 @@ pub struct WorkerOptions {
     pub build: String,
     /// `discovery.uri`: where the coordinator listens, as `http://host:port`.
     pub coordinator_uri: String,
-    /// Where to serve `/v1/info` and `/v1/status`: a socket that is bound already.
+    /// Where to serve `/v1/info` and `/v1/status`, and outputs to other nodes: a socket that is bound already.
     pub http_listener: TcpListener,
     /// Under which address others reach `http_listener`, as `http://host:port`. None: the address it is bound to.
     pub http_uri: Option<String>,
@@ -36,6 +37,10 @@ pub struct WorkerOptions {
     pub sink_options: SinkOptions,
     /// How attempts read.
     pub read_options: ReadOptions,
+    /// How attempts write what is read at the same time. The worker sets the memory of each attempt itself.
+    pub direct_sink_options: DirectSinkOptions,
+    /// How attempts read what is written at the same time. The worker sets the memory of each attempt itself.
+    pub direct_read_options: DirectReadOptions,
     /// `spiller-spill-path`: where operators and sinks put what does not fit in memory.
     pub spill_directory: PathBuf,
     /// `max-spill-per-node` for one attempt, in bytes.

@@ -87,7 +87,7 @@ fn exchange_input(
         for record in producer.outputs.range(sources).map(|(_, record)| record) {
             // What is in memory is not in the store, or takes longer to get from there.
             let handle = match execution.inline.holds(&record.attempt()) {
-                true => SourceHandle::of_unstored(record, partitions.clone()),
+                true => SourceHandle::embedded(record, partitions.clone()),
                 false => SourceHandle::of(record, partitions.clone()),
             };
             source_handles.extend(handle.map(|handle| handle.encode().into()));

@@ -64,10 +64,10 @@ impl DirectSink {
         if batch.num_rows() == 0 || self.output.is_closed(partition) {
             return Ok(Demand::More);
         }
-        self.output.count_rows(batch.num_rows());
         let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
         drop(batch);
         let bytes = value_bytes(&stored);
+        self.output.count_rows(partition, stored.num_rows(), bytes);
         if self.is_small(&stored, bytes) {
             return self.push_small(partition, stored, bytes).await;
         }
@@ -101,11 +101,11 @@ impl DirectSink {
                     Reserved::Full { low_water } => low_water,
                     Reserved::Granted => {
                         let difference = rows.push(partition, batch, held)?;
-                        self.output.adjust(difference)?;
+                        self.output.adjust(difference);
                         let is_due = rows.is_full(partition, self.frame_bytes_target)
                             || self.output.is_starving(partition);
                         if is_due && let Some(encoded) = rows.encode_pending(partition)? {
-                            self.output.enqueue(encoded)?;
+                            self.output.enqueue(encoded);
                         }
                         return Ok(Demand::More);
                     }
@@ -120,7 +120,7 @@ impl DirectSink {
         let frames = {
             let mut rows = self.output.rows.lock().await;
             if let Some(encoded) = rows.encode_pending(partition)? {
-                self.output.enqueue(encoded)?;
+                self.output.enqueue(encoded);
             }
             rows.encode(partition, batch)?
         };
@@ -133,7 +133,7 @@ impl DirectSink {
                     Reserved::Granted => break,
                 }
             }
-            self.output.enqueue(EncodedRows { partition, frames: vec![frame], freed_bytes: held })?;
+            self.output.enqueue(EncodedRows { partition, frames: vec![frame], freed_bytes: held });
         }
         Ok(Demand::More)
     }

@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("operators", &["base", "connector", "types"]),
     ("planner", &["base", "connector", "operators", "scheduler", "types"]),
     ("sql", &["base", "connector", "types"]),
-    ("protocol", &["base", "scheduler", "types"]),
+    ("protocol", &["base", "exchange", "scheduler", "types"]),
     ("worker", &["base", "connector", "exchange", "metrics", "operators", "protocol", "scheduler", "types"]),
     (
         "coordinator",

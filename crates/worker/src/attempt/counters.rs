@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 
+use super::waits::Waits;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -55,6 +57,8 @@ pub(crate) struct AttemptCounters {
     pub(crate) completed_split_bytes: Counter,
     /// Time spent computing, apart from what operators do in tasks of their own.
     pub(crate) cpu_nanos: Counter,
+    /// Where it waits for other attempts.
+    pub(crate) waits: Arc<Waits>,
 }
 
 impl AttemptCounters {

@@ -15,14 +15,14 @@ use exchange::direct::{
     DirectSource, OutputSlice,
 };
 use futures::StreamExt;
-use protocol::direct::{Credentials, DirectConnections};
+use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use protocol::node::SharedSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::direct::{DirectTransports, direct_routes, serve};
+use worker::direct::{direct_routes, serve};
 
 /// A test that waits longer than this for anything has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ impl Drop for Node {
 pub fn transports(secret: Option<&SharedSecret>) -> DirectTransports {
     let (life, name) = (Incarnation(1), NodeId::new("consumer"));
     let connections = DirectConnections::new(Credentials::new(secret, &name, life), Handle::current());
-    DirectTransports::new("http://127.0.0.1:1", life, DirectExchange::new(), connections)
+    DirectTransports::new(connections)
 }
 
 pub fn source(transports: &DirectTransports, address: SocketAddr, slice: OutputSlice) -> DirectSource {

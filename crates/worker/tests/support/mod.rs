@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use ::connector::Catalogs;
 use base::{DataSize, NodeId};
+use exchange::direct::{DirectReadOptions, DirectSinkOptions};
 use exchange::{ExchangeManager, ExchangeOptions};
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use worker::{Worker, WorkerHandle, WorkerOptions};
 
 use self::connector::TestConnector;
@@ -96,6 +98,8 @@ pub fn options(
         exchange: Arc::new(ExchangeManager::new(exchange_options).unwrap()),
         sink_options,
         read_options,
+        direct_sink_options: DirectSinkOptions::default(),
+        direct_read_options: DirectReadOptions::new(Handle::current()),
         spill_directory: directories.spill(),
         spill_bytes_max: DataSize::gigabytes(1),
         no_progress_timeout: Duration::from_secs(600),

@@ -55,6 +55,12 @@ async fn exchange_all(partitions: u32, consumers: u32, rows_at_once: i64) {
     let metrics = handle.metrics();
     eprintln!("{partitions} partitions, {consumers} consumers: {metrics:?}");
     assert_eq!(metrics.rows, u64::from(partitions) * ROWS_PER_PARTITION as u64);
+    let partition_bytes = handle.partition_bytes();
+    assert_eq!(partition_bytes.len(), partitions as usize);
+    assert!(
+        partition_bytes.iter().all(|bytes| *bytes == 8 * ROWS_PER_PARTITION as u64),
+        "{partition_bytes:?}"
+    );
     assert!(pool.peak() <= BOUND, "{} bytes", pool.peak());
     assert_eq!(pool.used.load(Ordering::SeqCst), 0);
 }
