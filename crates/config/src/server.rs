@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use base::{DataSize, Duration};
 
 use crate::catalog::CatalogConfig;
+use crate::direct_exchange::DirectExchangeConfig;
 use crate::failure_injection::{FailureInjection, parse_failure_injections};
 use crate::kind::MemoryShare;
 use crate::logging::LogConfig;
@@ -31,6 +32,11 @@ impl RetryPolicy {
             RetryPolicy::Query => "QUERY",
             RetryPolicy::Task => "TASK",
         }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let policies = [RetryPolicy::None, RetryPolicy::Query, RetryPolicy::Task];
+        policies.into_iter().find(|policy| policy.as_str().eq_ignore_ascii_case(name.trim()))
     }
 
     pub(crate) fn of(name: &str) -> Self {
@@ -160,6 +166,16 @@ impl MemoryConfig {
     pub fn pool(&self, limit_per_node: DataSize) -> DataSize {
         DataSize(limit_per_node.0.saturating_sub(self.heap_headroom_per_node.of(limit_per_node).0))
     }
+
+    /// What a query may use of the pool of a node, if the limit for queries is that one.
+    pub fn query_share_of_pool(&self, query_max_memory_per_node: MemoryShare, pool: DataSize) -> DataSize {
+        let limit_per_node = match self.heap_headroom_per_node {
+            MemoryShare::Size(headroom) => DataSize(pool.0.saturating_add(headroom.0)),
+            MemoryShare::Share(share) if share < 1.0 => DataSize((pool.0 as f64 / (1.0 - share)) as u64),
+            MemoryShare::Share(_) => pool,
+        };
+        DataSize(query_max_memory_per_node.of(limit_per_node).0.min(pool.0))
+    }
 }
 
 /// What `exchange-manager.properties` says.
@@ -276,6 +292,8 @@ pub struct ServerConfig {
     pub task: TaskConfig,
     /// Memory.
     pub memory: MemoryConfig,
+    /// What stages that run at the same time stream to each other.
+    pub direct_exchange: DirectExchangeConfig,
     /// The exchange manager, if there is one.
     pub exchange_manager: Option<ExchangeManagerConfig>,
     /// Defaults of sessions.
@@ -305,9 +323,7 @@ impl ServerConfig {
     /// # Errors
     /// `EXCHANGE_MANAGER_NOT_CONFIGURED`, with Trino's text.
     pub fn require_exchange_manager(&self) -> Result<&ExchangeManagerConfig, base::Error> {
-        const MESSAGE: &str = "Exchange manager must be configured for the failure recovery capabilities to be fully functional";
-        let code = base::ErrorCode::EXCHANGE_MANAGER_NOT_CONFIGURED;
-        self.exchange_manager.as_ref().ok_or_else(|| base::Error::new(code, MESSAGE))
+        self.exchange_manager.as_ref().ok_or_else(base::Error::exchange_manager_not_configured)
     }
 
     pub(crate) fn build(
@@ -324,6 +340,7 @@ impl ServerConfig {
             fault_tolerance: FaultToleranceConfig::of(&values),
             task: TaskConfig::of(&values, &node),
             memory: MemoryConfig::of(&values, place.jvm_limit),
+            direct_exchange: DirectExchangeConfig::of(&values),
             exchange_manager: place.has_exchange.then(|| ExchangeManagerConfig::of(&values)),
             sql: SqlConfig {
                 default_catalog: values.text("sql.default-catalog"),

@@ -35,6 +35,10 @@ pub struct SessionSettings {
     pub retry_delay_scale_factor: f64,
     /// `fault_tolerant_execution_…`.
     pub fault_tolerance: FaultToleranceConfig,
+    /// `single_task_max_row_count`. 0: never.
+    pub single_task_max_row_count: u64,
+    /// `max_hash_partition_count`. Not applied under `TASK`.
+    pub max_hash_partition_count: u32,
     /// `exchange_compression_codec`.
     pub exchange_compression_codec: CompressionCodec,
     /// `query_max_execution_time`.
@@ -108,6 +112,14 @@ impl JoinReorderingStrategy {
     }
 }
 
+impl ServerConfig {
+    /// The retry policy under what a session has set, which may be wrong: then it is that of the configuration.
+    pub fn session_retry_policy(&self, set: &BTreeMap<String, String>) -> RetryPolicy {
+        let chosen = set.get("retry_policy").and_then(|name| RetryPolicy::parse(name));
+        chosen.unwrap_or(self.retry.policy)
+    }
+}
+
 impl SessionSettings {
     /// The settings under a configuration and what a session has set.
     ///
@@ -140,6 +152,8 @@ impl SessionSettings {
             retry_max_delay: values.duration("retry-max-delay"),
             retry_delay_scale_factor: values.double("retry-delay-scale-factor"),
             fault_tolerance: FaultToleranceConfig::of(values),
+            single_task_max_row_count: values.big_count("optimizer.single-task-max-row-count"),
+            max_hash_partition_count: values.count("query.max-hash-partition-count"),
             exchange_compression_codec: CompressionCodec::of(values.choice("exchange.compression-codec")),
             query_max_execution_time: values.duration("query.max-execution-time"),
             query_max_run_time: values.duration("query.max-run-time"),

@@ -84,6 +84,13 @@ impl Values {
         })
     }
 
+    pub(crate) fn big_count(&self, name: &str) -> u64 {
+        expect_kind(self.count_if_set(name).map(Value::Integer), |value| match value {
+            Value::Integer(value) => u64::try_from(value).ok(),
+            _ => None,
+        })
+    }
+
     pub(crate) fn optional_count(&self, name: &str) -> Option<u32> {
         self.count_if_set(name).map(|value| u32::try_from(value).expect("counts fit into 32 bits"))
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Error, ErrorCode, QueryId, Result};
-use config::{RetryPolicy, SessionSettings};
+use config::RetryPolicy;
 use exchange::ObjectKey;
 use tokio::time::{Instant, timeout};
 
@@ -41,7 +41,8 @@ impl Services {
         if has_ended && let Some(capsule) = self.short_answer(query).await {
             return Ok(FirstAnswer::Short { capsule });
         }
-        if self.promises_nothing(query) {
+        if query.retry_policy != RetryPolicy::Task {
+            // It ends with this coordinator in any case.
             return Ok(FirstAnswer::Recorded);
         }
         let unanswered =
@@ -73,13 +74,6 @@ impl Services {
                 None
             }
         }
-    }
-
-    /// Whether a query ends with this coordinator in any case, because its stages do not keep what they write.
-    fn promises_nothing(&self, query: &Query) -> bool {
-        // A session that makes no sense fails the query, whatever its policy.
-        SessionSettings::resolve(&self.config, &query.client.system_properties)
-            .is_ok_and(|settings| settings.retry_policy != RetryPolicy::Task)
     }
 
     /// Records a query, unless it is recorded or has ended: another coordinator goes on with it from now on.
@@ -114,19 +108,20 @@ impl Services {
     /// not ask for it any more.
     pub fn open_capsule(&self, id: QueryId, capsule: &str) -> Option<Query> {
         // What this life has answered it knows, or has forgotten for good.
-        if !self.is_of_former_life(id) {
+        if !self.is_of_former_life(id.as_str()) {
             return None;
         }
         let record = self.capsules.open(id, capsule)?;
         // The clocks of two coordinators may differ a little.
         let age = record.created.elapsed().unwrap_or_default();
-        (age <= self.config.query.client_timeout.as_std()).then(|| Query::of(id, record))
+        let policy = self.config.session_retry_policy(&record.client.system_properties);
+        (age <= self.config.query.client_timeout.as_std()).then(|| Query::of(id, record).under(policy))
     }
 
     /// Runs a short query again whose coordinator died, unless that is being done.
     pub fn run_again(self: &Arc<Self>, query: Query) -> Arc<Query> {
         let (query, is_new) = self.queries.get_or_insert(Arc::new(query));
-        if is_new {
+        if is_new && query.begin() {
             tracing::info!(query = %query.id, "running a short query again whose coordinator died");
             let (services, query) = (Arc::clone(self), Arc::clone(&query));
             tokio::spawn(async move {
@@ -138,11 +133,6 @@ impl Services {
             });
         }
         query
-    }
-
-    fn is_of_former_life(&self, id: QueryId) -> bool {
-        let ends_in = |coordinator_id: &str| id.as_str().ends_with(coordinator_id);
-        !ends_in(self.query_ids.coordinator_id()) && self.coordinator_ids.iter().any(|of| ends_in(of))
     }
 }
 

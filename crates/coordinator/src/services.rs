@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::capsule::CapsuleKey;
 use crate::catalog::CoordinatorMetadata;
 use crate::dispatch::Dispatcher;
-use crate::query::{DeliveredAnswers, Ending, Query, QueryRegistry, QueryState, Recorded};
+use crate::query::{DeliveredAnswers, DirectInput, Ending, Query, QueryRegistry, QueryState, Recorded};
 use crate::query_id::QueryIds;
 use crate::state::StateStore;
 
@@ -33,6 +33,8 @@ pub struct Services {
     pub dispatcher: Dispatcher,
     /// Where results are read.
     pub exchange: Arc<ExchangeManager>,
+    /// How results are read that are not stored.
+    pub direct: DirectInput,
     /// What outlives this coordinator.
     pub state: StateStore,
     /// The queries that are remembered.
@@ -41,18 +43,21 @@ pub struct Services {
     pub delivered: DeliveredAnswers,
     /// Names for new queries.
     pub query_ids: QueryIds,
-    /// What the ids of the queries of this life and of those before it end in.
-    pub coordinator_ids: Vec<String>,
     /// What statements are sealed with that are not recorded.
     pub capsules: CapsuleKey,
     /// Ends this life of the coordinator.
     pub stop: CancellationToken,
+    /// What the ids of the queries of former lives end in.
+    pub former_ids: Vec<String>,
+    /// Held while it is looked for a query of a former life that was not found when this one began.
+    pub recovering: tokio::sync::Mutex<()>,
 }
 
 impl Services {
     /// Accepts a statement as a new query. Nothing of it is recorded, and it does nothing until it is run.
     pub fn accept(&self, text: String, client: ClientContext) -> Arc<Query> {
-        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client));
+        let policy = self.config.session_retry_policy(&client.system_properties);
+        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client).under(policy));
         // Whoever cleans the store must know it before anything of it is there.
         self.queries.insert(Arc::clone(&query));
         query
@@ -119,6 +124,11 @@ impl Services {
             let query = Arc::clone(query);
             tokio::spawn(async move { query.pages.lock().await.clear() });
         }
+    }
+
+    /// Whether a former life of the coordinator named a query so.
+    pub fn is_of_former_life(&self, id: &str) -> bool {
+        self.former_ids.iter().any(|former| id.ends_with(former.as_str()))
     }
 
     /// A query, if it is remembered.

@@ -40,6 +40,16 @@ impl Slug {
         &self.key
     }
 
+    /// A secret that belongs to the query and is no slug; the same in every life of the coordinator.
+    pub fn secret(&self, purpose: &str) -> u128 {
+        let mut code = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        // What a slug is the code of starts with a token, and no token is that great.
+        code.update(&u64::MAX.to_be_bytes());
+        code.update(purpose.as_bytes());
+        let code = code.finalize().into_bytes();
+        code[..16].iter().fold(0, |secret, byte| secret << 8 | u128::from(*byte))
+    }
+
     /// The slug of a token and a position.
     pub fn make(&self, token: u64, position: Option<Position>) -> String {
         let code = self.code(token, position).finalize().into_bytes();
@@ -94,6 +104,9 @@ mod tests {
         assert!(!slug.is_valid(7, Some(Position { row: 4, ..position }), &text));
         assert!(!slug.is_valid(7, None, &text));
         assert!(!Slug::random().is_valid(7, Some(position), &text));
+        assert_eq!(slug.secret("a"), Slug::of(*slug.key()).secret("a"));
+        assert_ne!(slug.secret("a"), slug.secret("b"));
+        assert_ne!(slug.secret("a"), Slug::random().secret("a"));
         for bad in ["", "y", "x", "yzz", "y00", "yé"] {
             assert!(!slug.is_valid(7, None, bad), "{bad}");
         }

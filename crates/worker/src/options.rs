@@ -62,7 +62,7 @@ pub struct FailureInjection {
     pub stage: Option<StageId>,
     /// The partition of the stage.
     pub partition: Option<u32>,
-    /// The number of the attempt, counted from 0.
+    /// The number of the attempt, counted from 0 over all tries of its query.
     pub number: Option<u32>,
     /// What happens.
     pub action: InjectedAction,
@@ -84,7 +84,7 @@ impl FailureInjection {
     pub fn matches(&self, attempt: &AttemptId) -> bool {
         self.stage.is_none_or(|stage| stage == attempt.task.stage)
             && self.partition.is_none_or(|partition| partition == attempt.task.partition)
-            && self.number.is_none_or(|number| number == attempt.number)
+            && self.number.is_none_or(|number| number == attempt.generation + attempt.number)
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         "The directory in which coordinators keep what must outlive them: which one leads, and the queries. All \
          coordinators of a cluster see the same, and those of another cluster another one.",
     )
-    .computed("the first of `exchange.base-directories`")
+    .computed("the first of `exchange.base-directories`, else `state` in `node.data-dir`")
     .coordinator_only()
     .extension(),
     Property::new(

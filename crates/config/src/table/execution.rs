@@ -23,7 +23,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Kind::Choice(POLICIES),
         "NONE",
         "What is tried again after a failure: nothing, the whole query, or single tasks. `TASK` needs an exchange \
-         manager.",
+         manager; `QUERY` only for results that are larger than `exchange.deduplication-buffer-size`.",
     )
     .session("retry_policy")
     .coordinator_only(),

@@ -1,8 +1,8 @@
 //! Deletes what queries left in the store, and looks again until it is gone.
 //!
 //! A query is cleaned when it is released. First its plan goes, after which nobody goes on with it, and its output;
-//! some seconds later its records, the outcome last: a client that lost the last answer can ask again, even another
-//! coordinator. A coordinator may die in between, a worker that was taken for lost may still write, and the store may
+//! some seconds after its client was told its records, the outcome last: a client that lost the last answer can ask
+//! again, even another coordinator. A coordinator may die in between, a worker that was taken for lost may still write, and the store may
 //! refuse a removal. So the store is swept from time to time, often as long as there is a reason to, for queries of
 //! this life and those before it that nobody runs.
 //!
@@ -42,6 +42,8 @@ pub(super) struct SweepTimes {
     pub distrust_period: Duration,
     /// How long the outcome of a query stays after everybody is done with it.
     pub done_retention: Duration,
+    /// How long it stays if the client has not asked for it.
+    pub untold_retention: Duration,
 }
 
 impl Default for SweepTimes {
@@ -51,6 +53,7 @@ impl Default for SweepTimes {
             interval_in_distrust: Duration::from_secs(1),
             distrust_period: Duration::from_secs(60),
             done_retention: Duration::from_secs(2),
+            untold_retention: Duration::from_secs(30),
         }
     }
 }
@@ -281,6 +284,14 @@ impl Sweeper {
                 return None;
             }
             if removal.at > now {
+                next = Some(next.map_or(removal.at, |next: Instant| next.min(removal.at)));
+                continue;
+            }
+            let known = self.known.queries.get(query);
+            if removal.part == Part::All
+                && known.is_some_and(|known| known.is_awaited(self.times.untold_retention))
+            {
+                removal.at = now + self.times.interval_in_distrust;
                 next = Some(next.map_or(removal.at, |next: Instant| next.min(removal.at)));
                 continue;
             }

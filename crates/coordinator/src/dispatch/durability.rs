@@ -57,8 +57,8 @@ impl Execution {
             self.note_record(found);
             return (status, None);
         }
-        // An output that is streamed to its readers has no record.
-        if self.is_decided(winner.output()) || details.commit_record.is_empty() {
+        let is_known = self.is_decided(winner.output()) || self.reported_records.contains_key(&winner);
+        if is_known || !self.is_committed(winner.task.stage) {
             return (status, None);
         }
         let record = match CommitRecord::decode(&details.commit_record, winner.output()) {

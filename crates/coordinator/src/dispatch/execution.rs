@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base::{AttemptId, Epoch, NodeId, OutputId, QueryId, StageId};
+use base::{AttemptId, Epoch, Error, ErrorCode, NodeId, OutputId, QueryId, StageId};
 use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
 use protocol::node::wire;
-use scheduler::{InputShape, QueryOptions, QueryShape, Record};
+use protocol::node::wire::assignment::Output;
+use scheduler::{AttemptStatus, InputShape, QueryOptions, QueryShape, Record};
 
 use super::durability::{Durability, LateOutputs};
 use super::inline::InlineOutputs;
+use super::pipeline::{Pipeline, PipelineOptions};
+use super::region::Region;
 use super::root_output::RootOutput;
 use super::splits::SplitEnumeration;
 
@@ -31,6 +34,8 @@ pub struct Submission {
     pub stages: Vec<StageDescription>,
     /// How scans are divided.
     pub split_options: SplitOptions,
+    /// What only queries whose stages run at the same time have.
+    pub pipeline: Option<PipelineOptions>,
     /// Where its progress is told.
     pub root: Arc<RootOutput>,
 }
@@ -62,6 +67,8 @@ pub struct Execution {
     pub root: Arc<RootOutput>,
     /// How scans are divided.
     pub split_options: SplitOptions,
+    /// What only queries whose stages run at the same time have.
+    pub pipeline: Option<Pipeline>,
     /// Every attempt that a worker ever reported.
     pub attempts: BTreeMap<AttemptId, AttemptRecord>,
     /// Commit records that were reported, by author, until their output is decided.
@@ -124,7 +131,8 @@ pub struct AttemptRecord {
 impl Execution {
     /// The execution of a submission, before anything has run, and what the scheduler knows of it.
     pub fn new(submission: Submission) -> (QueryShape, Self) {
-        let Submission { query: _, epoch, shape, options, stages, split_options, root } = submission;
+        let Submission { query: _, epoch, shape, options, stages, split_options, pipeline, root } =
+            submission;
         let stages = stages
             .into_iter()
             .zip(&shape.stages)
@@ -151,6 +159,7 @@ impl Execution {
             stages,
             root,
             split_options,
+            pipeline: pipeline.map(Pipeline::new),
             attempts: BTreeMap::new(),
             reported_records: BTreeMap::new(),
             unpersisted: VecDeque::new(),
@@ -166,23 +175,58 @@ impl Execution {
         !matches!(self.durability, Durability::Volatile) || self.inline.is_store_used()
     }
 
-    /// Says in an assignment how large the output may be to travel in a report, unless it says where the output goes.
+    /// Says in an assignment how large the output may be to travel in a report, unless it says so already.
     pub fn give_room(&mut self, attempt: AttemptId, assignment: &mut wire::Assignment) {
-        use wire::assignment::Output;
-        match (&assignment.output, &self.durability) {
-            (Some(Output::DirectOutput(_)), _) => {}
-            (None, Durability::Volatile) => {
-                let inline_bytes_max = self.inline.room(attempt);
-                let output = Output::CommittedOutput(wire::CommittedOutput { inline_bytes_max });
-                assignment.output = Some(output);
-            }
-            (Some(Output::CommittedOutput(_)) | None, _) => self.inline.assigned_to_store(),
+        let Some(Output::CommittedOutput(output)) = &mut assignment.output else {
+            return;
+        };
+        match (&self.pipeline, &self.durability) {
+            (Some(_), _) => self.inline.set_room(attempt, output.inline_bytes_max),
+            (None, Durability::Volatile) => output.inline_bytes_max = self.inline.room(attempt),
+            (None, _) => self.inline.assigned_to_store(),
         }
     }
 
     /// A stage, if the query has it.
     pub fn stage(&self, stage: StageId) -> Option<&ExecutionStage> {
         self.stages.get(stage.0 as usize)
+    }
+
+    /// What each stage reads from other stages.
+    pub fn inputs(&self) -> impl Iterator<Item = (StageId, &[InputShape])> {
+        (0..).map(StageId).zip(self.stages.iter().map(|stage| &stage.inputs[..]))
+    }
+
+    /// Whether the output of a stage goes through the store, or through a report, rather than to those who read it
+    /// while it is written.
+    pub fn is_committed(&self, stage: StageId) -> bool {
+        self.pipeline.as_ref().is_none_or(|pipeline| pipeline.is_committed(stage))
+    }
+
+    /// The attempts that run now take the place of those that did.
+    pub fn start_region(&mut self, region: Region) {
+        let Some(pipeline) = &mut self.pipeline else {
+            return;
+        };
+        pipeline.start(region);
+        self.reported_records.retain(|attempt, _| pipeline.region().contains(attempt));
+        if let Some(producers) = pipeline.streamed_root() {
+            self.root.stream(producers);
+        }
+    }
+
+    /// Why the query cannot be answered however often it is tried again, if a report says so.
+    pub fn is_hopeless(&self, status: &AttemptStatus) -> Option<Error> {
+        let pipeline = self.pipeline.as_ref()?;
+        match status {
+            AttemptStatus::Failed(failure)
+                if failure.error.code() == ErrorCode::EXCHANGE_MANAGER_NOT_CONFIGURED =>
+            {
+                Some(failure.error.clone())
+            }
+            AttemptStatus::Committed { .. } => pipeline.check_result(self.reported_records.values()).err(),
+            _ => None,
+        }
     }
 
     /// Whether the output of a task is decided, or a later version of it.
@@ -205,6 +249,15 @@ impl Execution {
             }
         }
         self.root.roll_back(outputs);
+    }
+
+    /// The attempts of a stage whose output counts.
+    pub fn chosen_attempts(&self, stage: StageId) -> Vec<AttemptId> {
+        if let Some(pipeline) = &self.pipeline {
+            return pipeline.region().of_stage(stage).map(|producer| producer.attempt).collect();
+        }
+        let outputs = self.stage(stage).into_iter().flat_map(|stage| stage.outputs.values());
+        outputs.map(|record| record.attempt()).collect()
     }
 
     /// The attempts of a stage that a worker ever reported.

@@ -36,6 +36,12 @@ impl InlineOutputs {
         room
     }
 
+    /// An attempt is assigned whose output may be as large to travel in its report, whatever the others have.
+    pub fn set_room(&mut self, attempt: AttemptId, bytes: u64) {
+        self.bytes += bytes;
+        self.bytes -= self.rooms.insert(attempt, bytes).unwrap_or_default();
+    }
+
     /// An attempt is assigned that commits in the store, whatever it writes.
     pub fn assigned_to_store(&mut self) {
         self.is_store_used = true;

@@ -11,7 +11,9 @@ mod execution;
 mod inline;
 mod node_service;
 mod persister;
+mod pipeline;
 mod records;
+mod region;
 mod reports;
 mod root_output;
 mod splits;
@@ -35,7 +37,9 @@ pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
 use persister::Persister;
+pub use pipeline::{Pipeline, PipelineOptions};
 pub use records::Recovery;
+pub use region::Producer;
 pub use root_output::{NextOutput, RootOutput};
 pub use state::DispatchState;
 pub use totals::AttemptCounts;
@@ -274,5 +278,7 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
     }
 }
 
+#[cfg(test)]
+mod pipeline_tests;
 #[cfg(test)]
 mod tests;

@@ -91,6 +91,7 @@ fn submission(splits: Vec<&'static str>, root: Arc<RootOutput>) -> Submission {
         options: QueryOptions { task_split_count_max: 1, ..QueryOptions::default() },
         stages: vec![StageDescription { fragment: Bytes::new(), scans: vec![scan] }],
         split_options: SplitOptions { target_size_bytes: 1, node_count: 1, slot_count: 1 },
+        pipeline: None,
         root,
     }
 }
@@ -132,7 +133,12 @@ impl Life {
     async fn assigned(&self, submission: Submission) -> Result<Vec<Vec<String>>> {
         let (outbox, mut stream) = mpsc::channel(64);
         let (node, incarnation) = (NodeId::new("n1"), Incarnation(1));
-        let description = WorkerDescription { node: node.clone(), incarnation, http_uri: String::new() };
+        let description = WorkerDescription {
+            node: node.clone(),
+            incarnation,
+            http_uri: String::new(),
+            direct_uri: "".into(),
+        };
         self.dispatcher.send(Input::Attached { description, connection: 0, outbox }).await;
         self.dispatcher.submit(submission).await;
         let report = NodeReport {

@@ -22,6 +22,7 @@ impl DispatchState {
         let heard = SystemTime::now();
         let mut strangers = false;
         let mut foreign = Vec::new();
+        let mut hopeless = Vec::new();
         let mut late = Vec::new();
         self.held_reports.remove(&node);
         let whole = self.may_hold_back(&report).then(|| report.clone());
@@ -45,8 +46,8 @@ impl DispatchState {
                 ended => {
                     // What is streamed to its readers is not in the store either.
                     let is_committed = matches!(ended, AttemptStatus::Committed { .. });
-                    let is_stored = !is_committed || !(details.is_inline || details.commit_record.is_empty());
-                    execution.inline.ended(&attempt, !is_stored);
+                    let is_streamed = !execution.is_committed(attempt.task.stage);
+                    execution.inline.ended(&attempt, is_committed && details.is_inline || is_streamed);
                 }
             }
             let record = execution.attempts.entry(attempt).or_insert_with(|| AttemptRecord {
@@ -64,11 +65,15 @@ impl DispatchState {
             let reported = std::mem::replace(&mut status.status, AttemptStatus::Running);
             let was_running = reported == AttemptStatus::Running;
             let (told, output) = execution.take_output(reported, &details);
+            hopeless.extend(execution.is_hopeless(&told).map(|error| (attempt.task.query, error)));
             let is_held_back = !was_running && told == AttemptStatus::Running;
             status.status = told;
             late.extend(is_held_back.then_some((attempt.task.query, output)));
             true
         });
+        for (query, error) in hopeless {
+            self.step(now, Event::QueryCancelled { query, error });
+        }
         if strangers {
             self.cleaner.distrust();
         }

@@ -13,6 +13,7 @@ use super::cleaner::Cleaner;
 use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded};
 use super::execution::{Execution, Submission};
 use super::persister::Persister;
+use super::region::{Producer, Region};
 use super::reports::HeldReport;
 use super::splits::SplitEnumeration;
 use super::totals::{AttemptCounts, AttemptTotals};
@@ -298,7 +299,7 @@ impl DispatchState {
             Command::Superseded { by } => {
                 self.persister.state().leadership().superseded_by(by);
             }
-            Command::RegionStarted { .. } => {}
+            Command::RegionStarted { query, attempts } => self.start_region(query, attempts),
             Command::QueryDurable { query } => self.decisions_recorded(query),
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
@@ -339,11 +340,28 @@ impl DispatchState {
         }
     }
 
+    /// The attempts of a region are placed: from now on it is known who reads from whom.
+    fn start_region(&mut self, query: QueryId, attempts: Vec<(AttemptId, NodeId, Incarnation)>) {
+        let Some(execution) = self.executions.get_mut(&query) else {
+            return;
+        };
+        let producers = attempts.into_iter().filter_map(|(attempt, node, incarnation)| {
+            // Whoever is gone by now will be told to be, and nobody reads from him.
+            let connection = self.connections.get(&node).filter(|known| known.incarnation == incarnation)?;
+            Some(Producer { attempt, incarnation, uri: Arc::clone(&connection.description.direct_uri) })
+        });
+        execution.start_region(Region::new(producers));
+    }
+
     fn select(&mut self, output: OutputId, winner: AttemptId) {
         let query = output.task.query;
         let Some(execution) = self.executions.get_mut(&query) else {
             return;
         };
+        if !execution.is_committed(output.task.stage) {
+            // Whoever reads it has done so.
+            return;
+        }
         let Some(record) = execution.reported_records.remove(&winner) else {
             tracing::error!(%winner, "the output of an attempt was selected without its commit record");
             let error = Error::internal(format!("the commit record of attempt {winner} is missing"));
@@ -380,6 +398,7 @@ impl DispatchState {
                 assignments: Vec::new(),
                 fragments: Vec::new(),
             };
+            let node_bytes = self.core.node(&node).map_or(0, |node| node.capacity.memory_bytes);
             let mut attempts = BTreeSet::new();
             let mut fragments = BTreeSet::new();
             let mut bytes = 0;
@@ -392,7 +411,7 @@ impl DispatchState {
                         // The core takes what the worker does not hold for lost, and places it again.
                         continue;
                     }
-                    match assignment(execution, spec) {
+                    match assignment(execution, spec, node_bytes) {
                         Ok(Some(mut assignment)) => {
                             execution.give_room(spec.attempt, &mut assignment);
                             bytes += source_bytes(&assignment);

@@ -90,6 +90,7 @@ fn summary(query: &Query) -> Value {
             "runningDrivers": stats.running_splits,
             "completedDrivers": stats.completed_splits,
             "failedTasks": progress.stages.iter().map(|stage| stage.failed_attempts + stage.lost_attempts).sum::<u32>(),
+            "retries": progress.retries,
             "physicalInputDataSize": format!("{}B", stats.physical_input_bytes),
             "rawInputDataSize": format!("{}B", stats.processed_bytes),
             "rawInputPositions": stats.processed_rows,
@@ -108,7 +109,7 @@ fn summary(query: &Query) -> Value {
             let code = error.code();
             json!({ "code": code.code, "name": code.name, "type": code.error_type.as_str(), "fatal": false })
         }),
-        "retryPolicy": "TASK",
+        "retryPolicy": query.retry_policy.as_str(),
     })
 }
 

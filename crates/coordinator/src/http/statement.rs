@@ -24,11 +24,16 @@ use super::results::{respond, respond_accepted};
 use super::{HttpState, Refusal};
 use crate::first_answer::Waiting;
 use crate::query::{FirstAnswer, Page, PageError, Position, Query, QueryProgress, QueryState, run};
+use crate::recovery::recover_late;
 use crate::services::Services;
 use crate::slug::FIRST_TOKEN;
 
 /// How long a request for a page waits for something to tell.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What a client is told whose query is not on record.
+const ENDED_WITH_COORDINATOR: &str = "Query not found: the coordinator that ran it has ended, and a query under \
+    retry-policy NONE or QUERY ends with it. Run it again";
 
 /// The resources.
 pub fn routes() -> Router<HttpState> {
@@ -75,7 +80,7 @@ async fn submit(
     let query = services.accept(text.to_string(), client);
     let _attended = query.attend();
     let waiting = Waiting::new(&services, &query);
-    tokio::spawn(run(Arc::clone(&services), Arc::clone(&query)));
+    begin(&services, &query);
     let answer = first_answer(&services, &query).await?;
     waiting.answered();
     let mut next = page_uri(&base, &query, FIRST_TOKEN, None);
@@ -120,6 +125,13 @@ fn check_prepared_statements(client: &ClientContext) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Begins a query, if it was not begun.
+fn begin(services: &Arc<Services>, query: &Arc<Query>) {
+    if query.begin() {
+        tokio::spawn(run(Arc::clone(services), Arc::clone(query)));
+    }
+}
+
 async fn executing(
     State(services): State<Arc<Services>>,
     base: BaseUri,
@@ -127,18 +139,23 @@ async fn executing(
     Parameters(parameters): Parameters<PageParameters>,
 ) -> Result<Response, Refusal> {
     let position = parameters.position()?;
-    let query = match find(&services, &id, token, position, &slug) {
+    let query = match find(&services, &id, token, position, &slug).await {
         Ok(query) => query,
         Err(refusal) => {
             services.run_again(unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?)
         }
     };
     let _attended = query.attend();
+    // Another coordinator may have begun it and got nowhere.
+    begin(&services, &query);
     first_answer(&services, &query).await?;
     let page = page(&services, &query, token, position).await?;
     QueryProgress::refresh(&services, &query).await;
     let failed = query.state() == QueryState::Failed;
     let next = (!failed && !page.is_final).then(|| page_uri(&base, &query, token + 1, page.next));
+    if next.is_none() {
+        query.set_told();
+    }
     let page = if failed { Page::default() } else { page };
     Ok(respond(&base, &query, &page, next))
 }
@@ -227,7 +244,7 @@ async fn heartbeat(
     Path((id, slug, token)): Address,
     Parameters(parameters): Parameters<PageParameters>,
 ) -> Result<StatusCode, Refusal> {
-    match find(&services, &id, token, parameters.position()?, &slug) {
+    match find(&services, &id, token, parameters.position()?, &slug).await {
         Ok(query) => drop(query.attend()),
         // It runs again when its client asks for its rows.
         Err(refusal) => drop(unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?),
@@ -240,8 +257,11 @@ async fn cancel(
     Path((id, slug, token)): Address,
     Parameters(parameters): Parameters<PageParameters>,
 ) -> Result<StatusCode, Refusal> {
-    match find(&services, &id, token, parameters.position()?, &slug) {
-        Ok(query) => services.end(&query, Query::canceled()).await,
+    match find(&services, &id, token, parameters.position()?, &slug).await {
+        Ok(query) => {
+            query.set_told();
+            services.end(&query, Query::canceled()).await;
+        }
         // It ended with the coordinator that ran it.
         Err(refusal) => drop(unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?),
     }
@@ -253,21 +273,30 @@ async fn partial_cancel(
     State(services): State<Arc<Services>>,
     Path((id, _stage, slug, token)): Path<(String, u32, String, u64)>,
 ) -> Result<Response, Refusal> {
-    find(&services, &id, token, None, &slug)?;
+    find(&services, &id, token, None, &slug).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn find(
-    services: &Services,
+async fn find(
+    services: &Arc<Services>,
     id: &str,
     token: u64,
     position: Option<Position>,
     slug: &str,
 ) -> Result<Arc<Query>, Refusal> {
-    services
-        .query(id)
-        .filter(|query| query.slug.is_valid(token, position, slug))
-        .ok_or_else(|| Refusal::not_found("Query not found"))
+    let known = match services.query(id) {
+        Some(query) => Some(query),
+        // Whether there is one cannot be said now. The client asks again.
+        None => recover_late(services, id)
+            .await
+            .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?,
+    };
+    known.filter(|query| query.slug.is_valid(token, position, slug)).ok_or_else(|| {
+        match services.is_of_former_life(id) {
+            true => Refusal::not_found(ENDED_WITH_COORDINATOR),
+            false => Refusal::not_found("Query not found"),
+        }
+    })
 }
 
 fn page_uri(base: &BaseUri, query: &Query, token: u64, position: Option<Position>) -> String {

@@ -8,15 +8,17 @@ mod progress;
 mod recorded;
 mod registry;
 mod result_reader;
+mod result_stream;
 mod run;
 mod short_answers;
 mod state;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base::{Error, ErrorCode, QueryId};
+use config::RetryPolicy;
 use protocol::client::{ClientContext, SessionUpdate, StatementStats};
 use sql::OutputColumn;
 use tokio::sync::{OnceCell, watch};
@@ -32,7 +34,8 @@ pub use progress::{AttemptProgress, QueryProgress};
 pub use recorded::{FirstAnswer, Recorded};
 pub use registry::QueryRegistry;
 pub use result_reader::ReadConsent;
-pub use run::{resume, run};
+pub use result_stream::DirectInput;
+pub use run::{answer_again, resume, resume_definition, run};
 pub use short_answers::DeliveredAnswers;
 pub use state::{QueryState, QueryStatus};
 
@@ -46,6 +49,8 @@ pub struct Query {
     pub client: ClientContext,
     /// The secrets in its addresses.
     pub slug: Slug,
+    /// What is tried again when something of it fails.
+    pub retry_policy: RetryPolicy,
     /// The result as the client fetches it.
     pub pages: tokio::sync::Mutex<Pages>,
     /// What of it is on record. Whoever changes that, or relies on it, holds the lock meanwhile.
@@ -60,6 +65,10 @@ pub struct Query {
     changed: watch::Sender<()>,
     /// How many requests of the client are being served.
     attended: AtomicU64,
+    /// Whether it was begun.
+    begun: AtomicBool,
+    /// Whether the client was told how it ended, or knows.
+    told: AtomicBool,
 }
 
 /// Who ends a query.
@@ -110,6 +119,11 @@ impl Query {
         }
     }
 
+    /// The same under another retry policy than `TASK`.
+    pub fn under(self, retry_policy: RetryPolicy) -> Self {
+        Query { retry_policy, ..self }
+    }
+
     /// The query of a statement that is not recorded.
     pub fn of(id: QueryId, record: QueryRecord) -> Self {
         let QueryRecord { text, client, slug_key, created } = record;
@@ -118,6 +132,7 @@ impl Query {
             text,
             client,
             slug: Slug::of(slug_key),
+            retry_policy: RetryPolicy::Task,
             pages: tokio::sync::Mutex::new(Pages::default()),
             recorded: tokio::sync::Mutex::new(Recorded::Nothing),
             first_answer: OnceCell::new(),
@@ -126,7 +141,14 @@ impl Query {
             progress: Mutex::new(QueryProgress::default()),
             changed: watch::Sender::new(()),
             attended: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
+            told: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this call is the one that begins it.
+    pub fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::AcqRel)
     }
 
     /// What is known of it.
@@ -253,6 +275,17 @@ impl Query {
     /// Whether a request of the client is being served.
     pub fn is_attended(&self) -> bool {
         self.attended.load(Ordering::Acquire) > 0
+    }
+
+    /// The client was told how it ended, or has ended it.
+    pub fn set_told(&self) {
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// Whether it ended, not longer ago than that, and its client may still ask how.
+    pub fn is_awaited(&self, within: Duration) -> bool {
+        let ended = lock(&self.status).times.ended_at;
+        ended.is_some_and(|at| at.elapsed() < within) && !self.told.load(Ordering::Acquire)
     }
 
     fn touch(&self) {

@@ -16,14 +16,18 @@ use types::{BatchRows, JsonRows, RowEncoder};
 
 use super::position::Position;
 use super::result_reader::{ReadConsent, ResultBatch, ResultReader};
+use super::result_stream::ResultStream;
 
 /// Where rows come from.
 #[derive(Debug)]
 pub enum PageSource {
-    /// They are all here.
+    /// They are all here, and make one page. Another coordinator, which finds out for itself, may find other rows: it
+    /// must never have to go on in the middle.
     Rows(Vec<RecordBatch>),
     /// They are read from the exchange.
     Exchange(ResultReader),
+    /// They are read while they are written.
+    Stream(ResultStream),
 }
 
 /// The rows of a page.
@@ -64,7 +68,7 @@ pub struct Pages {
 /// What is being read of the source.
 #[derive(Debug)]
 struct Cursor {
-    batches: Batches,
+    batches: mpsc::Receiver<Result<ResultBatch>>,
     /// The end of the last row that went into a page.
     position: Option<Position>,
     /// A batch of which some rows went into pages, and how many.
@@ -80,13 +84,6 @@ struct Partial {
     batch: u64,
     rows: BatchRows,
     at: usize,
-}
-
-#[derive(Debug)]
-enum Batches {
-    /// The number of the next batch of those that are all here.
-    Rows(usize),
-    Stream(mpsc::Receiver<Result<ResultBatch>>),
 }
 
 impl Pages {
@@ -175,6 +172,10 @@ impl Pages {
         deadline: Instant,
         whole: bool,
     ) -> Result<Page> {
+        if let Some(PageSource::Rows(batches)) = &self.source {
+            let page = self.whole(batches, position)?;
+            return Ok(self.keep(token, page));
+        }
         let mut rows = JsonRows::new();
         if self.cursor.as_ref().is_none_or(|cursor| cursor.position != position) {
             self.drained = false;
@@ -205,15 +206,30 @@ impl Pages {
         Ok(self.keep(token, Page { data, is_last: self.drained, is_final, next }))
     }
 
+    /// The page of rows that are all here, or the one after it.
+    fn whole(&self, batches: &[RecordBatch], position: Option<Position>) -> Result<Page> {
+        if position.is_some() {
+            return Ok(Page { data: None, is_last: true, is_final: true, next: position });
+        }
+        let mut rows = JsonRows::new();
+        let encoder = self.encoder.as_ref().ok_or_else(|| Error::internal("rows without an encoder"))?;
+        for batch in batches {
+            rows.push(&encoder.rows(batch)?, 0, usize::MAX);
+        }
+        let row = rows.count() as u64;
+        let next = (row > 0).then_some(Position { task: 0, generation: 0, batch: 0, row });
+        let data: Option<Arc<str>> = (row > 0).then(|| Arc::from(rows.finish()));
+        Ok(Page { is_last: true, is_final: data.is_none(), next, data })
+    }
+
     /// Begins to read after a position.
     async fn open(&mut self, position: Option<Position>) -> Result<()> {
-        let batches = match self.source.as_ref() {
-            None => return Err(Error::internal("a page was made without rows")),
-            Some(PageSource::Rows(_)) => {
-                let batch = position.map_or(0, |position| position.batch);
-                Batches::Rows(usize::try_from(batch).unwrap_or(usize::MAX))
+        let batches = match &self.source {
+            Some(PageSource::Exchange(reader)) => reader.open(position).await?,
+            Some(PageSource::Stream(stream)) => stream.open(position)?,
+            Some(PageSource::Rows(_)) | None => {
+                return Err(Error::internal("a page was made without rows"));
             }
-            Some(PageSource::Exchange(reader)) => Batches::Stream(reader.open(position).await?),
         };
         let begun = position.map(|position| (position.task, position.generation));
         self.cursor = Some(Cursor { batches, position, partial: None, begun });
@@ -260,29 +276,17 @@ impl Pages {
         &mut self,
         deadline: Option<Instant>,
     ) -> Result<ControlFlow<(), Option<ResultBatch>>> {
-        let (Some(cursor), Some(source)) = (&mut self.cursor, &self.source) else {
-            return Err(Error::internal("a page was made without rows"));
-        };
-        let received = match (&mut cursor.batches, source) {
-            (Batches::Rows(next), PageSource::Rows(batches)) => {
-                let batch = batches.get(*next).map(|rows| {
-                    Ok(ResultBatch { task: 0, generation: 0, batch: *next as u64, rows: rows.clone() })
-                });
-                *next += 1;
-                batch
-            }
-            (Batches::Stream(batches), _) => match deadline {
-                Some(deadline) => match tokio::time::timeout_at(deadline, batches.recv()).await {
-                    Ok(received) => received,
-                    Err(_) => return Ok(ControlFlow::Continue(None)),
-                },
-                None => match batches.try_recv() {
-                    Ok(batch) => Some(batch),
-                    Err(mpsc::error::TryRecvError::Empty) => return Ok(ControlFlow::Continue(None)),
-                    Err(mpsc::error::TryRecvError::Disconnected) => None,
-                },
+        let cursor = self.cursor.as_mut().ok_or_else(|| Error::internal("a page was made without rows"))?;
+        let received = match deadline {
+            Some(deadline) => match tokio::time::timeout_at(deadline, cursor.batches.recv()).await {
+                Ok(received) => received,
+                Err(_) => return Ok(ControlFlow::Continue(None)),
             },
-            (Batches::Rows(_), PageSource::Exchange(_)) => None,
+            None => match cursor.batches.try_recv() {
+                Ok(batch) => Some(batch),
+                Err(mpsc::error::TryRecvError::Empty) => return Ok(ControlFlow::Continue(None)),
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            },
         };
         match received {
             Some(batch) => Ok(ControlFlow::Continue(Some(batch?))),

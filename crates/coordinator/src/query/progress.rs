@@ -9,7 +9,7 @@ use protocol::client::{StageStats, StatementStats};
 use scheduler::{AttemptState, StageState};
 
 use super::{Query, QueryState};
-use crate::dispatch::{DispatchState, Execution};
+use crate::dispatch::{DispatchState, Execution, Pipeline};
 use crate::services::Services;
 
 /// How far the stages of a query are.
@@ -23,6 +23,8 @@ pub struct QueryProgress {
     pub memory_bytes: u64,
     /// The greatest such sum that was seen.
     pub peak_memory_bytes: u64,
+    /// How often the query was tried again as a whole.
+    pub retries: u32,
     /// The attempts, if they were asked for; no more than [`ATTEMPT_COUNT_MAX`].
     pub attempts: Vec<AttemptProgress>,
 }
@@ -128,7 +130,8 @@ impl QueryProgress {
     pub fn of(state: &DispatchState, query: QueryId) -> Option<Self> {
         let view = state.core().query(&query)?;
         let execution = state.execution(&query)?;
-        let mut progress = QueryProgress::default();
+        let retries = execution.pipeline.as_ref().map_or(0, Pipeline::retries);
+        let mut progress = QueryProgress { retries, ..QueryProgress::default() };
         for stage in view.stages() {
             let mut nodes = BTreeSet::new();
             let mut work = Work::default();

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use base::{Error, ErrorCode, Result};
+use config::RetryPolicy;
 use exchange::ObjectKey;
-use scheduler::Record;
-use sql::{AnalyzedQuery, Explain, OutputColumn, Statement};
+use planner::explain::{OutlineLine, outline};
+use protocol::client::SessionUpdate;
+use sql::{Explain, OutputColumn, Statement};
 use types::json::RowEncoder;
 
-use super::explain_analyze::explain_analyze;
+use super::explain_analyze;
 use super::limits::TimeLimits;
 use super::pages::PageSource;
 use super::recorded::Recorded;
 use super::result_reader::ResultReader;
+use super::result_stream::ResultStream;
 use super::{Query, QueryState};
+use crate::definition::{self, Intent, is_definition};
 use crate::dispatch::{Recovery, RootOutput};
 use crate::plan::{self, PlannedQuery};
 use crate::recovery::Remains;
@@ -21,14 +25,44 @@ use crate::services::Services;
 use crate::state::PlanRecord;
 use crate::statement::{self, StatementContext, StatementResult};
 
-/// Runs an accepted query to its end.
+/// Runs an accepted query to its end, or until this life of the coordinator ends.
 pub async fn run(services: Arc<Services>, query: Arc<Query>) {
     if !query.advance(QueryState::Planning) {
         return;
     }
-    if let Err(error) = run_to_rows(&services, &query).await {
+    if let Some(Err(error)) = services.stop.run_until_cancelled(run_to_rows(&services, &query)).await {
         services.end(&query, error).await;
     }
+}
+
+/// Goes on with a statement of which it is recorded what it changes, and maybe done.
+pub async fn resume_definition(services: Arc<Services>, query: Arc<Query>, intent: Intent) {
+    if !query.advance(QueryState::Planning) {
+        return;
+    }
+    let carry_out = async {
+        let context = StatementContext::of(&services, &query)?;
+        keep_limits(&services, &query, &context);
+        let statement = statement::resolve(&context, &query.text)?;
+        definition::carry_out(&services, query.id, &intent).await?;
+        deliver(&query, StatementResult::update(&statement, SessionUpdate::default())).await
+    };
+    if let Some(Err(error)) = services.stop.run_until_cancelled(carry_out).await {
+        services.end(&query, error).await;
+    }
+}
+
+/// Makes the answer of a statement once more whose outcome is recorded: its client may not have got it. Rows that
+/// tasks computed are gone when everybody is done with them; of those nothing is made.
+pub async fn answer_again(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
+    let context = StatementContext::of(services, query)?;
+    let statement = statement::resolve(&context, &query.text)?;
+    let result = match &statement {
+        Statement::Query(_) | Statement::Explain(Explain { analyze: true, .. }) => return Ok(()),
+        done if is_definition(done) => StatementResult::update(done, SessionUpdate::default()),
+        other => statement::execute(services, &context, other).await?,
+    };
+    deliver(query, result).await
 }
 
 async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
@@ -37,34 +71,33 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
     check_length(services, query)?;
     let statement = statement::resolve(&context, &query.text)?;
     match &statement {
-        Statement::Query(inner) => {
-            let analyzed = services.analyzer.analyze(inner, &context.session).await?;
-            start(services, query, &context, analyzed).await
-        }
+        Statement::Query(inner) => start(services, query, &context, inner, Purpose::Rows).await,
         Statement::Explain(Explain { analyze: true, statement, .. }) => {
             let Statement::Query(inner) = statement.as_ref() else {
                 return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported"));
             };
-            let analyzed = services.analyzer.analyze(inner, &context.session).await?;
-            let planned = plan::plan(services, &context, analyzed).await?;
-            let result = explain_analyze(services, query, &context, planned).await?;
-            deliver(query, result).await
+            start(services, query, &context, inner, Purpose::Analysis).await
+        }
+        done if is_definition(done) => {
+            // It must not be done again as if nothing had happened.
+            services.make_durable(query).await?;
+            definition::run(services, &context, query.id, done).await?;
+            deliver(query, StatementResult::update(done, SessionUpdate::default())).await
         }
         other => {
-            let is_definition = statement::is_definition(other);
-            if is_definition {
-                // It must not be run again as if nothing had happened.
-                services.make_durable(query).await?;
-            }
             let result = statement::execute(services, &context, other).await?;
-            if is_definition {
-                // What was done is not to be done again by another coordinator.
-                let done = Record::Done { outcome: Ok(()) };
-                services.state.create_record(query.id, &done, Vec::new()).await?;
-            }
             deliver(query, result).await
         }
     }
+}
+
+/// What a query is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Its rows.
+    Rows,
+    /// What is measured meanwhile: `EXPLAIN ANALYZE`.
+    Analysis,
 }
 
 /// Refuses a statement that is longer than `query.max-length`.
@@ -94,21 +127,26 @@ fn keep_limits(services: &Arc<Services>, query: &Arc<Query>, context: &Statement
     });
 }
 
-/// Hands a query to the scheduler, and lets the client read what its root tasks commit.
+/// Plans a query and hands it to the scheduler. The result is served as it comes.
 async fn start(
     services: &Arc<Services>,
     query: &Arc<Query>,
     context: &StatementContext,
-    analyzed: AnalyzedQuery,
+    statement: &sql::Query,
+    purpose: Purpose,
 ) -> Result<()> {
-    let planned = plan::plan(services, context, analyzed).await?;
+    let analyzed = services.analyzer.analyze(statement, &context.session).await?;
+    let mut planned = plan::plan(services, context, analyzed).await?;
+    if purpose == Purpose::Analysis {
+        planned.record.outline = Some(outline(&planned.plan));
+    }
     let (root, record) = submit(services, query, context, planned).await?;
     serve(services, query, &root, record).await;
     Ok(())
 }
 
 /// Hands a planned query to the scheduler. It is recorded before if the query is.
-pub async fn submit(
+async fn submit(
     services: &Arc<Services>,
     query: &Arc<Query>,
     context: &StatementContext,
@@ -117,7 +155,8 @@ pub async fn submit(
     let PlannedQuery { plan, record } = planned;
     let mut record = Arc::new(record);
     let mut recorded = query.recorded.lock().await;
-    let is_durable = matches!(*recorded, Recorded::Everything);
+    // Another coordinator cannot go on with what runs all at once.
+    let is_durable = matches!(*recorded, Recorded::Everything) && query.retry_policy == RetryPolicy::Task;
     if is_durable {
         let content = record.encode()?;
         let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
@@ -138,7 +177,7 @@ pub async fn submit(
         return Err(error);
     }
     services.dispatcher.submit(submission).await;
-    if !is_durable {
+    if let Recorded::Nothing = *recorded {
         *recorded = Recorded::NothingOf(Arc::clone(&record));
     }
     Ok((root, record))
@@ -182,35 +221,59 @@ fn hand_over(query: &Query, root: &Arc<RootOutput>) -> Result<()> {
     Ok(())
 }
 
-/// Lets the client read what the root tasks of a query commit.
+/// Lets the client read what the root tasks of a query commit; of one that is analysed, what was measured in the end.
 async fn serve(
     services: &Arc<Services>,
     query: &Arc<Query>,
     root: &Arc<RootOutput>,
     record: Arc<PlanRecord>,
 ) {
-    let reader = ResultReader {
-        query: query.id,
-        root: Arc::clone(root),
-        schema: Arc::clone(&record.schema),
-        exchange: Arc::clone(&services.exchange),
-        dispatcher: services.dispatcher.clone(),
-    };
-    set_result(query, record.columns.clone(), PageSource::Exchange(reader)).await;
-    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root)));
+    let PlanRecord { schema, columns, outline, .. } = PlanRecord::clone(&record);
+    let streamed = (query.retry_policy == RetryPolicy::None)
+        .then(|| ResultStream::new(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone()));
+    match (&outline, streamed) {
+        (None, Some(stream)) => set_result(query, columns, PageSource::Stream(stream)).await,
+        (None, None) => {
+            let reader = ResultReader {
+                query: query.id,
+                root: Arc::clone(root),
+                schema,
+                exchange: Arc::clone(&services.exchange),
+                dispatcher: services.dispatcher.clone(),
+            };
+            set_result(query, columns, PageSource::Exchange(reader)).await;
+        }
+        (Some(_), Some(stream)) => {
+            tokio::spawn(async move { stream.drain().await });
+        }
+        (Some(_), None) => {}
+    }
+    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root), outline));
 }
 
 /// Follows a query until the scheduler is done with it.
-async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>) {
+async fn watch(
+    services: Arc<Services>,
+    query: Arc<Query>,
+    root: Arc<RootOutput>,
+    outline: Option<Vec<OutlineLine>>,
+) {
     // A life that ends before the query tells nothing of it: the next one does.
     let Some(outcome) = services.stop.run_until_cancelled(root.finished()).await else {
         return;
     };
-    match outcome {
-        Ok(()) => {
+    match (outcome, outline) {
+        (Ok(()), None) => {
             query.advance(QueryState::Finishing);
         }
-        Err(error) => services.conclude(&query, Err(error)).await,
+        (Ok(()), Some(outline)) => {
+            let told =
+                async { deliver(&query, explain_analyze::result(&services, &query, &outline).await?).await };
+            if let Err(error) = told.await {
+                services.end(&query, error).await;
+            }
+        }
+        (Err(error), _) => services.conclude(&query, Err(error)).await,
     }
 }
 

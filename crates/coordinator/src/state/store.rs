@@ -41,6 +41,8 @@ pub struct StoredQuery {
     pub has_query: bool,
     /// Whether its plan is there.
     pub has_plan: bool,
+    /// Whether it is there what it is about to change in a catalog.
+    pub has_intent: bool,
     /// Whether its outcome is there.
     pub is_done: bool,
     /// Its other records.
@@ -168,6 +170,7 @@ impl StateStore {
             match object.key.parse() {
                 Ok(ObjectKey::Query(_)) => found.has_query = true,
                 Ok(ObjectKey::Plan(_)) => found.has_plan = true,
+                Ok(ObjectKey::Intent(_)) => found.has_intent = true,
                 Ok(ObjectKey::Done(_)) => found.is_done = true,
                 Ok(ObjectKey::Tasks { stage, number, .. }) => {
                     found.records.push(RecordKey::Tasks { stage, number });

@@ -2,18 +2,18 @@
 
 mod build;
 mod catalogs;
+mod exchanges;
 mod machine;
 mod stop;
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 
 use base::{DataSize, NodeId, StageId};
-use config::{CompressionCodec, ServerConfig};
+use config::ServerConfig;
 use connector::Catalogs;
 use coordinator::{Coordinator, CoordinatorOptions};
-use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions, ExchangeStore};
+use exchange::ExchangeManager;
 use nix::sys::signal::Signal;
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
@@ -21,6 +21,7 @@ use worker::{FailureInjection, InjectedAction, Worker, WorkerHandle, WorkerOptio
 
 use crate::Failure;
 pub use catalogs::catalogs;
+use exchanges::{direct_read_options, direct_sink_options, exchange_manager, state_store};
 pub use stop::{StopReason, StopRequests};
 
 /// A running node.
@@ -36,7 +37,9 @@ impl Node {
         let config = Arc::new(config);
         let (catalogs, connector_names) = catalogs(&config)?;
         let exchange = Arc::new(exchange_manager(&config)?);
-        exchange.probe().await?;
+        if config.exchange_manager.is_some() {
+            exchange.probe().await?;
+        }
         let bind_ip = config.node.bind_ip.as_deref().unwrap_or("0.0.0.0");
         let listener = listen(bind_ip, config.node.http_port)?;
         let build = build::build_id()?;
@@ -161,55 +164,6 @@ fn reachable(config: &ServerConfig, address: std::net::SocketAddr) -> String {
     format!("{host}:{}", address.port())
 }
 
-fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
-    let compression = match config.query.exchange_compression_codec {
-        CompressionCodec::None => ExchangeCompression::None,
-        CompressionCodec::Lz4 => ExchangeCompression::Lz4,
-        CompressionCodec::Zstd => ExchangeCompression::Zstd,
-    };
-    let defaults = ExchangeOptions { compression, ..ExchangeOptions::default() };
-    let options = match &config.exchange_manager {
-        Some(manager) => ExchangeOptions {
-            base_directories: manager.base_directories.clone(),
-            fsync: manager.fsync,
-            inline_bytes_max: manager.inline_output_max_size.0,
-            sink_memory_bytes_max: manager.sink_memory_max.0,
-            concurrent_reads: manager.source_concurrent_readers as usize,
-            ..defaults
-        },
-        None => {
-            let directory = absolute(&config.node.data_dir.join("exchange"))?;
-            tracing::warn!(
-                directory,
-                "no exchange manager is configured: stages leave their output in a directory of this node, \
-                 which other machines cannot read"
-            );
-            ExchangeOptions { base_directories: vec![directory], ..defaults }
-        }
-    };
-    Ok(ExchangeManager::new(options)?)
-}
-
-/// Where it is kept what outlives the coordinator.
-async fn state_store(
-    config: &ServerConfig,
-    exchange: &ExchangeManager,
-) -> Result<Arc<dyn ExchangeStore>, Failure> {
-    let Some(directory) = &config.node.state_directory else {
-        return Ok(Arc::clone(exchange.store()));
-    };
-    let options = ExchangeOptions { base_directories: vec![directory.clone()], ..exchange.options().clone() };
-    let unusable = |error: base::Error| format!("coordinator.state-directory cannot be used: {error}");
-    let state = ExchangeManager::new(options).map_err(unusable)?;
-    state.probe().await.map_err(unusable)?;
-    Ok(Arc::clone(state.store()))
-}
-
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let path = std::path::absolute(path)?;
-    Ok(path.to_str().ok_or("node.data-dir is not UTF-8")?.to_string())
-}
-
 async fn start_worker(
     config: &ServerConfig,
     mut catalogs: Catalogs,
@@ -239,6 +193,8 @@ async fn start_worker(
         catalogs,
         sink_options: exchange.options().sink(&spill_directory),
         read_options: exchange.options().read(),
+        direct_sink_options: direct_sink_options(config, &exchange),
+        direct_read_options: direct_read_options(config),
         exchange,
         spill_directory,
         spill_bytes_max: DataSize(u64::MAX),

@@ -10,6 +10,7 @@ mod limits;
 mod local;
 mod lost_output;
 mod monitoring;
+mod policies;
 mod proxy;
 mod recovery;
 mod statements;
