@@ -86,6 +86,7 @@ fn submission(splits: Vec<&'static str>, root: Arc<RootOutput>) -> Submission {
     let scan = ScanDescription { connector: Arc::new(Splits(splits)), scan };
     Submission {
         query: query(),
+        epoch: base::Epoch(1),
         shape: QueryShape { stages: vec![stage] },
         options: QueryOptions { task_split_count_max: 1, ..QueryOptions::default() },
         stages: vec![StageDescription { fragment: Bytes::new(), scans: vec![scan] }],
