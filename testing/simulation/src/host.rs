@@ -332,7 +332,9 @@ impl World {
         let (count, bytes) = held.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
         let capacity = self.hosts[at].capacity;
         if count >= capacity.slots || count > 0 && bytes + spec.memory_bytes > capacity.memory_bytes {
-            self.violate(format!("I-5: w{at} starts {attempt} beside {count} others that hold {bytes} bytes"));
+            self.violate(format!(
+                "I-5: w{at} starts {attempt} beside {count} others that hold {bytes} bytes"
+            ));
         }
         let sources = self.hosts[at].sources.get(&attempt).cloned().flatten();
         let execution = Execution {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use base::{AttemptId, Epoch, Millis, OutputId, QueryId, StageId, TaskId};
 use scheduler::{AttemptSpec, Command, Core, Edge, Event, Record, TaskInput};
 
+use super::recovery::unreadable;
 use super::{Job, Purpose, Role};
 use crate::bug::Bug;
-use super::recovery::unreadable;
 use crate::happening::{Happening, Place, Source, Timer};
 use crate::plan::Plan;
 use crate::store::{Answer, Key, Operation, Value};
@@ -101,8 +101,7 @@ impl World {
                 });
                 let parcels = Rc::new(parcels.collect());
                 let process = id;
-                let order =
-                    Happening::Desired { process, stream, host, life, epoch, sequence, parcels };
+                let order = Happening::Desired { process, stream, host, life, epoch, sequence, parcels };
                 self.send(host, false, stream, order);
             }
             Command::RequestSplits { query, stage, scan, count_max } => {
@@ -193,9 +192,7 @@ impl World {
                 self.shell_asks(at, Purpose::PlanReadBack(query), Operation::Get(Key::Plan(query)));
             }
             (Purpose::PlanReadBack(query), Answer::Missing) => self.plan(at, query),
-            (Purpose::PlanReadBack(query), Answer::Corrupt)
-                if self.bug != Some(Bug::UnreadableIsAbsent) =>
-            {
+            (Purpose::PlanReadBack(query), Answer::Corrupt) if self.bug != Some(Bug::UnreadableIsAbsent) => {
                 self.give_up(at, query);
             }
             (Purpose::PersistPlan(query), _) => self.on_plan_persisted(at, query)?,

@@ -314,8 +314,7 @@ impl World {
             return;
         }
         // Who is not on a list that was made at the start is nobody.
-        let is_listed =
-            !self.hosts[host].joins_late || self.bug != Some(crate::bug::Bug::FixedListOfWorkers);
+        let is_listed = !self.hosts[host].joins_late || self.bug != Some(crate::bug::Bug::FixedListOfWorkers);
         if !self.machines[machine].is_leading() || !is_listed {
             let delay = self.random.delay(self.network_mean);
             self.at(delay, Happening::DialRefused { host, life });

@@ -76,9 +76,9 @@ impl World {
         let alone = |at: &usize| {
             let host = &self.hosts[*at];
             let is_there = host.up && !host.paused && !self.is_cut(*at);
-            let is_attached = host.stream.is_some_and(|(process, stream)| {
-                self.ledger.streams.get(&(process, *at)) == Some(&stream)
-            });
+            let is_attached = host
+                .stream
+                .is_some_and(|(process, stream)| self.ledger.streams.get(&(process, *at)) == Some(&stream));
             is_there && !is_attached
         };
         let alone: Vec<usize> = (0..self.hosts.len()).filter(alone).collect();
@@ -195,7 +195,9 @@ impl World {
             .collect();
         let keys: Vec<_> = self.store.keys().filter(|key| key.query().is_some()).take(5).collect();
         let held: usize = self.hosts.iter().map(|host| host.executions.len()).sum();
-        format!("{waiting} clients wait, the shell knows {jobs:?}, the store has {keys:?}, {held} attempts run")
+        format!(
+            "{waiting} clients wait, the shell knows {jobs:?}, the store has {keys:?}, {held} attempts run"
+        )
     }
 
     pub fn check_end(&self) -> Result<(), String> {
@@ -231,11 +233,6 @@ fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<(AttemptId, NodeId
     let committed = tasks.filter(|attempt| attempt.state == AttemptState::Committed);
     let slowest = committed.filter_map(|it| Some(it.ended_at?.0.saturating_sub(it.started_at.0))).max()?;
     let task = base::TaskId { query, stage: stage.id, partition: last.partition };
-    let id = AttemptId {
-        task,
-        generation: attempt.generation,
-        epoch: attempt.epoch,
-        number: attempt.number,
-    };
+    let id = AttemptId { task, generation: attempt.generation, epoch: attempt.epoch, number: attempt.number };
     Some((id, attempt.node.clone(), attempt.started_at, slowest))
 }
