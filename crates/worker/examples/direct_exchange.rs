@@ -147,7 +147,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
     let routes = direct_routes(exchange.clone(), LIFE, None);
-    tokio::spawn(serve(listener, routes, std::future::pending()));
+    tokio::spawn(serve(listener::BoundedListener::new(listener, 1_000), routes, std::future::pending()));
     let credentials = Credentials::new(None, &NodeId::new("reader"), Incarnation(2));
     let connections = DirectConnections::new(credentials, Handle::current());
     let transports = DirectTransports::with_own(uri.as_str(), LIFE, exchange.clone(), connections.clone());

@@ -1,6 +1,5 @@
 //! The shape of what is planned.
 
-use planner::explain::PlanPart;
 use planner::{FragmentedPlan, explain};
 use scheduler::{Distribution, Edge};
 

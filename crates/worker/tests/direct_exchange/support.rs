@@ -15,6 +15,7 @@ use exchange::direct::{
     DirectSource, OutputSlice,
 };
 use futures::StreamExt;
+use listener::BoundedListener;
 use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use protocol::node::SharedSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,8 +44,9 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = direct_routes(exchange.clone(), LIFE, secret);
-        let server =
-            tokio::spawn(async move { serve(listener, routes, std::future::pending()).await.unwrap() });
+        let server = tokio::spawn(async move {
+            serve(BoundedListener::new(listener, 1_000), routes, std::future::pending()).await.unwrap()
+        });
         Node { exchange, address, server }
     }
 }
