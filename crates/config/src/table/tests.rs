@@ -40,7 +40,7 @@ fn defaults_are_values_of_their_kind() {
 
 #[test]
 fn session_names_are_spelled_as_the_properties_that_have_effect() {
-    const RENAMED: [(&str, &str); 7] = [
+    const RENAMED: [(&str, &str); 9] = [
         ("fault-tolerant-execution-speculative-execution-enabled", "speculative_execution_enabled"),
         (
             "fault-tolerant-execution-speculative-execution-max-task-fraction",
