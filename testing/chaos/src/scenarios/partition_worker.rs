@@ -1,7 +1,7 @@
 //! A worker is cut off from the coordinator: it is not heard, it does not hear, or both.
 //!
-//! Connections stay open and say nothing, as when a switch drops packets. Its attempts are run elsewhere; when the
-//! partition heals it comes back.
+//! Connections stay open and say nothing, as when a switch drops packets. Its attempts are run elsewhere, by rivals or
+//! because it is taken for lost; when the partition heals it comes back.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use steadfast::Failure;
 use super::Scenario;
 use super::victims::{freeze_busy, never_landed, note_landing, signal_all, strike_after};
 use crate::attempts::unix_millis;
+use crate::cluster::NodeName;
 use crate::proxy::LinkFaults;
 use crate::report::Report;
 use crate::scene::{Context, Scene, TRY_COUNT_MAX};
@@ -63,7 +64,7 @@ async fn partition(scene: &mut Scene, name: &str, faults: LinkFaults, query: usi
         scene.cluster.worker_link(victim).heal();
         scene.cluster.wait_for_workers(workers).await?;
         let has_stalled = scene.cluster.worker_link(victim).counts().stalled > stalled_before;
-        if has_stalled && look.in_state("LOST").count() > 0 {
+        if has_stalled && look.replaced(&NodeName::Worker(victim).to_string()).count() > 0 {
             note_landing(scene, name, &look, started_at);
             return Ok(());
         }

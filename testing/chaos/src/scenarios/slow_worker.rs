@@ -1,4 +1,4 @@
-//! One of four workers gets a tenth of a processor.
+//! One of four workers gets a tenth of a processor. A second cluster, which works in turns with the first, has none.
 //!
 //! What it runs is overtaken by rivals on other workers, and soon it is given little: each query takes at most half as
 //! long again as undisturbed.
@@ -11,7 +11,8 @@ use steadfast::Failure;
 
 use super::Scenario;
 use crate::attempts::Look;
-use crate::cluster::NodeName;
+use crate::client::start_rust;
+use crate::cluster::{Cluster, ClusterOptions, NodeName};
 use crate::machine::Slowdown;
 use crate::report::Report;
 use crate::scene::{Context, Scene};
@@ -27,49 +28,69 @@ const WORKERS: usize = 4;
 const VICTIM: usize = 0;
 /// How many times as long as undisturbed each query may take, by the medians of its rounds.
 const WALL_RATIO_MAX: f64 = 1.5;
-/// How often each query runs undisturbed, and how often on the slowed cluster.
+/// How often each query runs on the cluster with the slow worker, and how often on another one without.
 const ROUNDS: usize = 5;
 /// The slow worker is avoided if it gets at most this part of what would be its share.
 const AVOIDED_SHARE_MAX: f64 = 0.5;
 
-/// How long each query took in each round.
-type Walls = BTreeMap<String, Vec<Duration>>;
+/// How long a query took in each round, in seconds.
+#[derive(Default)]
+struct Walls {
+    undisturbed: Vec<f64>,
+    slowed: Vec<f64>,
+}
 
 async fn play(context: Context) -> Result<Report, Failure> {
     let mut options = context.options();
     options.workers = WORKERS;
     let rounds = context.rounds.unwrap_or(ROUNDS);
+    let mut healthy = ClusterOptions::new(context.program.clone(), context.directory.join("healthy"));
+    healthy.workers = WORKERS;
+    let healthy = Cluster::start(healthy, context.seed).await?;
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
-    let played = run(&mut scene, rounds).await;
+    let played = run(&mut scene, &healthy, rounds).await;
+    healthy.stop().await?;
     scene.finish(played).await
 }
 
-async fn run(scene: &mut Scene, rounds: usize) -> Result<(), Failure> {
-    // The first run has warmed the processes; these count.
-    let mut undisturbed = Walls::new();
-    for _ in 0..rounds {
-        scene.measure().await?;
-        for (name, wall) in &scene.baseline.walls {
-            undisturbed.entry(name.clone()).or_default().push(*wall);
-        }
+async fn run(scene: &mut Scene, healthy: &Cluster, rounds: usize) -> Result<(), Failure> {
+    // The first runs warm the processes.
+    for query in 0..scene.queries.len() {
+        undisturbed(scene, healthy, query).await?;
     }
-    scene.baseline.walls = undisturbed.iter().map(|(name, walls)| (name.clone(), median(walls))).collect();
     let slowdown = Slowdown::of(scene.cluster.process_id(NodeName::Worker(VICTIM))?)?;
     scene.report.figures.insert("slowed_by".into(), json!(slowdown.means()));
-    let mut slowed = Walls::new();
+    let mut walls = BTreeMap::<String, Walls>::new();
     let mut attempts = Attempts::default();
     for round in 0..rounds {
         for query in 0..scene.queries.len() {
+            // In turns, because the machine may have more or less to do besides.
+            let healthy = undisturbed(scene, healthy, query).await?;
+            let name = scene.queries[query].name.clone();
+            scene.baseline.walls.insert(name.clone(), healthy);
             let (running, _) = scene.start_known(query).await?;
-            let (look, wall) = scene.judge_timed(query, running).await?;
+            let (look, slowed) = scene.judge_timed(query, running).await?;
             attempts.count(&look, round);
-            slowed.entry(scene.queries[query].name.clone()).or_default().push(wall);
+            let walls = walls.entry(name).or_default();
+            walls.undisturbed.push(healthy.as_secs_f64());
+            walls.slowed.push(slowed.as_secs_f64());
         }
     }
     drop(slowdown);
     attempts.report(scene);
-    compare(scene, &undisturbed, &slowed);
+    compare(scene, &walls);
     Ok(())
+}
+
+/// How long a query takes on the cluster without a slow worker.
+async fn undisturbed(scene: &Scene, healthy: &Cluster, query: usize) -> Result<Duration, Failure> {
+    let query = &scene.queries[query];
+    let outcome = start_rust(healthy.client(), &query.text).outcome().await?;
+    let rows = outcome.rows.map_err(|error| format!("undisturbed, {} fails: {error}", query.name))?;
+    match query.differs_from(&rows) {
+        Some(problem) => Err(format!("undisturbed, {} is wrong: {problem}", query.name).into()),
+        None => Ok(outcome.wall),
+    }
 }
 
 /// What became of attempts.
@@ -109,27 +130,25 @@ impl Attempts {
 }
 
 /// Compares the medians of each query.
-fn compare(scene: &mut Scene, undisturbed: &Walls, slowed: &Walls) {
+fn compare(scene: &mut Scene, walls: &BTreeMap<String, Walls>) {
     let mut figures = BTreeMap::<String, Value>::new();
     let mut sums = [0.0; 2];
-    for (name, walls) in slowed {
-        let Some(before) = undisturbed.get(name).map(|walls| median(walls).as_secs_f64()) else {
-            continue;
-        };
-        let after = median(walls).as_secs_f64();
-        let first = walls.first().copied().unwrap_or_default().as_secs_f64();
-        let ratio = after / before;
+    for (name, Walls { undisturbed, slowed }) in walls {
+        let (before, after) = (median(undisturbed), median(slowed));
+        let first = slowed.first().zip(undisturbed.first());
+        let first = first.map_or(0.0, |(slowed, undisturbed)| slowed / undisturbed);
         figures.insert(
             name.clone(),
             json!({
                 "undisturbed_s": rounded(before),
                 "slowed_s": rounded(after),
-                "ratio": rounded(ratio),
-                "ratio_when_first_met": rounded(first / before),
+                "ratio": rounded(after / before),
+                "ratio_when_first_met": rounded(first),
             }),
         );
-        if ratio > WALL_RATIO_MAX {
-            scene.report.problem(format!("{name} takes {ratio:.2} times as long as undisturbed"));
+        if after / before > WALL_RATIO_MAX {
+            let ratio = rounded(after / before);
+            scene.report.problem(format!("{name} takes {ratio} times as long as undisturbed"));
         }
         sums[0] += before;
         sums[1] += after;
@@ -138,9 +157,9 @@ fn compare(scene: &mut Scene, undisturbed: &Walls, slowed: &Walls) {
     scene.report.figures.insert("wall_ratio_together".into(), json!(rounded(sums[1] / sums[0])));
 }
 
-fn median(walls: &[Duration]) -> Duration {
+fn median(walls: &[f64]) -> f64 {
     let mut walls = walls.to_vec();
-    walls.sort_unstable();
+    walls.sort_by(f64::total_cmp);
     walls.get(walls.len() / 2).copied().unwrap_or_default()
 }
 
@@ -154,8 +173,7 @@ mod tests {
 
     #[test]
     fn one_round_that_was_slow_by_chance_does_not_count() {
-        let walls = [1, 9, 2].map(Duration::from_secs);
-        assert_eq!(median(&walls), Duration::from_secs(2));
-        assert_eq!(median(&[]), Duration::ZERO);
+        assert_eq!(median(&[1.0, 9.0, 2.0]), 2.0);
+        assert_eq!(median(&[]), 0.0);
     }
 }

@@ -1,6 +1,6 @@
 //! A worker stands still for twenty seconds, and then goes on as if nothing had been.
 //!
-//! It is taken for lost, the others end the query without it, and what it commits late does no harm.
+//! It is overtaken, or taken for lost: the others end the query without it, and what it commits late does no harm.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ async fn stop(scene: &mut Scene, query: usize) -> Result<(), Failure> {
         tokio::time::sleep(STANDSTILL.saturating_sub(stopped.elapsed())).await;
         scene.cluster.signal(victim, Signal::SIGCONT)?;
         scene.cluster.wait_for_workers(workers).await?;
-        if look.in_state("LOST").count() == 0 {
+        if look.replaced(&victim.to_string()).count() == 0 {
             // What it ran had just ended.
             scene.report.missed += 1;
             continue;
