@@ -5,6 +5,7 @@ mod base_uri;
 mod monitoring;
 mod node;
 mod query;
+mod query_stats;
 mod results;
 mod statement;
 

@@ -9,6 +9,7 @@ mod registry;
 mod result_reader;
 mod run;
 mod state;
+mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
