@@ -125,6 +125,11 @@ impl Query {
         !self.begun.swap(true, Ordering::AcqRel)
     }
 
+    /// Another coordinator began it.
+    pub fn was_begun(&self) {
+        lock(&self.status).times.was_begun();
+    }
+
     /// The last token of a page asked for while it was queued.
     pub fn queued_token(&self) -> u64 {
         self.queued_token.load(Ordering::Acquire)
