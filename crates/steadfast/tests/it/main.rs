@@ -7,6 +7,7 @@ mod definitions;
 mod dependencies;
 mod drain;
 mod faults;
+mod figures;
 mod flight;
 mod limits;
 mod local;
