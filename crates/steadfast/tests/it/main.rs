@@ -16,6 +16,7 @@ mod monitoring;
 mod policies;
 mod proxy;
 mod recovery;
+mod retry_query;
 mod statements;
 mod support;
 mod tpch;

@@ -113,12 +113,12 @@ async fn under_none_rows_come_while_the_query_runs_and_a_limit_ends_it() {
     statement.cancel().await.unwrap();
     fails_with(&test, &id, "USER_CANCELED").await;
 
-    let limited =
-        "SELECT l_orderkey + o_custkey FROM lineitem JOIN orders ON l_orderkey = o_orderkey LIMIT 5";
+    // The scan does not know of the limit, because the table does not apply the filter.
+    let limited = "SELECT l_orderkey FROM lineitem WHERE l_quantity > 1 LIMIT 5";
     let result = client.query(limited).await.unwrap();
     assert_eq!(result.rows.len(), 5);
     let scanned = scanned(&test.describe(&result.id).await);
-    assert!(scanned < 7_500_000, "a limit reads {scanned} rows");
+    assert!(scanned < 1_000_000, "a limit reads {scanned} rows");
     test.is_clean().await;
 }
 

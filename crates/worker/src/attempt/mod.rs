@@ -77,8 +77,9 @@ impl AttemptEnvironment {
         let directory = self.spill_directory.join(attempt.to_string());
         let pool = match memory {
             MemoryGrant::Lease(bytes) => AttemptPool::with_lease(bytes, &self.memory),
-            MemoryGrant::Query(bytes) => {
-                AttemptPool::of_query(self.query_pools.of(attempt.task.query, bytes), &self.memory)
+            MemoryGrant::Query { bytes, attempts } => {
+                let pool = self.query_pools.of(attempt.task.query, bytes, attempts);
+                AttemptPool::of_query(&pool, &self.memory)
             }
         };
         AttemptProgress::new(pool, SpillDirectory::new(directory, self.spill_bytes_max))
@@ -283,8 +284,8 @@ impl Attempt<'_> {
 
     fn open_sink(&self, fragment: &Fragment, unstored_bytes_max: u64) -> Result<ExchangeSink> {
         let mut options = self.environment.sink_options.clone();
-        let (MemoryGrant::Lease(memory_bytes) | MemoryGrant::Query(memory_bytes)) = self.descriptor.memory;
-        options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(memory_bytes / SINK_MEMORY_DIVISOR);
+        let (MemoryGrant::Lease(bytes) | MemoryGrant::Query { bytes, .. }) = self.descriptor.memory;
+        options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(bytes / SINK_MEMORY_DIVISOR);
         options.unstored_bytes_max = unstored_bytes_max;
         options.spill_directory = self.environment.sink_spill_directory(self.descriptor.attempt);
         options.memory = Some(Arc::new(SinkCharge::new(&self.progress.pool)));
