@@ -10,6 +10,7 @@ mod result_reader;
 mod result_stream;
 mod run;
 mod state;
+mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -146,6 +147,11 @@ impl Query {
     /// Whether this call is the one that begins it.
     pub fn begin(&self) -> bool {
         !self.begun.swap(true, Ordering::AcqRel)
+    }
+
+    /// Another coordinator began it.
+    pub fn was_begun(&self) {
+        lock(&self.status).times.was_begun();
     }
 
     /// The last token of a page asked for while it was queued.

@@ -184,6 +184,7 @@ fn goes_on(query: &Query) -> bool {
 pub async fn resume(services: &Arc<Services>, query: &Arc<Query>, record: PlanRecord) -> Result<()> {
     let context = StatementContext::of(services, query)?;
     keep_limits(services, query, &context);
+    query.was_begun();
     let root = go_on(services, query, &context, &record).await?;
     serve(services, query, &root, record).await;
     Ok(())

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that finds what it did not expect ends there")]
 
+mod definitions;
 mod dependencies;
 mod drain;
 mod faults;
+mod figures;
 mod flight;
 mod limits;
 mod local;

@@ -157,6 +157,7 @@ impl Attempt<'_> {
                 let committed = sink.finish().await?;
                 if committed.winner == self.descriptor.attempt {
                     self.progress.counters.output_stored_bytes.add(committed.record.stored_bytes());
+                    self.progress.counters.output_objects.add(committed.record.object_count());
                 }
                 Ok(committed)
             }
