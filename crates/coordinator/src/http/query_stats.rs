@@ -32,6 +32,7 @@ pub fn query_stats(query: &Query) -> Value {
         ("runningTasks", json!(stats.running_splits)),
         ("completedTasks", json!(stats.completed_splits)),
         ("failedTasks", json!(attempts.failed + attempts.lost)),
+        ("retries", json!(progress.retries)),
         ("lostTasks", json!(attempts.lost)),
         ("abortedTasks", json!(attempts.aborted)),
         ("retries", json!(progress.retries)),
