@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::{Extension, Router};
 use base::{Error, NodeId, Result};
 use config::ServerConfig;
 use connector::Catalogs;
 use exchange::{ExchangeManager, ExchangeStore};
-use listener::BoundedListener;
+use listener::{Accepted, BoundedListener};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::codegen::Service;
@@ -87,7 +88,7 @@ impl Coordinator {
             build: options.build,
             node,
         };
-        let app = listener::make_service(Router::new().fallback(answer).with_state(router));
+        let app = listener::count_requests(Router::new().fallback(answer).with_state(router));
         let (stop, mut stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
             let stopped = async move {
@@ -95,7 +96,7 @@ impl Coordinator {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
             tokio::select! {
-                () = serve(listener, |_| app.clone()) => {}
+                () = serve(listener, |connection| counted(&app, connection)) => {}
                 () = stopped => {}
             }
         });
@@ -172,6 +173,11 @@ async fn live(options: LifeOptions, first: Option<Life>, router: watch::Sender<R
             }
         }
     }
+}
+
+/// The routes as they are served on a connection: its requests are counted by it.
+fn counted(app: &Router, connection: &Accepted) -> Router {
+    app.clone().layer(Extension(ConnectInfo(connection.connection().clone())))
 }
 
 /// Answers a request as the coordinator now is.
