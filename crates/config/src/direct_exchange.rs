@@ -83,10 +83,11 @@ mod tests {
     fn what_is_streamed_is_compressed_only_if_that_is_asked_for() {
         let task = || (Source::Config, "retry-policy", "TASK");
         let codec = |name| (Source::Config, "exchange.compression-codec", name);
-        let config = ServerConfig::from_properties([task()]).unwrap();
+        let environment = || (Source::Node, "node.environment", "test");
+        let config = ServerConfig::from_properties([environment(), task()]).unwrap();
         assert_eq!(config.query.exchange_compression_codec, CompressionCodec::Lz4);
         assert_eq!(config.direct_exchange.compression_codec, CompressionCodec::None);
-        let config = ServerConfig::from_properties([task(), codec("ZSTD")]).unwrap();
+        let config = ServerConfig::from_properties([environment(), task(), codec("ZSTD")]).unwrap();
         assert_eq!(config.query.exchange_compression_codec, CompressionCodec::Zstd);
         assert_eq!(config.direct_exchange.compression_codec, CompressionCodec::Zstd);
     }
