@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tonic::codegen::Service;
 
 use crate::catalog::SYSTEM_CATALOG;
-use crate::http::standby_router;
+use crate::http::{serve, standby_router};
 use crate::life::{Beginning, Life, LifeOptions};
 use crate::node::NodeDescription;
 
@@ -47,7 +47,7 @@ pub struct CoordinatorOptions {
 pub struct Coordinator {
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    served: tokio::task::JoinHandle<()>,
     lived: tokio::task::JoinHandle<Result<()>>,
 }
 
@@ -91,8 +91,8 @@ impl Coordinator {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
             tokio::select! {
-                served = axum::serve(listener, app) => served,
-                () = stopped => Ok(()),
+                () = serve(listener, |_| app.clone()) => {}
+                () = stopped => {}
             }
         });
         let first = match config.node.standby {
@@ -133,8 +133,7 @@ impl Coordinator {
             |error: &dyn std::fmt::Display| Error::internal(format!("the HTTP server stopped: {error}"));
         tokio::select! {
             served = &mut self.served => match served {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(failed(&error)),
+                Ok(()) => Ok(()),
                 Err(error) => Err(failed(&error)),
             },
             lived = &mut self.lived => match lived {

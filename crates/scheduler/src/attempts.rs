@@ -130,7 +130,7 @@ impl Core {
             query.end_attempt(now, &rival, state, peak_bytes);
         }
         query.decide(reporter, winner, output);
-        let selected = if query.region.is_some() { query.region_outputs() } else { Vec::from([winner]) };
+        let selected = if query.region.is_some() { query.region_outputs(stage) } else { Vec::from([winner]) };
         let select = |winner: AttemptId| Command::OutputSelected { output: winner.output(), winner };
         commands.extend(selected.into_iter().map(select));
         self.dirty.insert(id);

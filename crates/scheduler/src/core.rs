@@ -340,6 +340,9 @@ impl Core {
         for until in delayed_until.into_iter().chain(takeover_until) {
             self.wake_at(id, until);
         }
+        if complete && !self.has_lingered(now, id) {
+            return;
+        }
         let outcome = if complete { Ok(()) } else { self.check_nodes(now, id) };
         if complete || outcome.is_err() {
             self.finish(now, id, outcome, commands);

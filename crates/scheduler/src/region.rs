@@ -26,6 +26,10 @@ use crate::stage::form_pipelined_tasks;
 use crate::task::AttemptState;
 use crate::workers::Worker;
 
+/// How long the attempts of a region may go on when the result is complete. They end by themselves when all that they
+/// write was read; one that is stopped before does not tell what it has done.
+const REGION_LINGER: Millis = Millis(100);
+
 /// How the region of a query stands.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -34,6 +38,8 @@ pub(crate) struct Region {
     pub is_running: bool,
     /// When it may be tried again.
     pub delayed_until: Option<Millis>,
+    /// When all of the result was there.
+    completed_at: Option<Millis>,
     /// The tries that failed and count.
     failures: u32,
     /// The tries that ended with a worker.
@@ -85,6 +91,23 @@ impl Core {
             Some((attempt, state.node.clone(), incarnation))
         });
         commands.push(Command::RegionStarted { query: id, attempts: attempts.collect() });
+    }
+
+    /// Whether a query whose result is complete can be ended: if it is a region, when all its attempts have ended by
+    /// themselves or had the time to.
+    pub(crate) fn has_lingered(&mut self, now: Millis, id: QueryId) -> bool {
+        let Some(query) = self.queries.get_mut(&id) else {
+            return true;
+        };
+        let is_running = query.running_attempts().next().is_some();
+        let Some(region) = query.region.as_mut().filter(|_| is_running) else {
+            return true;
+        };
+        let until = region.completed_at.get_or_insert(now).plus(REGION_LINGER);
+        if until > now {
+            self.wake_at(id, until);
+        }
+        until <= now
     }
 
     /// An attempt of a region failed: the try is over.
@@ -142,6 +165,10 @@ impl Core {
 
     /// Stops what runs of a region, and lets it start again from a point in time on, or fails the query.
     fn end_try(&mut self, now: Millis, id: QueryId, judged: Result<Millis>, commands: &mut Vec<Command>) {
+        if self.queries.get(&id).is_some_and(Query::is_result_complete) {
+            // Nobody needs what ended.
+            return self.finish(now, id, Ok(()), commands);
+        }
         let not_before = match judged {
             Ok(not_before) => not_before,
             Err(error) => return self.finish(now, id, Err(error), commands),
@@ -188,10 +215,11 @@ impl Query {
         }
     }
 
-    /// What is decided when a task of a region has committed: the outputs of the root, once all are there. The client
-    /// reads those of [`RetryPolicy::None`] while they are written.
-    pub(crate) fn region_outputs(&self) -> Vec<AttemptId> {
-        if self.options.retry_policy != RetryPolicy::Query || !self.is_result_complete() {
+    /// What is decided when a task of a stage of a region has committed: the outputs of the root, when the last of
+    /// them is there. The client reads those of [`RetryPolicy::None`] while they are written.
+    pub(crate) fn region_outputs(&self, stage: StageId) -> Vec<AttemptId> {
+        let is_committed = self.options.retry_policy == RetryPolicy::Query && stage == StageId(0);
+        if !is_committed || !self.is_result_complete() {
             return Vec::new();
         }
         let root = self.stages.first().into_iter().flat_map(|stage| (0u32..).zip(&stage.tasks));

@@ -46,6 +46,7 @@ impl Descriptors {
             let (attempt, assignment) = decode_assignment(assignment)?;
             self.assignments.insert(attempt, assignment);
         }
+        self.count_sharers();
         for fragment in desired.fragments {
             let query = query_id(&fragment.query)?;
             self.fragments.insert((query, StageId(fragment.stage)), fragment.encoded);
@@ -58,10 +59,25 @@ impl Descriptors {
             Wanted {
                 attempt: *attempt,
                 memory_bytes: memory.map_or(0, MemoryGrant::lease_bytes),
-                is_pipelined: matches!(memory, Some(MemoryGrant::Query(_))),
+                is_pipelined: matches!(memory, Some(MemoryGrant::Query { .. })),
             }
         };
         Ok(attempts.iter().map(wanted).collect())
+    }
+
+    /// Tells those that share the memory of their query how many they are. All of a query come in one message.
+    fn count_sharers(&mut self) {
+        let mut counts: BTreeMap<QueryId, u64> = BTreeMap::new();
+        for (attempt, assignment) in &self.assignments {
+            if let MemoryGrant::Query { .. } = assignment.memory {
+                *counts.entry(attempt.task.query).or_default() += 1;
+            }
+        }
+        for (attempt, assignment) in &mut self.assignments {
+            if let MemoryGrant::Query { attempts, .. } = &mut assignment.memory {
+                *attempts = counts.get(&attempt.task.query).copied().unwrap_or(1);
+            }
+        }
     }
 
     /// What an attempt is to do. Each attempt starts once, so its part of it is given away.
@@ -112,7 +128,7 @@ fn decode_assignment(assignment: wire::Assignment) -> Result<(AttemptId, Assignm
     // Who exchanges rows with attempts that run at the same time has no lease, and nobody else is without one. That its
     // output is streamed does not tell: that of a root under `QUERY` is committed.
     let memory = match assignment.memory_bytes {
-        0 => MemoryGrant::Query(assignment.query_memory_bytes),
+        0 => MemoryGrant::Query { bytes: assignment.query_memory_bytes, attempts: 1 },
         bytes => MemoryGrant::Lease(bytes),
     };
     Ok((attempt.try_into()?, Assignment { memory, scans, inputs, output }))
@@ -209,15 +225,18 @@ mod tests {
             [OutputKind::Direct { broadcast_consumers: 5 }, OutputKind::Committed { unstored_bytes_max: 9 }];
         for (output, expected) in outputs.into_iter().zip(expected) {
             let mut descriptors = Descriptors::default();
-            let mut message = desired(&[attempt(0, 0)], &[attempt(0, 0)], &[0]);
-            let assignment = &mut message.assignments[0];
-            (assignment.memory_bytes, assignment.query_memory_bytes) = (0, 1_000);
-            assignment.output = Some(output);
-            assignment.inputs[0].direct_sources = vec![source.clone()];
+            let both = [attempt(0, 0), attempt(0, 1)];
+            let mut message = desired(&both, &both, &[0]);
+            for assignment in &mut message.assignments {
+                (assignment.memory_bytes, assignment.query_memory_bytes) = (0, 1_000);
+                assignment.output = Some(output);
+                assignment.inputs[0].direct_sources = vec![source.clone()];
+            }
             let wanted = descriptors.merge(message).unwrap();
-            assert_eq!(wanted, [Wanted { attempt: attempt(0, 0), memory_bytes: 0, is_pipelined: true }]);
+            assert_eq!(wanted[0], Wanted { attempt: attempt(0, 0), memory_bytes: 0, is_pipelined: true });
             let descriptor = descriptors.take(&attempt(0, 0)).unwrap();
-            assert_eq!((descriptor.memory, descriptor.output), (MemoryGrant::Query(1_000), expected));
+            let memory = MemoryGrant::Query { bytes: 1_000, attempts: 2 };
+            assert_eq!((descriptor.memory, descriptor.output), (memory, expected));
             let producer = Producer {
                 attempt: attempt(0, 7),
                 incarnation: Incarnation(3),

@@ -18,7 +18,8 @@ pub(super) const PROPERTIES: &[Property] = &[
         SIZE,
         "32MB",
         "Under `QUERY`, how much of a result the coordinator keeps in memory until the query has finished. What is \
-         larger goes through the exchange manager; without one, the query fails.",
+         larger goes through the exchange manager; without one, the query fails. Of a task, no more than 48MB are \
+         kept in memory.",
     )
     .coordinator_only(),
     Property::new(

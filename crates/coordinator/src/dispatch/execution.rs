@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base::{AttemptId, Epoch, Error, ErrorCode, NodeId, OutputId, QueryId, StageId};
+use base::{AttemptId, Epoch, Error, ErrorCode, NodeId, OutputId, QueryId, StageId, TaskId};
 use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
@@ -260,9 +260,19 @@ impl Execution {
         outputs.map(|record| record.attempt()).collect()
     }
 
-    /// The attempts of a stage that a worker ever reported.
-    pub fn attempts_of(&self, stage: StageId) -> impl Iterator<Item = (&AttemptId, &AttemptRecord)> {
-        self.attempts.iter().filter(move |(attempt, _)| attempt.task.stage == stage)
+    /// The attempts of a stage of the query that a worker ever reported.
+    pub fn attempts_of(
+        &self,
+        query: QueryId,
+        stage: StageId,
+    ) -> impl Iterator<Item = (&AttemptId, &AttemptRecord)> {
+        let first = |stage| AttemptId {
+            task: TaskId { query, stage, partition: 0 },
+            generation: 0,
+            epoch: Epoch(0),
+            number: 0,
+        };
+        self.attempts.range(first(stage)..first(StageId(stage.0.saturating_add(1))))
     }
 
     /// A scan, if the query has it.

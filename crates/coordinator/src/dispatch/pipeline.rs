@@ -3,14 +3,17 @@
 use base::{AttemptId, DataSize, Error, StageId};
 use config::{MemoryConfig, MemoryShare};
 use exchange::{CommitRecord, OutputLocation};
-use protocol::node::wire;
 use protocol::node::wire::assignment::Output;
+use protocol::node::{MESSAGE_BYTES_MAX, wire};
 use scheduler::{InputShape, RetryPolicy};
 
 use super::region::{Producer, Region};
 
 /// The root of every query.
 const ROOT: StageId = StageId(0);
+
+/// No task sends more than this in its report, in bytes: the message must have room for the rest of it.
+const INLINE_BYTES_MAX: u64 = MESSAGE_BYTES_MAX as u64 / 4 * 3;
 
 /// The settings of a query whose stages run at the same time.
 #[derive(Clone, Debug)]
@@ -90,10 +93,11 @@ impl Pipeline {
     /// How much of the result one task may send in its report. All together send no more than is kept in memory, if
     /// what is larger can go elsewhere.
     fn inline_bytes_max(&self) -> u64 {
-        match self.options.has_exchange_manager {
+        let bytes_max = match self.options.has_exchange_manager {
             true => self.options.result_bytes_max / u64::from(self.region.task_count(ROOT).max(1)),
             false => self.options.result_bytes_max,
-        }
+        };
+        bytes_max.min(INLINE_BYTES_MAX)
     }
 
     /// Looks whether a result that was reported so far can be kept: fails without an exchange manager where it is

@@ -4,19 +4,26 @@ mod authentication;
 mod base_uri;
 mod monitoring;
 mod node;
+mod pace;
 mod query;
+mod query_stats;
 mod results;
+mod serve;
 mod statement;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{FromRef, Request};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use tower_http::compression::CompressionLayer;
 
 pub use node::standby_router;
+pub use serve::serve;
+
+use pace::Pace;
 
 use crate::node::NodeDescription;
 use crate::services::Services;
@@ -48,6 +55,7 @@ pub fn router(state: HttpState) -> Router {
             Refusal(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".into())
         })
         .layer(CompressionLayer::new().gzip(true))
+        .layer(from_fn(async |request: Request, next: Next| Pace::default().keep(request, next).await))
         .with_state(state)
 }
 

@@ -57,11 +57,12 @@ fn stage_lines(stage: &StageProgress, measured: &Measured) -> Vec<String> {
     let work = &stage.work;
     let mut lines = vec![
         format!(
-            "Tasks: {}, attempts: {} (failed: {}, lost: {}), nodes: {}",
+            "Tasks: {}, attempts: {} (failed: {}, lost: {}, aborted: {}), nodes: {}",
             stage.tasks,
             stage.attempts,
             stage.failed_attempts,
             stage.lost_attempts,
+            stage.aborted_attempts,
             stage.nodes.len()
         ),
         format!(
@@ -74,10 +75,11 @@ fn stage_lines(stage: &StageProgress, measured: &Measured) -> Vec<String> {
         ),
     ];
     let mut output = format!(
-        "Output: {} rows ({}, stored: {})",
+        "Output: {} rows ({}, stored: {} in {} objects)",
         stage.output_rows,
         size(stage.output_bytes),
-        size(work.stored_bytes)
+        size(work.stored_bytes),
+        work.stored_objects
     );
     if work.spilled_bytes > 0 {
         // Writing to a string cannot fail.

@@ -12,6 +12,7 @@ mod result_stream;
 mod run;
 mod short_answers;
 mod state;
+mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -149,6 +150,11 @@ impl Query {
     /// Whether this call is the one that begins it.
     pub fn begin(&self) -> bool {
         !self.begun.swap(true, Ordering::AcqRel)
+    }
+
+    /// Another coordinator began it.
+    pub fn was_begun(&self) {
+        lock(&self.status).times.was_begun();
     }
 
     /// What is known of it.

@@ -8,8 +8,9 @@ use base::{AttemptId, NodeId, QueryId, StageId, TaskId};
 use protocol::client::{StageStats, StatementStats};
 use scheduler::{AttemptState, StageState};
 
+use super::work::{Work, failed_work};
 use super::{Query, QueryState};
-use crate::dispatch::{DispatchState, Execution, Pipeline};
+use crate::dispatch::{AttemptCounts, DispatchState, Execution, Pipeline};
 use crate::services::Services;
 
 /// How far the stages of a query are.
@@ -70,59 +71,18 @@ pub struct StageProgress {
     pub failed_attempts: u32,
     /// Attempts whose worker vanished.
     pub lost_attempts: u32,
+    /// Attempts that nobody wanted any more.
+    pub aborted_attempts: u32,
     /// Workers that run or ran attempts.
     pub nodes: BTreeSet<NodeId>,
     /// What its attempts have done. Attempts that were lost count too: they cost as much.
     pub work: Work,
+    /// The part of that which attempts did that failed or whose worker vanished.
+    pub failed_work: Work,
     /// Rows that its committed tasks wrote.
     pub output_rows: u64,
     /// Bytes that its committed tasks wrote, before compression.
     pub output_bytes: u64,
-}
-
-/// What attempts have done, added up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Rows read from tables.
-    pub scanned_rows: u64,
-    /// Bytes read from tables.
-    pub scanned_bytes: u64,
-    /// Bytes read from the exchange.
-    pub exchange_input_bytes: u64,
-    /// Bytes in the exchange that were written, compressed.
-    pub stored_bytes: u64,
-    /// Bytes spilled to disk.
-    pub spilled_bytes: u64,
-    /// Time on processors.
-    pub cpu_nanos: u64,
-    /// Time from start to end.
-    pub wall_nanos: u64,
-    /// Splits that were read.
-    pub completed_splits: u64,
-}
-
-impl Work {
-    fn add(&mut self, stats: &protocol::node::wire::AttemptStats) {
-        self.scanned_rows += stats.input_rows;
-        self.scanned_bytes += stats.physical_input_bytes;
-        self.exchange_input_bytes += stats.exchange_input_bytes;
-        self.stored_bytes += stats.output_stored_bytes;
-        self.spilled_bytes += stats.spilled_bytes;
-        self.cpu_nanos += stats.cpu_nanos;
-        self.wall_nanos += stats.wall_nanos;
-        self.completed_splits += stats.completed_splits;
-    }
-
-    fn add_all(&mut self, other: &Work) {
-        self.scanned_rows += other.scanned_rows;
-        self.scanned_bytes += other.scanned_bytes;
-        self.exchange_input_bytes += other.exchange_input_bytes;
-        self.stored_bytes += other.stored_bytes;
-        self.spilled_bytes += other.spilled_bytes;
-        self.cpu_nanos += other.cpu_nanos;
-        self.wall_nanos += other.wall_nanos;
-        self.completed_splits += other.completed_splits;
-    }
 }
 
 impl QueryProgress {
@@ -135,7 +95,7 @@ impl QueryProgress {
         for stage in view.stages() {
             let mut nodes = BTreeSet::new();
             let mut work = Work::default();
-            for (_, attempt) in execution.attempts_of(stage.id) {
+            for (_, attempt) in execution.attempts_of(query, stage.id) {
                 nodes.insert(attempt.node.clone());
                 work.add(&attempt.stats);
                 if attempt.is_running {
@@ -154,8 +114,10 @@ impl QueryProgress {
                 attempts: stage.counts.started_attempts,
                 failed_attempts: stage.counts.failed_attempts,
                 lost_attempts: stage.counts.lost_attempts,
+                aborted_attempts: stage.counts.aborted_attempts,
                 nodes,
                 work,
+                failed_work: failed_work(execution, query, &stage),
                 output_rows: stage.output_rows,
                 output_bytes: stage.output_bytes,
             });
@@ -220,11 +182,32 @@ impl QueryProgress {
 
     /// The work of all stages.
     pub fn work(&self) -> Work {
+        self.sum(|stage| &stage.work)
+    }
+
+    /// The part of it which attempts did that failed or whose worker vanished.
+    pub fn failed_work(&self) -> Work {
+        self.sum(|stage| &stage.failed_work)
+    }
+
+    fn sum(&self, of: impl Fn(&StageProgress) -> &Work) -> Work {
         let mut work = Work::default();
         for stage in &self.stages {
-            work.add_all(&stage.work);
+            work.add_all(of(stage));
         }
         work
+    }
+
+    /// The attempts of all stages.
+    pub fn attempt_counts(&self) -> AttemptCounts {
+        let mut counts = AttemptCounts::default();
+        for stage in &self.stages {
+            counts.started += u64::from(stage.attempts);
+            counts.failed += u64::from(stage.failed_attempts);
+            counts.lost += u64::from(stage.lost_attempts);
+            counts.aborted += u64::from(stage.aborted_attempts);
+        }
+        counts
     }
 
     /// How much is done, in percent. None before there is a task.

@@ -188,6 +188,7 @@ async fn submit(
 pub async fn resume(services: &Arc<Services>, query: &Arc<Query>, record: PlanRecord) -> Result<()> {
     let context = StatementContext::of(services, query)?;
     keep_limits(services, query, &context);
+    query.was_begun();
     let root = go_on(services, query, &context, &record).await?;
     serve(services, query, &root, Arc::new(record)).await;
     Ok(())

@@ -1,5 +1,6 @@
 //! The shape of what is planned.
 
+use planner::explain::PlanPart;
 use planner::{FragmentedPlan, explain};
 use scheduler::{Distribution, Edge};
 

@@ -92,13 +92,46 @@ fn query_policy_tells_the_result_only_when_it_is_whole() {
 }
 
 #[test]
-fn query_ends_when_its_root_has_and_what_still_runs_is_stopped() {
+fn result_is_told_once() {
+    let mut cluster = running(RetryPolicy::Query);
+    cluster.commit(1, 0, 0);
+    cluster.commit(1, 1, 0);
+    assert_eq!((selected(&cluster), cluster.outcome(1)), (1, None));
+}
+
+#[test]
+fn query_ends_when_its_root_has_and_what_still_runs_had_time_to_tell_what_it_did() {
+    let mut cluster = running(RetryPolicy::None);
+    cluster.commit(1, 0, 0);
+    assert_eq!(cluster.outcome(1), None, "the other attempts are about to end");
+    for (stage, partition) in [1, 2].into_iter().flat_map(|stage| (0..4).map(move |at| (stage, at))) {
+        assert_eq!(cluster.outcome(1), None);
+        cluster.commit(1, stage, partition);
+    }
+    assert_eq!(cluster.outcome(1), Some(Ok(())));
+    assert_eq!(selected(&cluster), 0, "the client has read it already");
+    // Some compute on although nobody wants it.
     let mut cluster = running(RetryPolicy::None);
     cluster.commit(1, 2, 0);
     cluster.commit(1, 0, 0);
+    cluster.pass(100);
     assert_eq!(cluster.outcome(1), Some(Ok(())));
     assert!(cluster.placed().is_empty());
-    assert_eq!(selected(&cluster), 0, "the client has read it already");
+    assert_eq!(cluster.stage_view(1, 1).counts.aborted_attempts, 4);
+}
+
+#[test]
+fn nothing_that_happens_after_the_result_is_complete_fails_the_query() {
+    for policy in [RetryPolicy::None, RetryPolicy::Query] {
+        let mut cluster = running(policy);
+        cluster.commit(1, 0, 0);
+        cluster.kill("n2");
+        assert_eq!(cluster.outcome(1), Some(Ok(())), "{policy:?}");
+        let mut cluster = running(policy);
+        cluster.commit(1, 0, 0);
+        cluster.fail(1, 1, 0, Error::internal("out of luck"), 0);
+        assert_eq!(cluster.outcome(1), Some(Ok(())), "{policy:?}");
+    }
 }
 
 #[test]
@@ -114,6 +147,7 @@ fn lost_worker_ends_a_query_without_retries_and_starts_one_with_them_again() {
     assert_eq!(places.len(), 9, "what had ended runs again too");
     assert!(places.iter().all(|(key, node)| key.2 == 1 && node.as_str() == "n1"), "{places:?}");
     cluster.commit(1, 0, 0);
+    cluster.pass(100);
     assert_eq!(cluster.outcome(1), Some(Ok(())));
 }
 
@@ -126,6 +160,7 @@ fn late_commit_of_an_earlier_try_does_not_count() {
     cluster.report(&node, vec![committed(root.attempt, root.attempt, &[1], 0)]);
     assert_eq!(cluster.outcome(1), None);
     cluster.commit(1, 0, 0);
+    cluster.pass(100);
     assert_eq!(cluster.outcome(1), Some(Ok(())));
 }
 

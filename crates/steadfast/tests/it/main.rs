@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that finds what it did not expect ends there")]
 
+mod definitions;
 mod dependencies;
 mod drain;
 mod faults;
+mod figures;
 mod flight;
 mod limits;
 mod local;
@@ -13,6 +15,7 @@ mod monitoring;
 mod policies;
 mod proxy;
 mod recovery;
+mod retry_query;
 mod statements;
 mod support;
 mod tpch;

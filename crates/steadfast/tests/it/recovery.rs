@@ -8,7 +8,7 @@ use steadfast::client::{Client, QueryResult, session};
 use steadfast::cluster::NodeProcess;
 
 use super::proxy::Proxy;
-use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, failure, sorted, until};
+use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, sorted, until, until_async};
 
 /// Long enough to be disturbed, short enough to wait for. Several stages, of each kind.
 const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
@@ -231,14 +231,85 @@ async fn what_was_done_is_not_done_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_analysis_that_is_lost_says_so() {
+async fn an_analysis_goes_on_under_the_next_coordinator() {
     let mut test = TestCluster::start().await;
     let client = test.client("tpch", "sf1");
     let running = RunningQuery::start(&client, &format!("EXPLAIN ANALYZE {QUERY}")).await;
-    half_done(&test, &running).await;
+    let before = half_done(&test, &running).await;
     test.cluster.kill_coordinator().await.unwrap();
     test.cluster.restart_coordinator().await.unwrap();
-    assert_eq!(failure(running.result().await).0, "SERVER_SHUTTING_DOWN");
+    let id = running.id.clone();
+    let result = running.result().await.unwrap();
+    assert_eq!((result.rows.len(), result.columns.len()), (1, 1));
+    let text = result.rows[0][0].as_str().unwrap();
+    for expected in ["Fragment 0 [", "Fragment 1 [", "Output: 35 rows", "whose times are not known: "] {
+        assert!(text.contains(expected), "no {expected} in\n{text}");
+    }
+    assert_nothing_again(&before, &attempts(&test.describe(&id).await));
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_that_nobody_has_read_is_told_by_the_next_coordinator() {
+    let mut test = TestCluster::start().await;
+    for pages_read in [0, 1] {
+        let mut client = test.client("tpch", "tiny");
+        let text = "EXPLAIN ANALYZE SELECT n_name, count(*) FROM nation GROUP BY 1";
+        let mut statement = client.start(text).await.unwrap();
+        let id = statement.next().await.unwrap().unwrap().id;
+        // It begins when it is asked for.
+        let mut rows = statement.next().await.unwrap().unwrap().rows;
+        until_async(PATIENCE, async || match test.describe(&id).await["state"].as_str() {
+            Some("FINISHING") => Ok(()),
+            other => Err(format!("it is {other:?}")),
+        })
+        .await;
+        while pages_read > rows.len() {
+            rows.extend(statement.next().await.unwrap().unwrap().rows);
+        }
+        test.cluster.kill_coordinator().await.unwrap();
+        test.cluster.restart_coordinator().await.unwrap();
+        while let Some(page) = statement.next().await.unwrap() {
+            rows.extend(page.rows);
+        }
+        assert_eq!(rows.len(), 1, "{pages_read} pages read");
+        assert!(rows[0][0].as_str().unwrap().contains("Fragment 1 ["), "{rows:?}");
+        let queued = test.describe(&id).await["queryStats"]["queuedTime"].as_str().unwrap().to_owned();
+        let queued: base::Duration = queued.parse().unwrap();
+        assert!(queued.as_std() < Duration::from_millis(100), "{queued} in the queue");
+    }
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_without_tables_and_of_system_tables_outlive_the_coordinator() {
+    let mut test = TestCluster::start().await;
+    for (text, count) in [
+        ("VALUES 1, 2, 3", 3),
+        ("SELECT catalog_name FROM system.metadata.catalogs", 3),
+        ("SELECT node_id, state FROM system.runtime.nodes WHERE coordinator", 1),
+        ("EXPLAIN SELECT count(*) FROM nation", 1),
+    ] {
+        let mut client = test.client("tpch", "tiny");
+        for kill_at in 1.. {
+            let mut statement = client.start(text).await.unwrap();
+            let (mut rows, mut pages) = (Vec::new(), 0);
+            loop {
+                if pages == kill_at {
+                    test.cluster.kill_coordinator().await.unwrap();
+                    test.cluster.restart_coordinator().await.unwrap();
+                }
+                let Some(page) = statement.next().await.unwrap() else { break };
+                rows.extend(page.rows);
+                pages += 1;
+            }
+            assert_eq!(rows.len(), count, "{text}, killed after page {kill_at}");
+            if pages <= kill_at {
+                assert!(kill_at > 2, "{text} has {pages} pages");
+                break;
+            }
+        }
+    }
     test.is_clean().await;
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct AttemptCounters {
     pub(crate) output: RowCounter,
     /// Bytes of output as they are stored.
     pub(crate) output_stored_bytes: Counter,
+    /// Objects of output beside its commit record.
+    pub(crate) output_objects: Counter,
     /// Bytes the sink had to write to disk before they could be stored.
     pub(crate) sink_spilled_bytes: Counter,
     /// Splits read to their end.

@@ -25,8 +25,8 @@ pub(crate) struct Descriptor {
 pub(crate) enum MemoryGrant {
     /// So many bytes of its own.
     Lease(u64),
-    /// It shares so many bytes with all attempts of its query that run here.
-    Query(u64),
+    /// All attempts of its query that run here share so many bytes, and so many of them do.
+    Query { bytes: u64, attempts: u64 },
 }
 
 impl MemoryGrant {
@@ -34,7 +34,7 @@ impl MemoryGrant {
     pub(crate) fn lease_bytes(self) -> u64 {
         match self {
             MemoryGrant::Lease(bytes) => bytes,
-            MemoryGrant::Query(_) => 0,
+            MemoryGrant::Query { .. } => 0,
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use base::{Error, Failure};
@@ -43,7 +43,38 @@ pub(crate) struct AttemptInputs {
 /// The outputs that an input reads.
 pub(crate) enum InputSources {
     Committed(Vec<SourceHandle>),
-    Direct(Vec<DirectSource>),
+    Direct(DirectInput),
+}
+
+/// Outputs of attempts that run at the same time.
+pub(crate) struct DirectInput {
+    sources: Vec<DirectSource>,
+    is_opened: AtomicBool,
+}
+
+impl DirectInput {
+    pub(crate) fn new(sources: Vec<DirectSource>) -> Self {
+        DirectInput { sources, is_opened: AtomicBool::new(false) }
+    }
+
+    fn open(&self) -> Vec<DirectSource> {
+        self.is_opened.store(true, Ordering::Relaxed);
+        self.sources.clone()
+    }
+}
+
+impl Drop for AttemptInputs {
+    /// What no operator asked for is closed too: whoever produces it waits for that.
+    fn drop(&mut self) {
+        for input in &mut self.inputs {
+            if let InputSources::Direct(DirectInput { sources, is_opened }) = input
+                && !*is_opened.get_mut()
+            {
+                let (sources, nothing) = (std::mem::take(sources), Arc::new(Schema::empty()));
+                drop(DirectReader::new(sources, nothing, self.direct_options.clone()));
+            }
+        }
+    }
 }
 
 /// The splits of a scan, and how many of them were read.
@@ -110,9 +141,9 @@ impl TaskInputs for AttemptInputs {
                 let rows = self.exchange.open(handles.clone(), Arc::clone(&schema), &self.read_options);
                 Ok(self.metered(schema, rows))
             }
-            InputSources::Direct(sources) => {
+            InputSources::Direct(input) => {
                 let options = self.direct_options.clone();
-                let reader = DirectReader::new(sources.clone(), Arc::clone(&schema), options);
+                let reader = DirectReader::new(input.open(), Arc::clone(&schema), options);
                 Ok(self.metered_direct(schema, reader))
             }
         }
@@ -127,8 +158,8 @@ impl TaskInputs for AttemptInputs {
                 let rows = handles.iter().map(open);
                 rows.map(|rows| self.metered(Arc::clone(&schema), rows)).collect()
             }
-            InputSources::Direct(sources) => {
-                let readers = DirectReader::each(sources.clone(), Arc::clone(&schema), &self.direct_options);
+            InputSources::Direct(input) => {
+                let readers = DirectReader::each(input.open(), Arc::clone(&schema), &self.direct_options);
                 let rows = readers.into_iter();
                 rows.map(|reader| self.metered_direct(Arc::clone(&schema), reader)).collect()
             }

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::counters::AttemptCounters;
 pub(crate) use self::descriptor::{Descriptor, Input, MemoryGrant, OutputKind, Producer};
-use self::inputs::{AttemptInputs, InputSources};
+use self::inputs::{AttemptInputs, DirectInput, InputSources};
 pub(crate) use self::progress::AttemptProgress;
 use self::sink::AttemptSink;
 use crate::options::{FailureInjection, InjectedAction};
@@ -77,8 +77,9 @@ impl AttemptEnvironment {
         let directory = self.spill_directory.join(attempt.to_string());
         let pool = match memory {
             MemoryGrant::Lease(bytes) => AttemptPool::with_lease(bytes, &self.memory),
-            MemoryGrant::Query(bytes) => {
-                AttemptPool::of_query(self.query_pools.of(attempt.task.query, bytes), &self.memory)
+            MemoryGrant::Query { bytes, attempts } => {
+                let pool = self.query_pools.of(attempt.task.query, bytes, attempts);
+                AttemptPool::of_query(&pool, &self.memory)
             }
         };
         AttemptProgress::new(pool, SpillDirectory::new(directory, self.spill_bytes_max))
@@ -156,6 +157,7 @@ impl Attempt<'_> {
                 let committed = sink.finish().await?;
                 if committed.winner == self.descriptor.attempt {
                     self.progress.counters.output_stored_bytes.add(committed.record.stored_bytes());
+                    self.progress.counters.output_objects.add(committed.record.object_count());
                 }
                 Ok(committed)
             }
@@ -275,15 +277,15 @@ impl Attempt<'_> {
                 InputSources::Committed(decoded.collect::<Result<_>>()?)
             }
             Input::Direct(producers) => {
-                InputSources::Direct(producers.iter().map(source).collect::<Result<_>>()?)
+                InputSources::Direct(DirectInput::new(producers.iter().map(source).collect::<Result<_>>()?))
             }
         })
     }
 
     fn open_sink(&self, fragment: &Fragment, unstored_bytes_max: u64) -> Result<ExchangeSink> {
         let mut options = self.environment.sink_options.clone();
-        let (MemoryGrant::Lease(memory_bytes) | MemoryGrant::Query(memory_bytes)) = self.descriptor.memory;
-        options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(memory_bytes / SINK_MEMORY_DIVISOR);
+        let (MemoryGrant::Lease(bytes) | MemoryGrant::Query { bytes, .. }) = self.descriptor.memory;
+        options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(bytes / SINK_MEMORY_DIVISOR);
         options.unstored_bytes_max = unstored_bytes_max;
         options.spill_directory = self.environment.sink_spill_directory(self.descriptor.attempt);
         options.memory = Some(Arc::new(SinkCharge::new(&self.progress.pool)));

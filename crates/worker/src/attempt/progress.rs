@@ -108,6 +108,8 @@ impl AttemptProgress {
             cpu_nanos: counters.cpu_nanos.get().max(in_operators),
             wall_nanos: nanos(wall),
             completed_splits: counters.completed_splits.get(),
+            exchange_input_rows: counters.exchanged.rows.get(),
+            output_objects: counters.output_objects.get(),
             operators,
         }
     }

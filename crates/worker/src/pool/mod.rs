@@ -29,14 +29,12 @@ use datafusion::execution::memory_pool::{
 use protocol::client::succinct::succinct_data_size;
 
 pub(crate) use self::charge::{BufferCharge, SinkCharge};
+use self::query::Member;
 pub(crate) use self::query::{QueryPool, QueryPools};
 pub(crate) use self::worker::WorkerMemory;
 
 /// How many of the largest consumers an error names.
 const CONSUMERS_IN_ERROR: NonZeroUsize = NonZeroUsize::new(5).expect("it is not zero");
-
-/// In a pool that many share, an operator reckons with this part of it.
-const QUERY_PART_DIVISOR: u64 = 5;
 
 /// What bounds an attempt.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ enum Bound {
     /// A pool of its own, of the size of its lease.
     Lease(Box<TrackConsumersPool<FairSpillPool>>),
     /// The pool of its query.
-    Query(Arc<QueryPool>),
+    Query(Member),
 }
 
 /// The pool of an attempt, which remembers the most that was reserved at once.
@@ -68,8 +66,8 @@ impl AttemptPool {
     }
 
     /// A part of the pool of a query.
-    pub(crate) fn of_query(query: Arc<QueryPool>, worker: &Arc<WorkerMemory>) -> Arc<Self> {
-        AttemptPool::new(Bound::Query(query), worker)
+    pub(crate) fn of_query(query: &Arc<QueryPool>, worker: &Arc<WorkerMemory>) -> Arc<Self> {
+        AttemptPool::new(Bound::Query(query.join()), worker)
     }
 
     fn new(bound: Bound, worker: &Arc<WorkerMemory>) -> Arc<Self> {
@@ -228,8 +226,7 @@ impl MemoryPool for AttemptPool {
         match &self.bound {
             Bound::Lease(pool) => pool.memory_limit(),
             Bound::Query(pool) => {
-                let part = pool.limit_bytes() / QUERY_PART_DIVISOR;
-                MemoryLimit::Finite(usize::try_from(part).unwrap_or(usize::MAX))
+                MemoryLimit::Finite(usize::try_from(pool.part_bytes()).unwrap_or(usize::MAX))
             }
         }
     }
@@ -286,7 +283,7 @@ mod tests {
     fn pools_together_hold_no_more_than_the_worker_has() {
         let worker = WorkerMemory::new(150);
         let leased = AttemptPool::with_lease(100, &worker);
-        let shared = AttemptPool::of_query(QueryPool::new(100), &worker);
+        let shared = AttemptPool::of_query(&QueryPool::new(100, 1), &worker);
         let (join, other) = (consumer(&leased, "join", false), consumer(&shared, "join", false));
         other.try_grow(80).unwrap();
         let too_much = Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "no");
@@ -306,9 +303,9 @@ mod tests {
     #[test]
     fn a_small_buffer_goes_on_where_the_worker_is_full() {
         let worker = WorkerMemory::new(1_000);
-        let (own, others) = (QueryPool::new(10_000), QueryPool::new(10_000));
-        let pool = AttemptPool::of_query(Arc::clone(&own), &worker);
-        let full = consumer(&AttemptPool::of_query(others, &worker), "join", false);
+        let (own, others) = (QueryPool::new(10_000, 1), QueryPool::new(10_000, 1));
+        let pool = AttemptPool::of_query(&own, &worker);
+        let full = consumer(&AttemptPool::of_query(&others, &worker), "join", false);
         full.try_grow(1_000).unwrap();
         pool.try_grow_buffer(0, 500).unwrap();
         pool.try_grow_buffer(500, 1).unwrap_err();
