@@ -11,11 +11,14 @@ use std::time::Duration;
 use base::{Error, ErrorCode, QueryId, Result};
 use config::RetryPolicy;
 use exchange::ObjectKey;
+use scheduler::Record;
 use tokio::time::{Instant, timeout};
 
+use crate::dispatch::Dispatcher;
 use crate::query::{FirstAnswer, Query, QueryState, Recorded, run};
 use crate::services::Services;
 use crate::slug::FIRST_TOKEN;
+use crate::state::StateStore;
 
 /// How long it takes at most to make a page of a result that is there. If it takes longer, the result is not short.
 const PAGE_PATIENCE: Duration = Duration::from_millis(100);
@@ -37,7 +40,7 @@ impl Services {
 
     async fn find_first_answer(self: &Arc<Self>, query: &Arc<Query>) -> Result<FirstAnswer> {
         let wait = self.config.query.first_answer_wait.as_std();
-        let has_ended = timeout(wait, query.reached(QueryState::Finishing)).await.is_ok();
+        let has_ended = !wait.is_zero() && timeout(wait, query.reached(QueryState::Finishing)).await.is_ok();
         if has_ended && let Some(capsule) = self.short_answer(query).await {
             return Ok(FirstAnswer::Short { capsule });
         }
@@ -76,32 +79,16 @@ impl Services {
         }
     }
 
-    /// Records a query, unless it is recorded or has ended: another coordinator goes on with it from now on.
+    /// Records a query, unless it is recorded: another coordinator goes on with it from now on, or tells why it failed.
     ///
     /// # Errors
     /// If this life of the coordinator leads no more, or the query cannot be recorded as it is.
     pub async fn make_durable(self: &Arc<Self>, query: &Arc<Query>) -> Result<()> {
         let (services, query) = (Arc::clone(self), Arc::clone(query));
         // What is begun is ended, whether anybody waits for it or not.
-        let recorded = tokio::spawn(async move { services.record(&query).await });
+        let recorded =
+            tokio::spawn(async move { record(&services.dispatcher, &services.state, &query).await });
         recorded.await.map_err(|_| Error::internal("recording a query ended in a panic"))?
-    }
-
-    async fn record(&self, query: &Query) -> Result<()> {
-        let mut recorded = query.recorded.lock().await;
-        if query.state().is_final() || query.was_dropped() {
-            return Ok(());
-        }
-        match std::mem::replace(&mut *recorded, Recorded::Everything) {
-            Recorded::Everything => return Ok(()),
-            Recorded::Nothing => {}
-            Recorded::NothingOf(plan) => {
-                self.dispatcher.make_durable(query.id).await?;
-                self.state.create(ObjectKey::Plan(query.id), plan.encode()?).await?;
-            }
-        }
-        self.state.create(ObjectKey::Query(query.id), query.record().encode()).await?;
-        Ok(())
     }
 
     /// The query of a capsule that a former life of the coordinator sealed. None if it is not one, or if the client may
@@ -120,7 +107,7 @@ impl Services {
 
     /// Runs a short query again whose coordinator died, unless that is being done.
     pub fn run_again(self: &Arc<Self>, query: Query) -> Arc<Query> {
-        let (query, is_new) = self.queries.get_or_insert(Arc::new(query));
+        let (query, is_new) = self.remember(query);
         if is_new && query.begin() {
             tracing::info!(query = %query.id, "running a short query again whose coordinator died");
             let (services, query) = (Arc::clone(self), Arc::clone(&query));
@@ -134,6 +121,32 @@ impl Services {
         }
         query
     }
+}
+
+/// Records a query that is not recorded.
+pub async fn record(dispatcher: &Dispatcher, state: &StateStore, query: &Query) -> Result<()> {
+    let mut recorded = query.recorded.lock().await;
+    let outcome = match std::mem::replace(&mut *recorded, Recorded::Everything) {
+        Recorded::Everything => return Ok(()),
+        Recorded::Nothing => None,
+        Recorded::NothingOf(plan) => {
+            dispatcher.make_durable(query.id).await?;
+            state.create(ObjectKey::Plan(query.id), plan.encode()?).await?;
+            // One that failed before the scheduler was asked has no outcome on record.
+            query.root().and_then(|root| root.outcome()).filter(Result::is_err)
+        }
+        Recorded::OutcomeNeither(outcome) => Some(outcome),
+    };
+    let has_ended = outcome.is_some();
+    if let Some(outcome) = outcome {
+        state.create_record(query.id, &Record::Done { outcome }, Vec::new()).await?;
+    }
+    state.create(ObjectKey::Query(query.id), query.record().encode()).await?;
+    if has_ended {
+        // It may have been deleted before all of this was there.
+        dispatcher.close(query.id).await;
+    }
+    Ok(())
 }
 
 /// Waits for the first answer to a statement on behalf of a client that has no address of it yet: if the client goes

@@ -16,7 +16,7 @@ use scheduler::{Record, RecordKey};
 use crate::definition::Intent;
 use crate::query::{Query, answer_again, resume, resume_definition};
 use crate::services::Services;
-use crate::state::{PlanRecord, QueryRecord, StoredQuery};
+use crate::state::{PlanRecord, QueryRecord, StateStore, StoredQuery};
 
 /// How many queries are recovered at once, and how many records of each are read at once.
 const QUERY_COUNT_MAX: usize = 4;
@@ -165,20 +165,22 @@ pub struct Remains {
 
 impl Remains {
     /// Reads everything that belongs to the plan of that life of the coordinator. Fails if something cannot be read.
-    pub async fn read(services: &Services, query: QueryId, planned: Epoch) -> Result<Self> {
-        let stored = services.state.look(query).await?;
+    pub async fn read(
+        state: &StateStore,
+        exchange: &ExchangeManager,
+        query: QueryId,
+        planned: Epoch,
+    ) -> Result<Self> {
+        let stored = state.look(query).await?;
         let mut keys = stored.records;
         keys.extend(stored.is_done.then_some(RecordKey::Done));
         let found: Vec<_> = stream::iter(keys)
-            .map(|key| services.state.read_record(query, key))
+            .map(|key| state.read_record(query, key))
             .buffered(READ_COUNT_MAX)
             .try_collect()
             .await?;
-        let mut remains = Remains {
-            records: Vec::new(),
-            splits: Vec::new(),
-            commits: commits(&services.exchange, query).await?,
-        };
+        let mut remains =
+            Remains { records: Vec::new(), splits: Vec::new(), commits: commits(exchange, query).await? };
         remains.commits.retain(|commit| commit.attempt().epoch >= planned);
         for (record, splits) in found.into_iter().flatten() {
             if let Record::Tasks { stage, .. } = &record {

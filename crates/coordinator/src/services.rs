@@ -63,6 +63,11 @@ impl Services {
         query
     }
 
+    /// Remembers a query unless there is one of its name, and says whether it did. Tells the one that is remembered.
+    pub fn remember(&self, query: Query) -> (Arc<Query>, bool) {
+        self.queries.get_or_insert(Arc::new(query))
+    }
+
     /// Ends a query with an error, unless it has ended. It has when its outcome is recorded; that is not waited for.
     pub async fn end(self: &Arc<Self>, query: &Arc<Query>, error: Error) {
         match query.ending() {
@@ -91,10 +96,13 @@ impl Services {
     /// Records the outcome of a query that the scheduler does not know, if anything of the query is recorded. The one
     /// that is there counts.
     async fn record_outcome(&self, query: &Arc<Query>, outcome: Result<()>) {
-        let is_recorded = matches!(*query.recorded.lock().await, Recorded::Everything);
-        if !is_recorded {
+        let mut recorded = query.recorded.lock().await;
+        if !matches!(*recorded, Recorded::Everything) {
+            *recorded = Recorded::OutcomeNeither(outcome.clone());
+            drop(recorded);
             return self.conclude(query, outcome).await;
         }
+        drop(recorded);
         let record = Record::Done { outcome };
         let outcome = match self.state.create_record(query.id, &record, Vec::new()).await {
             Ok((Record::Done { outcome }, _)) => outcome,
@@ -114,7 +122,8 @@ impl Services {
         };
         if concluded {
             // What is being recorded of it is there before it is deleted.
-            let is_known = !matches!(*query.recorded.lock().await, Recorded::Nothing);
+            let is_known =
+                matches!(*query.recorded.lock().await, Recorded::NothingOf(_) | Recorded::Everything);
             if is_known {
                 self.dispatcher.close(query.id).await;
             }

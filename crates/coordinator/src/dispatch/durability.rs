@@ -49,7 +49,7 @@ impl Execution {
         let AttemptStatus::Committed { winner, .. } = status else {
             return (status, None);
         };
-        if let Some(late) = self.late_outputs.get(&winner) {
+        if let Some(late) = self.late_outputs.get(&winner).filter(|_| details.is_inline) {
             let Some(found) = late.clone() else {
                 return (AttemptStatus::Running, None);
             };
@@ -235,3 +235,7 @@ impl DispatchState {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "durability_tests.rs"]
+mod tests;

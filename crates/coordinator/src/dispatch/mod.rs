@@ -281,4 +281,6 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
 #[cfg(test)]
 mod pipeline_tests;
 #[cfg(test)]
+mod test_worker;
+#[cfg(test)]
 mod tests;

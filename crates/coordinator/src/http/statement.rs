@@ -262,8 +262,10 @@ async fn cancel(
             query.set_told();
             services.end(&query, Query::canceled()).await;
         }
-        // It ended with the coordinator that ran it.
-        Err(refusal) => drop(unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?),
+        Err(refusal) => {
+            let query = unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?;
+            services.end(&services.remember(query).0, Query::canceled()).await;
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }

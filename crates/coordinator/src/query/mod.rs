@@ -227,11 +227,6 @@ impl Query {
         }
     }
 
-    /// Whether it was ended before the scheduler knew of it.
-    pub fn was_dropped(&self) -> bool {
-        matches!(*lock(&self.owner), Owner::Nobody)
-    }
-
     /// It is handed to the scheduler. Says whether it is: it may have been ended before.
     pub fn hand_over(&self, root: Arc<RootOutput>) -> bool {
         let mut owner = lock(&self.owner);

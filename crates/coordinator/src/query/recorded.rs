@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use base::Result;
+
 use crate::state::PlanRecord;
 
 /// What of a query is on record.
@@ -14,6 +16,8 @@ pub enum Recorded {
     Nothing,
     /// Nothing, and the scheduler runs this.
     NothingOf(Arc<PlanRecord>),
+    /// Nothing, and it has ended like this without the scheduler.
+    OutcomeNeither(Result<()>),
     /// Everything that another coordinator needs to go on with it; or at least that was begun to be recorded, so that
     /// its outcome is to be recorded too.
     Everything,
