@@ -39,14 +39,14 @@ impl Services {
     }
 
     async fn find_first_answer(self: &Arc<Self>, query: &Arc<Query>) -> Result<FirstAnswer> {
+        if query.retry_policy != RetryPolicy::Task {
+            // It ends with this coordinator in any case: nothing is promised, and nothing is to be waited for.
+            return Ok(FirstAnswer::Recorded);
+        }
         let wait = self.config.query.first_answer_wait.as_std();
         let has_ended = !wait.is_zero() && timeout(wait, query.reached(QueryState::Finishing)).await.is_ok();
         if has_ended && let Some(capsule) = self.short_answer(query).await {
             return Ok(FirstAnswer::Short { capsule });
-        }
-        if query.retry_policy != RetryPolicy::Task {
-            // It ends with this coordinator in any case.
-            return Ok(FirstAnswer::Recorded);
         }
         let unanswered =
             |_| Error::new(ErrorCode::EXCHANGE_STORE_ERROR, "The statement cannot be recorded now");
