@@ -200,6 +200,8 @@ pub struct ExchangeManagerConfig {
 pub struct QueryConfig {
     /// `query.client.timeout`.
     pub client_timeout: Duration,
+    /// `query.first-answer-wait`.
+    pub first_answer_wait: Duration,
     /// `query.max-execution-time`.
     pub max_execution_time: Duration,
     /// `query.max-run-time`.
@@ -458,6 +460,7 @@ impl QueryConfig {
     fn of(values: &Values) -> Self {
         QueryConfig {
             client_timeout: values.duration("query.client.timeout"),
+            first_answer_wait: values.duration("query.first-answer-wait"),
             max_execution_time: values.duration("query.max-execution-time"),
             max_run_time: values.duration("query.max-run-time"),
             max_planning_time: values.duration("query.max-planning-time"),

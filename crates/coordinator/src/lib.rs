@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod capsule;
 mod catalog;
 mod definition;
 mod dispatch;
+mod first_answer;
 pub mod flight;
 mod http;
 mod life;

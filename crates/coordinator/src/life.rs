@@ -22,7 +22,7 @@ use crate::catalog::{CoordinatorMetadata, SYSTEM_CATALOG, SystemSources, SystemT
 use crate::dispatch::{Dispatcher, DispatcherOptions, NodeService, NodeServiceOptions};
 use crate::http::{HttpState, router};
 use crate::node::NodeDescription;
-use crate::query::{DirectInput, QueryRegistry, abandoned};
+use crate::query::{DeliveredAnswers, DirectInput, QueryRegistry, abandoned};
 use crate::query_id::QueryIds;
 use crate::recovery::{recover, recover_all_late};
 use crate::services::Services;
@@ -177,8 +177,10 @@ async fn begin(
         dispatcher: dispatcher.clone(),
         exchange: Arc::clone(&options.exchange),
         direct: direct_input(config, epoch),
+        capsules: state.capsule_key().await?,
         state,
         queries,
+        delivered: DeliveredAnswers::default(),
         former_ids: coordinator_ids.iter().filter(|id| *id != query_ids.coordinator_id()).cloned().collect(),
         recovering: tokio::sync::Mutex::default(),
         query_ids,

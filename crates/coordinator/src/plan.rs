@@ -66,6 +66,7 @@ pub fn submission(
     };
     Ok(Submission {
         query,
+        epoch: record.epoch,
         shape: record.shape.clone(),
         options: query_options(settings),
         stages: record.fragments.iter().enumerate().map(describe).collect::<Result<_>>()?,
@@ -158,6 +159,7 @@ pub async fn plan(
         columns,
         schema: Arc::clone(&plan.output_schema),
         outline: None,
+        epoch: services.state.leadership().epoch(),
     };
     Ok(PlannedQuery { plan, record })
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{ErrorCode, QueryId, Result, StageId};
+use base::{Epoch, ErrorCode, QueryId, Result, StageId};
 use exchange::{CommitRecord, ExchangeManager, ObjectKey};
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::state::KnownSplit;
@@ -16,7 +16,7 @@ use scheduler::{Record, RecordKey};
 use crate::definition::Intent;
 use crate::query::{Query, answer_again, resume, resume_definition};
 use crate::services::Services;
-use crate::state::{PlanRecord, QueryRecord, StoredQuery};
+use crate::state::{PlanRecord, QueryRecord, StateStore, StoredQuery};
 
 /// How many queries are recovered at once, and how many records of each are read at once.
 const QUERY_COUNT_MAX: usize = 4;
@@ -76,7 +76,8 @@ async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
     let stored = services.state.look(id).await?;
     let content = services.state.read(ObjectKey::Query(id)).await?;
     let Some(content) = content else {
-        // It was ended and told; its deletion was not done.
+        // It was ended and told and not wholly deleted; or not all of it was recorded, and nobody was promised
+        // anything.
         services.dispatcher.close(id).await;
         return Ok(());
     };
@@ -90,9 +91,7 @@ async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
         }
     };
     let policy = services.config.session_retry_policy(&record.client.system_properties);
-    let query = Arc::new(Query::of(id, record).under(policy));
-    query.set_recorded();
-    query.accept_any_queued_token();
+    let query = Arc::new(Query::recovered(id, record).under(policy));
     services.queries.insert(Arc::clone(&query));
     if let Err(error) = go_on(services, &query, &stored).await {
         if error.code() == ErrorCode::EXCHANGE_STORE_ERROR {
@@ -165,21 +164,24 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Reads everything. Fails if something cannot be read.
-    pub async fn read(services: &Services, query: QueryId) -> Result<Self> {
-        let stored = services.state.look(query).await?;
+    /// Reads everything that belongs to the plan of that life of the coordinator. Fails if something cannot be read.
+    pub async fn read(
+        state: &StateStore,
+        exchange: &ExchangeManager,
+        query: QueryId,
+        planned: Epoch,
+    ) -> Result<Self> {
+        let stored = state.look(query).await?;
         let mut keys = stored.records;
         keys.extend(stored.is_done.then_some(RecordKey::Done));
         let found: Vec<_> = stream::iter(keys)
-            .map(|key| services.state.read_record(query, key))
+            .map(|key| state.read_record(query, key))
             .buffered(READ_COUNT_MAX)
             .try_collect()
             .await?;
-        let mut remains = Remains {
-            records: Vec::new(),
-            splits: Vec::new(),
-            commits: commits(&services.exchange, query).await?,
-        };
+        let mut remains =
+            Remains { records: Vec::new(), splits: Vec::new(), commits: commits(exchange, query).await? };
+        remains.commits.retain(|commit| commit.attempt().epoch >= planned);
         for (record, splits) in found.into_iter().flatten() {
             if let Record::Tasks { stage, .. } = &record {
                 remains.splits.extend(splits.into_iter().map(|split| (*stage, split)));

@@ -1,26 +1,23 @@
 //! What the parts of the coordinator share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use base::{Error, ErrorCode, QueryId, Result};
+use base::{Error, QueryId, Result};
 use chrono::Utc;
-use config::{RetryPolicy, ServerConfig};
+use config::ServerConfig;
 use connector::Catalogs;
-use exchange::{ExchangeManager, ObjectKey};
+use exchange::ExchangeManager;
 use protocol::client::ClientContext;
 use scheduler::Record;
 use sql::Analyzer;
 use tokio_util::sync::CancellationToken;
 
+use crate::capsule::CapsuleKey;
 use crate::catalog::CoordinatorMetadata;
 use crate::dispatch::Dispatcher;
-use crate::query::{DirectInput, Ending, Query, QueryProgress, QueryRegistry, QueryState};
+use crate::query::{DeliveredAnswers, DirectInput, Ending, Query, QueryRegistry, QueryState, Recorded};
 use crate::query_id::QueryIds;
 use crate::state::StateStore;
-
-/// How long a client may wait until its statement is recorded. Then it is told to try again.
-const ACCEPT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the parts of the coordinator share.
 pub struct Services {
@@ -42,8 +39,12 @@ pub struct Services {
     pub state: StateStore,
     /// The queries that are remembered.
     pub queries: Arc<QueryRegistry>,
+    /// The answers of short queries that were delivered.
+    pub delivered: DeliveredAnswers,
     /// Names for new queries.
     pub query_ids: QueryIds,
+    /// What statements are sealed with that are not recorded.
+    pub capsules: CapsuleKey,
     /// Ends this life of the coordinator.
     pub stop: CancellationToken,
     /// What the ids of the queries of former lives end in.
@@ -53,45 +54,18 @@ pub struct Services {
 }
 
 impl Services {
-    /// Accepts a statement as a new query. It does nothing until it is started. It is recorded, unless it would not
-    /// go on under another coordinator anyway.
-    ///
-    /// # Errors
-    /// If it cannot be recorded.
-    pub async fn accept(&self, text: String, client: ClientContext) -> Result<Arc<Query>> {
+    /// Accepts a statement as a new query. Nothing of it is recorded, and it does nothing until it is run.
+    pub fn accept(&self, text: String, client: ClientContext) -> Arc<Query> {
         let policy = self.config.session_retry_policy(&client.system_properties);
         let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client).under(policy));
         // Whoever cleans the store must know it before anything of it is there.
         self.queries.insert(Arc::clone(&query));
-        if policy != RetryPolicy::Task {
-            return Ok(query);
-        }
-        match self.record(&query).await {
-            Ok(()) => Ok(query),
-            Err(error) => {
-                query.fail(error.clone());
-                self.queries.remove(&query.id);
-                Err(error)
-            }
-        }
+        query
     }
 
-    /// Records a query that is accepted, if it is not recorded yet: another coordinator goes on with it.
-    ///
-    /// # Errors
-    /// If it cannot be recorded.
-    pub async fn record(&self, query: &Query) -> Result<()> {
-        if query.is_recorded() {
-            return Ok(());
-        }
-        let content = query.record().encode();
-        let created = self.state.try_create(ObjectKey::Query(query.id), content);
-        let created = tokio::time::timeout(ACCEPT_PATIENCE, created).await;
-        let unanswered =
-            |_| Error::new(ErrorCode::EXCHANGE_STORE_ERROR, "The statement cannot be recorded now");
-        created.map_err(unanswered).flatten()?;
-        query.set_recorded();
-        Ok(())
+    /// Remembers a query unless there is one of its name, and says whether it did. Tells the one that is remembered.
+    pub fn remember(&self, query: Query) -> (Arc<Query>, bool) {
+        self.queries.get_or_insert(Arc::new(query))
     }
 
     /// Ends a query with an error, unless it has ended. It has when its outcome is recorded; that is not waited for.
@@ -119,11 +93,16 @@ impl Services {
         }
     }
 
-    /// Records the outcome of a query that the scheduler does not know. The one that is there counts.
+    /// Records the outcome of a query that the scheduler does not know, if anything of the query is recorded. The one
+    /// that is there counts.
     async fn record_outcome(&self, query: &Arc<Query>, outcome: Result<()>) {
-        if !query.is_recorded() {
+        let mut recorded = query.recorded.lock().await;
+        if !matches!(*recorded, Recorded::Everything) {
+            *recorded = Recorded::OutcomeNeither(outcome.clone());
+            drop(recorded);
             return self.conclude(query, outcome).await;
         }
+        drop(recorded);
         let record = Record::Done { outcome };
         let outcome = match self.state.create_record(query.id, &record, Vec::new()).await {
             Ok((Record::Done { outcome }, _)) => outcome,
@@ -137,14 +116,17 @@ impl Services {
 
     /// The outcome of a query is known: it can be told, and what is left of the query be deleted.
     pub async fn conclude(&self, query: &Arc<Query>, outcome: Result<()>) {
-        // Once it is closed, the scheduler forgets it.
-        QueryProgress::refresh_with_attempts(self, query).await;
         let (concluded, failed) = match outcome {
             Ok(()) => (query.advance(QueryState::Finished), false),
             Err(error) => (query.fail(error), true),
         };
         if concluded {
-            self.dispatcher.close(query.id).await;
+            // What is being recorded of it is there before it is deleted.
+            let is_known =
+                matches!(*query.recorded.lock().await, Recorded::NothingOf(_) | Recorded::Everything);
+            if is_known {
+                self.dispatcher.close(query.id).await;
+            }
         }
         if failed {
             // A page may be in the making; it ends by itself, and then the rest of the rows is let go.

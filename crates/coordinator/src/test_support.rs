@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use base::NodeId;
+use base::{NodeId, QueryId};
 use config::{ServerConfig, Source};
 use connector::Catalogs;
 use exchange::{ExchangeManager, ExchangeOptions, ExchangeStore, ObjectKey};
+use protocol::client::ClientContext;
 use serde_json::Value;
 use tempfile::TempDir;
 use tonic::codegen::Service;
 
 use crate::life::{Beginning, Life, LifeOptions};
 use crate::node::NodeDescription;
+use crate::query::Query;
 
 /// How long anything may take that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,6 +30,8 @@ const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 pub struct TestState {
     directory: TempDir,
     catalogs: Catalogs,
+    first_answer_wait: &'static str,
+    client_timeout: &'static str,
 }
 
 /// A life of a coordinator. It ends when this is dropped, as if the process had been killed.
@@ -59,7 +63,22 @@ impl Answer {
 
 impl TestState {
     pub fn new(catalogs: Catalogs) -> Self {
-        TestState { directory: tempfile::tempdir().unwrap(), catalogs }
+        TestState {
+            directory: tempfile::tempdir().unwrap(),
+            catalogs,
+            first_answer_wait: "10s",
+            client_timeout: "5m",
+        }
+    }
+
+    /// No query is taken for a short one: all are recorded before they are answered.
+    pub fn recording(self) -> Self {
+        TestState { first_answer_wait: "0s", ..self }
+    }
+
+    /// From now on, clients are waited for so long.
+    pub fn with_client_timeout(self, client_timeout: &'static str) -> Self {
+        TestState { client_timeout, ..self }
     }
 
     /// From now on with other catalogs.
@@ -81,8 +100,9 @@ impl TestState {
         let config = |name: &str, value: &str| (Source::Config, name.to_owned(), value.to_owned());
         let mut properties = vec![config("coordinator", "true"), config("http-server.http.port", "0")];
         properties.push((Source::Node, "node.environment".into(), "test".into()));
-        // Queries are recorded.
         properties.push(config("retry-policy", "TASK"));
+        properties.push(config("query.first-answer-wait", self.first_answer_wait));
+        properties.push(config("query.client.timeout", self.client_timeout));
         for (name, value) in
             [("exchange-manager.name", "filesystem"), ("exchange.base-directories", "/exchange")]
         {
@@ -114,6 +134,17 @@ impl TestState {
     /// The store, as another process sees it.
     pub fn store(&self) -> Arc<dyn ExchangeStore> {
         Arc::clone(self.exchange().store())
+    }
+
+    /// Records a statement as a life does that dies as soon as it has. Its id, and where its client goes on.
+    pub async fn accepted(&self, life: TestLife, text: &str, client: ClientContext) -> (QueryId, String) {
+        let other = life.post("SHOW CATALOGS").await.document["id"].as_str().unwrap().to_owned();
+        drop(life);
+        let id: QueryId = format!("{}_99999{}", &other[..15], &other[21..]).parse().unwrap();
+        let query = Query::new(id, text.to_owned(), client);
+        let key = ObjectKey::Query(id).to_string();
+        self.store().create(&key, query.record().encode()).await.unwrap();
+        (id, format!("/v1/statement/executing/{id}/{}/0", query.slug.make(0, None)))
     }
 
     /// Whether an object is there.
@@ -155,6 +186,10 @@ impl TestLife {
 
     pub async fn get(&self, uri: &str) -> Answer {
         self.request("GET", uri).await
+    }
+
+    pub async fn head(&self, uri: &str) -> StatusCode {
+        self.request("HEAD", uri).await.status
     }
 
     pub async fn delete(&self, uri: &str) -> Answer {

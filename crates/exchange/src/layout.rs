@@ -5,6 +5,7 @@
 //! coordinator/epoch/{epoch}                                 a life of the coordinator began
 //! coordinator/lease/{epoch}                                 it is still there
 //! coordinator/flight/{query}                                what the scheduler was told before a query failed
+//! coordinator/key/capsule                                   what all coordinators seal statements with
 //! {query}/query                                             the statement, by which another coordinator goes on
 //! {query}/plan                                              what its stages run
 //! {query}/intent                                            what a statement is about to change in a catalog
@@ -167,6 +168,8 @@ pub enum CoordinatorKey {
     Lease(Epoch),
     /// What the scheduler was told before a query failed.
     Flight(QueryId),
+    /// What all coordinators seal statements with that no store holds.
+    CapsuleKey,
 }
 
 impl fmt::Display for CoordinatorKey {
@@ -175,6 +178,7 @@ impl fmt::Display for CoordinatorKey {
             CoordinatorKey::Epoch(epoch) => write!(f, "{COORDINATOR_PREFIX}epoch/{}", epoch.0),
             CoordinatorKey::Lease(epoch) => write!(f, "{COORDINATOR_PREFIX}lease/{}", epoch.0),
             CoordinatorKey::Flight(query) => write!(f, "{FLIGHT_PREFIX}{query}"),
+            CoordinatorKey::CapsuleKey => write!(f, "{COORDINATOR_PREFIX}key/capsule"),
         }
     }
 }
@@ -188,6 +192,7 @@ impl FromStr for CoordinatorKey {
             "epoch" => Some(CoordinatorKey::Epoch(Epoch(name.parse().ok()?))),
             "lease" => Some(CoordinatorKey::Lease(Epoch(name.parse().ok()?))),
             "flight" => Some(CoordinatorKey::Flight(name.parse().ok()?)),
+            "key" if name == "capsule" => Some(CoordinatorKey::CapsuleKey),
             _ => None,
         });
         key.filter(|key| key.to_string() == text).ok_or_else(|| ParseKeyError(text.to_string()))
@@ -252,6 +257,7 @@ mod tests {
             (CoordinatorKey::Epoch(Epoch(12)), "coordinator/epoch/12"),
             (CoordinatorKey::Lease(Epoch(0)), "coordinator/lease/0"),
             (CoordinatorKey::Flight(query), "coordinator/flight/20261120_061411_00007_abcde"),
+            (CoordinatorKey::CapsuleKey, "coordinator/key/capsule"),
         ] {
             assert_eq!(key.to_string(), text);
             assert_eq!(text.parse(), Ok(key));

@@ -76,7 +76,7 @@ pub enum Event {
         /// What the user is told.
         error: Error,
     },
-    /// Who reads the result could not read a committed output of the root stage.
+    /// A committed output cannot be read by who reads the result, or is not what its readers were given.
     OutputLost {
         /// The output.
         output: OutputId,

@@ -61,13 +61,13 @@ pub(crate) struct Voided {
 }
 
 impl Core {
-    /// Who reads the result could not read an output of the root stage.
+    /// An output is lost, and it is not an attempt that says so.
     pub(crate) fn on_output_lost(&mut self, output: OutputId, error: Error) {
         let id = output.task.query;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
-        if output.task.stage == StageId(0) && query.note_lost(output, error) {
+        if query.note_lost(output, error) {
             self.dirty.insert(id);
         }
     }

@@ -146,6 +146,17 @@ pub(super) const PROPERTIES: &[Property] = &[
     .coordinator_only(),
     Property::new(
         Topic::Query,
+        "query.first-answer-wait",
+        Kind::Duration { min: Duration(0), max: Duration::seconds(10) },
+        "100ms",
+        "How long a client waits for the first answer to its statement, if the statement takes as long. A query that \
+         ends within this time leaves no records; one that takes longer is recorded before its client is answered. `0s`: \
+         all are recorded.",
+    )
+    .coordinator_only()
+    .extension(),
+    Property::new(
+        Topic::Query,
         "query.max-execution-time",
         DURATION,
         "100d",

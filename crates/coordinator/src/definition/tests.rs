@@ -11,6 +11,7 @@ use base::{QueryId, Result};
 use connector::{Scan, Split, SplitOptions, TableHandle, TableMetadata};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::stream::BoxStream;
+use protocol::client::ClientContext;
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -179,7 +180,7 @@ fn state() -> (Arc<Ledger>, TestState) {
     let ledger = Arc::new(Ledger::default());
     let mut catalogs = Catalogs::default();
     catalogs.insert("ledger", Arc::clone(&ledger) as _);
-    (ledger, TestState::new(catalogs))
+    (ledger, TestState::new(catalogs).recording())
 }
 
 const SETUP: [&str; 4] = [
@@ -333,9 +334,8 @@ async fn what_another_coordinator_does_meanwhile_is_not_in_the_way() {
         let (ledger, state) = state();
         let first = state.begin().await;
         set_up(&first).await;
-        let posted = first.post(text).await;
-        let id: QueryId = posted.document["id"].as_str().unwrap().parse().unwrap();
-        drop(first);
+        let client = ClientContext { user: "anna".into(), ..ClientContext::default() };
+        let (id, next) = state.accepted(first, text, client).await;
         let second = state.begin().await;
         lock(&ledger.changes).clear();
         // The second one has found nothing but the statement. Now the first one records and does what it had decided.
@@ -371,7 +371,7 @@ async fn what_another_coordinator_does_meanwhile_is_not_in_the_way() {
         state.store().create(&ObjectKey::Intent(id).to_string(), intent.encode()).await.unwrap();
         intent.change.apply(&catalogs, false).await.unwrap();
         assert_eq!(ledger.changes(), changes);
-        let answers = second.follow(second.get(&posted.next().unwrap()).await).await;
+        let answers = second.follow(second.get(&next).await).await;
         assert_eq!(answers.last().unwrap().error(), None, "{text}");
         assert_eq!(answers.last().unwrap().document["updateType"], update_type);
         assert_eq!(ledger.changes(), changes, "{text}");

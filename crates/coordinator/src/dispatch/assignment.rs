@@ -42,6 +42,12 @@ pub fn assignment(
     }))
 }
 
+/// The bytes of the outputs and their descriptions that travel in an assignment.
+pub fn source_bytes(assignment: &wire::Assignment) -> usize {
+    let handles = assignment.inputs.iter().flat_map(|input| &input.source_handles);
+    handles.map(|handle| handle.len()).sum()
+}
+
 /// Where the output of an attempt goes.
 fn output(execution: &Execution, spec: &AttemptSpec) -> Output {
     match &execution.pipeline {
@@ -103,7 +109,11 @@ fn exchange_input(
             return Ok(None);
         }
         for record in producer.outputs.range(sources).map(|(_, record)| record) {
-            let handle = SourceHandle::of(record, partitions.clone());
+            // What is in memory is not in the store, or takes longer to get from there.
+            let handle = match execution.inline.holds(&record.attempt()) {
+                true => SourceHandle::embedded(record, partitions.clone()),
+                false => SourceHandle::of(record, partitions.clone()),
+            };
             source_handles.extend(handle.map(|handle| handle.encode().into()));
         }
     }

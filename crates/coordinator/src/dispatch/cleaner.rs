@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use base::{QueryId, Result};
 use exchange::ExchangeManager;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -61,8 +61,17 @@ impl Default for SweepTimes {
 /// Deletes what queries left in the store.
 #[derive(Debug)]
 pub(super) struct Cleaner {
-    requests: mpsc::Sender<(QueryId, Part)>,
+    requests: mpsc::Sender<Request>,
     distrust: Arc<Distrust>,
+}
+
+/// A part of a query is to be deleted.
+#[derive(Debug)]
+struct Request {
+    query: QueryId,
+    part: Part,
+    /// Who waits until it is.
+    waiting: Option<oneshot::Sender<()>>,
 }
 
 /// Until when there is a reason to look whether something was left.
@@ -140,8 +149,17 @@ impl Cleaner {
         self.request(query, Part::Output);
     }
 
+    /// Deletes everything of a query at once, and tells when nothing is there.
+    pub(super) fn purge(&self, query: QueryId, answer: oneshot::Sender<()>) {
+        self.send(Request { query, part: Part::All, waiting: Some(answer) });
+    }
+
     fn request(&self, query: QueryId, part: Part) {
-        if self.requests.try_send((query, part)).is_err() {
+        self.send(Request { query, part, waiting: None });
+    }
+
+    fn send(&self, request: Request) {
+        if self.requests.try_send(request).is_err() {
             self.distrust();
         }
     }
@@ -153,7 +171,7 @@ impl Cleaner {
 }
 
 /// What is deleted of a query, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Removal {
     at: Instant,
     part: Part,
@@ -161,6 +179,8 @@ struct Removal {
     is_running: bool,
     /// What was asked for while it was.
     asked: Option<Part>,
+    /// Who waits until everything is deleted.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// A part of what a query has in the store. Each includes those before it.
@@ -223,7 +243,7 @@ struct Sweeper {
 }
 
 impl Sweeper {
-    async fn run(mut self, mut requested: mpsc::Receiver<(QueryId, Part)>) {
+    async fn run(mut self, mut requested: mpsc::Receiver<Request>) {
         let mut changes = self.distrust.until.subscribe();
         let mut removals = JoinSet::new();
         let mut swept = Instant::now();
@@ -235,7 +255,7 @@ impl Sweeper {
             let due = self.start_due(&mut removals);
             tokio::select! {
                 request = requested.recv() => match request {
-                    Some((query, part)) => self.clean(query, part),
+                    Some(Request { query, part, waiting }) => self.clean(query, part, waiting),
                     None => return,
                 },
                 // A removal that panicked is done again by a sweep.
@@ -282,23 +302,28 @@ impl Sweeper {
         next
     }
 
-    fn clean(&mut self, query: QueryId, part: Part) {
+    fn clean(&mut self, query: QueryId, part: Part, waiting: Option<oneshot::Sender<()>>) {
         if self.waiting.len() >= WAITING_COUNT_MAX {
             return self.distrust.extend();
         }
         let now = Instant::now();
-        match self.waiting.entry(query) {
+        let removal = match self.waiting.entry(query) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Removal { at: now, part, is_running: false, asked: None });
+                vacant.insert(Removal { at: now, part, is_running: false, asked: None, waiting: Vec::new() })
             }
             // The plan goes with whatever else goes.
-            Entry::Occupied(_) if part == Part::Plan => {}
-            Entry::Occupied(known) if known.get().is_running => known.into_mut().asked = Some(part),
-            // What is asked for again was written since: it begins again.
+            Entry::Occupied(_) if part == Part::Plan => return,
             Entry::Occupied(known) => {
-                *known.into_mut() = Removal { at: now, part, is_running: false, asked: None };
+                let known = known.into_mut();
+                match known.is_running {
+                    true => known.asked = Some(part),
+                    // What is asked for again was written since: it begins again.
+                    false => (known.at, known.part, known.asked) = (now, part, None),
+                }
+                known
             }
-        }
+        };
+        removal.waiting.extend(waiting);
     }
 
     fn removed(&mut self, query: QueryId, part: Part, outcome: Result<()>) {
@@ -319,7 +344,10 @@ impl Sweeper {
                 (removal.part, removal.at) = (Part::All, now + self.times.done_retention);
             }
             (Ok(()), None, Part::Plan | Part::All) => {
-                entry.remove();
+                for waiting in entry.remove().waiting {
+                    // Whoever waited may have gone away; then nobody misses the answer.
+                    let _ = waiting.send(());
+                }
             }
         }
     }
@@ -330,7 +358,7 @@ impl Sweeper {
         for query in self.known.retain_gone(listed).await? {
             if !self.waiting.contains_key(&query) && self.remover.is_left(query).await? {
                 tracing::info!(%query, "a query that is gone has left something in the store");
-                self.clean(query, Part::Output);
+                self.clean(query, Part::Output, None);
             }
         }
         Ok(())

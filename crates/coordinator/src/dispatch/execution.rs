@@ -1,5 +1,6 @@
 //! What the event loop keeps of a running query beyond its shape.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,8 +10,11 @@ use bytes::Bytes;
 use connector::{Connector, Scan, Split, SplitOptions};
 use exchange::CommitRecord;
 use protocol::node::wire;
+use protocol::node::wire::assignment::Output;
 use scheduler::{AttemptStatus, InputShape, QueryOptions, QueryShape, Record};
 
+use super::durability::{Durability, LateOutputs};
+use super::inline::InlineOutputs;
 use super::pipeline::{Pipeline, PipelineOptions};
 use super::region::Region;
 use super::root_output::RootOutput;
@@ -20,6 +24,8 @@ use super::splits::SplitEnumeration;
 pub struct Submission {
     /// The query.
     pub query: QueryId,
+    /// The life of the coordinator that planned it.
+    pub epoch: Epoch,
     /// What the scheduler knows of it.
     pub shape: QueryShape,
     /// Its limits and sizes.
@@ -53,6 +59,8 @@ pub struct ScanDescription {
 
 /// What the event loop keeps of a running query.
 pub struct Execution {
+    /// The life of the coordinator that planned it. Attempts of earlier ones are none of its own.
+    pub epoch: Epoch,
     /// The stages by id.
     pub stages: Vec<ExecutionStage>,
     /// Where progress is told.
@@ -67,6 +75,12 @@ pub struct Execution {
     pub reported_records: BTreeMap<AttemptId, CommitRecord>,
     /// Records that are being created, the first of them now.
     pub unpersisted: VecDeque<Record>,
+    /// The outputs that are in memory.
+    pub inline: InlineOutputs,
+    /// Whether it is on record.
+    pub durability: Durability,
+    /// What was reported too late to be in memory only.
+    pub late_outputs: LateOutputs,
 }
 
 /// What the event loop keeps of a stage.
@@ -77,6 +91,8 @@ pub struct ExecutionStage {
     pub inputs: Vec<InputShape>,
     /// Its scans by number.
     pub scans: Vec<ExecutionScan>,
+    /// Whether its tasks write the same when they are run again.
+    pub determinate: bool,
     /// How many tasks it has, once that is final.
     pub tasks: Option<u32>,
     /// The committed outputs of its tasks that are decided.
@@ -113,14 +129,10 @@ pub struct AttemptRecord {
 }
 
 impl Execution {
-    /// The execution of a submission, before anything has run.
-    pub fn new(
-        shape: &QueryShape,
-        stages: Vec<StageDescription>,
-        split_options: SplitOptions,
-        pipeline: Option<PipelineOptions>,
-        root: Arc<RootOutput>,
-    ) -> Self {
+    /// The execution of a submission, before anything has run, and what the scheduler knows of it.
+    pub fn new(submission: Submission) -> (QueryShape, Self) {
+        let Submission { query: _, epoch, shape, options, stages, split_options, pipeline, root } =
+            submission;
         let stages = stages
             .into_iter()
             .zip(&shape.stages)
@@ -137,11 +149,13 @@ impl Execution {
                         enumeration: None,
                     })
                     .collect(),
+                determinate: shape.determinate,
                 tasks: None,
                 outputs: BTreeMap::new(),
             })
             .collect();
-        Execution {
+        let execution = Execution {
+            epoch,
             stages,
             root,
             split_options,
@@ -149,6 +163,27 @@ impl Execution {
             attempts: BTreeMap::new(),
             reported_records: BTreeMap::new(),
             unpersisted: VecDeque::new(),
+            inline: InlineOutputs::default(),
+            durability: if options.is_durable { Durability::Durable } else { Durability::Volatile },
+            late_outputs: LateOutputs::new(),
+        };
+        (shape, execution)
+    }
+
+    /// Whether anything of the query may be in the store, now or later.
+    pub fn is_store_used(&self) -> bool {
+        !matches!(self.durability, Durability::Volatile) || self.inline.is_store_used()
+    }
+
+    /// Says in an assignment how large the output may be to travel in a report, unless it says so already.
+    pub fn give_room(&mut self, attempt: AttemptId, assignment: &mut wire::Assignment) {
+        let Some(Output::CommittedOutput(output)) = &mut assignment.output else {
+            return;
+        };
+        match (&self.pipeline, &self.durability) {
+            (Some(_), _) => self.inline.set_room(attempt, output.inline_bytes_max),
+            (None, Durability::Volatile) => output.inline_bytes_max = self.inline.room(attempt),
+            (None, _) => self.inline.assigned_to_store(),
         }
     }
 
@@ -207,8 +242,10 @@ impl Execution {
                 continue;
             };
             let partition = output.task.partition;
-            if stage.outputs.get(&partition).is_some_and(|record| record.attempt().output() == *output) {
-                stage.outputs.remove(&partition);
+            if let Entry::Occupied(entry) = stage.outputs.entry(partition)
+                && entry.get().attempt().output() == *output
+            {
+                self.inline.forget(&entry.remove().attempt());
             }
         }
         self.root.roll_back(outputs);

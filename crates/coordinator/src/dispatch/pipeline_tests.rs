@@ -145,6 +145,7 @@ impl Fixture {
             shape.stages.iter().map(|_| StageDescription { fragment: Bytes::new(), scans: Vec::new() });
         self.dispatcher
             .submit(Submission {
+                epoch: base::Epoch(1),
                 query: query(),
                 stages: stages.collect(),
                 shape,

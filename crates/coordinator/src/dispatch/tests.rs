@@ -139,6 +139,7 @@ fn submission(query: QueryId) -> Submission {
     };
     Submission {
         query,
+        epoch: base::Epoch(1),
         shape: QueryShape { stages: vec![stage] },
         options: QueryOptions::default(),
         stages: vec![StageDescription { fragment: bytes::Bytes::new(), scans: Vec::new() }],

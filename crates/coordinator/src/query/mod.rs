@@ -5,10 +5,12 @@ mod limits;
 mod pages;
 mod position;
 mod progress;
+mod recorded;
 mod registry;
 mod result_reader;
 mod result_stream;
 mod run;
+mod short_answers;
 mod state;
 mod work;
 
@@ -20,7 +22,7 @@ use base::{Error, ErrorCode, QueryId};
 use config::RetryPolicy;
 use protocol::client::{ClientContext, SessionUpdate, StatementStats};
 use sql::OutputColumn;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::dispatch::RootOutput;
 use crate::slug::Slug;
@@ -30,10 +32,12 @@ pub use limits::abandoned;
 pub use pages::{Page, PageError, Pages};
 pub use position::Position;
 pub use progress::{AttemptProgress, QueryProgress};
+pub use recorded::{FirstAnswer, Recorded};
 pub use registry::QueryRegistry;
 pub use result_reader::ReadConsent;
 pub use result_stream::DirectInput;
 pub use run::{answer_again, resume, resume_definition, run};
+pub use short_answers::DeliveredAnswers;
 pub use state::{QueryState, QueryStatus};
 
 /// A query that was accepted.
@@ -50,20 +54,20 @@ pub struct Query {
     pub retry_policy: RetryPolicy,
     /// The result as the client fetches it.
     pub pages: tokio::sync::Mutex<Pages>,
+    /// What of it is on record. Whoever changes that, or relies on it, holds the lock meanwhile.
+    pub recorded: tokio::sync::Mutex<Recorded>,
+    /// How its client was answered first. Empty until it is.
+    pub first_answer: OnceCell<FirstAnswer>,
     status: Mutex<QueryStatus>,
     /// Who ends it.
     owner: Mutex<Owner>,
     /// The last that is known of its stages; kept when the scheduler has forgotten it.
     progress: Mutex<QueryProgress>,
     changed: watch::Sender<()>,
-    /// Whether it was begun: the client has asked for the first page.
-    begun: AtomicBool,
-    /// The last token of a page asked for while it was queued.
-    queued_token: AtomicU64,
     /// How many requests of the client are being served.
     attended: AtomicU64,
-    /// Whether it is on record, so that it goes on when this coordinator does not.
-    recorded: AtomicBool,
+    /// Whether it was begun.
+    begun: AtomicBool,
     /// Whether the client was told how it ended, or knows.
     told: AtomicBool,
 }
@@ -101,10 +105,19 @@ impl Drop for Attendance {
 }
 
 impl Query {
-    /// A query that is accepted now. It is not recorded.
+    /// A query that is accepted now. Nothing of it is recorded.
     pub fn new(id: QueryId, text: String, client: ClientContext) -> Self {
         let slug_key = *Slug::random().key();
         Query::of(id, QueryRecord { text, client, slug_key, created: SystemTime::now() })
+    }
+
+    /// A query of a former life of the coordinator, which is on record.
+    pub fn recovered(id: QueryId, record: QueryRecord) -> Self {
+        Query {
+            recorded: tokio::sync::Mutex::new(Recorded::Everything),
+            first_answer: OnceCell::new_with(Some(FirstAnswer::Recorded)),
+            ..Query::of(id, record)
+        }
     }
 
     /// The same under another retry policy than `TASK`.
@@ -112,7 +125,7 @@ impl Query {
         Query { retry_policy, ..self }
     }
 
-    /// The query of a statement.
+    /// The query of a statement that is not recorded.
     pub fn of(id: QueryId, record: QueryRecord) -> Self {
         let QueryRecord { text, client, slug_key, created } = record;
         Query {
@@ -122,26 +135,16 @@ impl Query {
             slug: Slug::of(slug_key),
             retry_policy: RetryPolicy::Task,
             pages: tokio::sync::Mutex::new(Pages::default()),
+            recorded: tokio::sync::Mutex::new(Recorded::Nothing),
+            first_answer: OnceCell::new(),
             status: Mutex::new(QueryStatus::new(created)),
             owner: Mutex::new(Owner::Anybody),
             progress: Mutex::new(QueryProgress::default()),
             changed: watch::Sender::new(()),
-            begun: AtomicBool::new(false),
-            queued_token: AtomicU64::new(0),
             attended: AtomicU64::new(0),
-            recorded: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             told: AtomicBool::new(false),
         }
-    }
-
-    /// Whether it is on record, so that it goes on when this coordinator does not.
-    pub fn is_recorded(&self) -> bool {
-        self.recorded.load(Ordering::Acquire)
-    }
-
-    /// It is on record now.
-    pub fn set_recorded(&self) {
-        self.recorded.store(true, Ordering::Release);
     }
 
     /// Whether this call is the one that begins it.
@@ -152,21 +155,6 @@ impl Query {
     /// Another coordinator began it.
     pub fn was_begun(&self) {
         lock(&self.status).times.was_begun();
-    }
-
-    /// The last token of a page asked for while it was queued.
-    pub fn queued_token(&self) -> u64 {
-        self.queued_token.load(Ordering::Acquire)
-    }
-
-    /// Pages of any token may be asked for: another coordinator gave out their addresses.
-    pub fn accept_any_queued_token(&self) {
-        self.queued_token.store(u64::MAX - 1, Ordering::Release);
-    }
-
-    /// A page of that token was asked for while it was queued.
-    pub fn raise_queued_token(&self, token: u64) {
-        self.queued_token.fetch_max(token, Ordering::AcqRel);
     }
 
     /// What is known of it.

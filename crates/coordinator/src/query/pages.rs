@@ -37,6 +37,8 @@ pub struct Page {
     pub data: Option<Arc<str>>,
     /// Whether no page with rows follows.
     pub is_last: bool,
+    /// Whether no page follows at all.
+    pub is_final: bool,
     /// Where the next page goes on. None: at the beginning, because no row was delivered yet.
     pub next: Option<Position>,
 }
@@ -59,6 +61,8 @@ pub struct Pages {
     drained: bool,
     /// The token of the page that is kept, and the page.
     kept: Option<(u64, Page)>,
+    /// The page that was kept is dropped, and there is no other.
+    is_forgotten: bool,
 }
 
 /// What is being read of the source.
@@ -87,6 +91,7 @@ impl Pages {
     /// coordinator may have served those before it.
     pub fn check(&self, token: u64) -> Result<(), PageError> {
         match self.kept.as_ref().map(|(token, _)| *token) {
+            None if self.is_forgotten => Err(PageError::Gone),
             Some(last) if token < last => Err(PageError::Gone),
             Some(last) if token > last + 1 => Err(PageError::Unknown),
             Some(last) if token > last && self.kept_is_final() => Err(PageError::Unknown),
@@ -95,7 +100,7 @@ impl Pages {
     }
 
     fn kept_is_final(&self) -> bool {
-        self.kept.as_ref().is_some_and(|(_, page)| page.is_last && page.data.is_none())
+        self.kept.as_ref().is_some_and(|(_, page)| page.is_final)
     }
 
     /// The page of that token, if it is the one that is kept.
@@ -114,8 +119,11 @@ impl Pages {
         self.encoder = Some(encoder);
     }
 
-    /// Drops all rows that were not delivered.
+    /// Drops all rows. The client is told why instead of getting them.
     pub fn clear(&mut self) {
+        if let Some((_, page)) = &mut self.kept {
+            page.data = None;
+        }
         self.source = None;
         self.cursor = None;
         self.drained = true;
@@ -126,20 +134,47 @@ impl Pages {
         self.cursor = None;
     }
 
-    /// Keeps a page without rows under that token.
-    pub fn keep_empty(&mut self, token: u64, position: Option<Position>, is_last: bool) -> Page {
-        let page = Page { data: None, is_last, next: position };
+    /// Keeps a page under that token.
+    pub fn keep(&mut self, token: u64, page: Page) -> Page {
         self.kept = Some((token, page.clone()));
         page
+    }
+
+    /// Keeps a page without rows under that token.
+    pub fn keep_empty(&mut self, token: u64, position: Option<Position>, is_last: bool) -> Page {
+        self.keep(token, Page { data: None, is_last, is_final: is_last, next: position })
+    }
+
+    /// Drops the page that is kept. It is not made again.
+    pub fn forget(&mut self) {
+        self.kept = None;
+        self.is_forgotten = true;
     }
 
     /// Makes the page of that token, with rows after that position that are there before the deadline, and keeps
     /// it.
     pub async fn make(&mut self, token: u64, position: Option<Position>, deadline: Instant) -> Result<Page> {
+        self.fill(token, position, deadline, false).await
+    }
+
+    /// Makes the page of that token from all rows there are, and keeps it. If they are not all there before the
+    /// deadline, or do not fit, it is a page like any other; else no page follows.
+    pub async fn make_whole(&mut self, token: u64, deadline: Instant) -> Result<Page> {
+        let page = self.fill(token, None, deadline, true).await?;
+        Ok(self.keep(token, Page { is_final: page.is_last, ..page }))
+    }
+
+    /// Fills a page. `whole`: it is waited for further rows although some are there.
+    async fn fill(
+        &mut self,
+        token: u64,
+        position: Option<Position>,
+        deadline: Instant,
+        whole: bool,
+    ) -> Result<Page> {
         if let Some(PageSource::Rows(batches)) = &self.source {
             let page = self.whole(batches, position)?;
-            self.kept = Some((token, page.clone()));
-            return Ok(page);
+            return Ok(self.keep(token, page));
         }
         let mut rows = JsonRows::new();
         if self.cursor.as_ref().is_none_or(|cursor| cursor.position != position) {
@@ -159,23 +194,22 @@ impl Pages {
                 cursor.partial = (next < partial.rows.count()).then_some(partial);
                 continue;
             }
-            match self.next_batch(rows.is_empty().then_some(deadline)).await? {
+            match self.next_batch((whole || rows.is_empty()).then_some(deadline)).await? {
                 ControlFlow::Continue(Some(batch)) => self.begin(batch).await?,
                 ControlFlow::Continue(None) => break,
                 ControlFlow::Break(()) => self.drained = true,
             }
         }
+        let is_final = self.drained && rows.is_empty();
         let data = (!rows.is_empty()).then(|| Arc::from(rows.finish()));
         let next = self.cursor.as_ref().and_then(|cursor| cursor.position);
-        let page = Page { data, is_last: self.drained, next };
-        self.kept = Some((token, page.clone()));
-        Ok(page)
+        Ok(self.keep(token, Page { data, is_last: self.drained, is_final, next }))
     }
 
     /// The page of rows that are all here, or the one after it.
     fn whole(&self, batches: &[RecordBatch], position: Option<Position>) -> Result<Page> {
         if position.is_some() {
-            return Ok(Page { data: None, is_last: true, next: position });
+            return Ok(Page { data: None, is_last: true, is_final: true, next: position });
         }
         let mut rows = JsonRows::new();
         let encoder = self.encoder.as_ref().ok_or_else(|| Error::internal("rows without an encoder"))?;
@@ -184,8 +218,8 @@ impl Pages {
         }
         let row = rows.count() as u64;
         let next = (row > 0).then_some(Position { task: 0, generation: 0, batch: 0, row });
-        let data = (row > 0).then(|| Arc::from(rows.finish()));
-        Ok(Page { data, is_last: true, next })
+        let data: Option<Arc<str>> = (row > 0).then(|| Arc::from(rows.finish()));
+        Ok(Page { is_last: true, is_final: data.is_none(), next, data })
     }
 
     /// Begins to read after a position.

@@ -119,6 +119,38 @@ fn result_batch(generation: u32, batch: u64, rows: RecordBatch) -> Result<Result
 }
 
 #[tokio::test]
+async fn a_result_that_fits_one_page_is_whole() {
+    let (mut pages, sender) = streamed();
+    let sent = tokio::spawn(async move {
+        for at in 0..3 {
+            sender.send(result_batch(0, at, batch(0..1))).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let page = pages.make_whole(0, soon()).await.unwrap();
+    sent.await.unwrap();
+    assert_eq!(page.data.as_deref(), Some("[[0],[0],[0]]"));
+    assert!(page.is_final && pages.kept(0).unwrap().is_final);
+    assert_eq!(pages.check(1), Err(PageError::Unknown), "nothing follows");
+    pages.forget();
+    assert_eq!(pages.check(0), Err(PageError::Gone));
+}
+
+#[tokio::test]
+async fn a_result_that_does_not_fit_one_page_or_is_late_goes_on_as_any_other() {
+    let mut long = pages_after(None, (0..20).map(|at| batch(at * 50_000..(at + 1) * 50_000)).collect());
+    let first = long.make_whole(0, soon()).await.unwrap();
+    assert!(!first.is_final && first.data.is_some());
+    let second = long.make(1, first.next, soon()).await.unwrap();
+    assert!(second.data.is_some());
+    let (mut late, sender) = streamed();
+    sender.send(result_batch(0, 0, batch(0..1))).await.unwrap();
+    let page = late.make_whole(0, Instant::now()).await.unwrap();
+    assert!(!page.is_final);
+    drop(sender);
+}
+
+#[tokio::test]
 async fn a_page_without_rows_in_time_is_empty_and_not_the_last() {
     let (mut pages, sender) = streamed();
     let page = pages.make(0, None, Instant::now()).await.unwrap();

@@ -160,24 +160,27 @@ impl QueryProgress {
         Self::look(services, query, false).await;
     }
 
-    /// Remembers what is seen within the loop, so that no older look can replace a newer one. A query that the
-    /// scheduler has forgotten stays as it was last seen.
+    /// Remembers what is seen within the loop, so that no older look can replace a newer one. A query that has ended
+    /// stays as it was seen then.
     async fn look(services: &Services, query: &Arc<Query>, with_attempts: bool) {
-        if query.root().is_none() {
+        if query.root().is_none_or(|root| root.outcome().is_some()) {
             return;
         }
         let query = Arc::clone(query);
-        let looked = services.dispatcher.inspect(move |state| {
-            let Some(mut progress) = Self::of(state, query.id) else { return };
-            let attempts = with_attempts.then(|| Self::attempts_of(state, query.id));
-            query.update_progress(|known| {
-                progress.attempts = attempts.unwrap_or_else(|| std::mem::take(&mut known.attempts));
-                progress.peak_memory_bytes = progress.memory_bytes.max(known.peak_memory_bytes);
-                *known = progress;
-            });
-        });
+        let looked = services.dispatcher.inspect(move |state| Self::see(state, &query, with_attempts));
         // Without a scheduler the process is ending, and whoever asks is told what is known.
         let _ = looked.await;
+    }
+
+    /// Remembers how far a query is. To be called within the loop.
+    pub fn see(state: &DispatchState, query: &Query, with_attempts: bool) {
+        let Some(mut progress) = Self::of(state, query.id) else { return };
+        let attempts = with_attempts.then(|| Self::attempts_of(state, query.id));
+        query.update_progress(|known| {
+            progress.attempts = attempts.unwrap_or_else(|| std::mem::take(&mut known.attempts));
+            progress.peak_memory_bytes = progress.memory_bytes.max(known.peak_memory_bytes);
+            *known = progress;
+        });
     }
 
     /// The work of all stages.

@@ -1,6 +1,7 @@
 //! The queries that are remembered.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -35,9 +36,12 @@ impl QueryRegistry {
         self.lock().queries.insert(query.id, query);
     }
 
-    /// Forgets a query.
-    pub fn remove(&self, id: &QueryId) {
-        self.lock().queries.remove(id);
+    /// Remembers a query unless there is one of that id, and says whether it did. Tells the one that is remembered.
+    pub fn get_or_insert(&self, query: Arc<Query>) -> (Arc<Query>, bool) {
+        match self.lock().queries.entry(query.id) {
+            Entry::Occupied(known) => (Arc::clone(known.get()), false),
+            Entry::Vacant(vacant) => (Arc::clone(vacant.insert(query)), true),
+        }
     }
 
     /// A query, if it is remembered.

@@ -13,7 +13,7 @@ use types::json::RowEncoder;
 use super::explain_analyze;
 use super::limits::TimeLimits;
 use super::pages::PageSource;
-use super::progress::QueryProgress;
+use super::recorded::Recorded;
 use super::result_reader::ResultReader;
 use super::result_stream::ResultStream;
 use super::{Query, QueryState};
@@ -79,7 +79,8 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
             start(services, query, &context, inner, Purpose::Analysis).await
         }
         done if is_definition(done) => {
-            services.record(query).await?;
+            // It must not be done again as if nothing had happened.
+            services.make_durable(query).await?;
             definition::run(services, &context, query.id, done).await?;
             deliver(query, StatementResult::update(done, SessionUpdate::default())).await
         }
@@ -144,39 +145,42 @@ async fn start(
     Ok(())
 }
 
-/// Records a planned query and hands it to the scheduler.
+/// Hands a planned query to the scheduler. It is recorded before if the query is.
 async fn submit(
     services: &Arc<Services>,
     query: &Arc<Query>,
     context: &StatementContext,
     planned: PlannedQuery,
-) -> Result<(Arc<RootOutput>, PlanRecord)> {
+) -> Result<(Arc<RootOutput>, Arc<PlanRecord>)> {
     let PlannedQuery { plan, record } = planned;
-    if goes_on(query) {
+    let mut record = Arc::new(record);
+    let mut recorded = query.recorded.lock().await;
+    // Another coordinator cannot go on with what runs all at once.
+    let is_durable = matches!(*recorded, Recorded::Everything) && query.retry_policy == RetryPolicy::Task;
+    if is_durable {
         let content = record.encode()?;
         let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
         if found != content {
             // Another coordinator has planned it, and maybe more.
-            let record = PlanRecord::decode(query.id, &found)?;
+            record = Arc::new(PlanRecord::decode(query.id, &found)?);
             let root = go_on(services, query, context, &record).await?;
             return Ok((root, record));
         }
     }
     let root = Arc::new(RootOutput::default());
-    let submission =
+    let mut submission =
         plan::submission(services, &context.settings, query.id, &record, Some(&plan), Arc::clone(&root))?;
+    submission.options.is_durable = is_durable;
     if let Err(error) = hand_over(query, &root) {
         // Its plan may have come after everything else of it went.
         services.dispatcher.close(query.id).await;
         return Err(error);
     }
     services.dispatcher.submit(submission).await;
+    if let Recorded::Nothing = *recorded {
+        *recorded = Recorded::NothingOf(Arc::clone(&record));
+    }
     Ok((root, record))
-}
-
-/// Whether another coordinator can go on with what this one makes of a query. It cannot with what runs all at once.
-fn goes_on(query: &Query) -> bool {
-    query.is_recorded() && query.retry_policy == RetryPolicy::Task
 }
 
 /// Goes on with a query whose plan is recorded, from what former lives of the coordinator left of it. The result is
@@ -186,7 +190,7 @@ pub async fn resume(services: &Arc<Services>, query: &Arc<Query>, record: PlanRe
     keep_limits(services, query, &context);
     query.was_begun();
     let root = go_on(services, query, &context, &record).await?;
-    serve(services, query, &root, record).await;
+    serve(services, query, &root, Arc::new(record)).await;
     Ok(())
 }
 
@@ -196,7 +200,7 @@ async fn go_on(
     context: &StatementContext,
     record: &PlanRecord,
 ) -> Result<Arc<RootOutput>> {
-    let left = Remains::read(services, query.id).await?;
+    let left = Remains::read(&services.state, &services.exchange, query.id, record.epoch).await?;
     let root = Arc::new(RootOutput::default());
     let submission =
         plan::submission(services, &context.settings, query.id, record, None, Arc::clone(&root))?;
@@ -219,8 +223,13 @@ fn hand_over(query: &Query, root: &Arc<RootOutput>) -> Result<()> {
 }
 
 /// Lets the client read what the root tasks of a query commit; of one that is analysed, what was measured in the end.
-async fn serve(services: &Arc<Services>, query: &Arc<Query>, root: &Arc<RootOutput>, record: PlanRecord) {
-    let PlanRecord { schema, columns, outline, .. } = record;
+async fn serve(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    root: &Arc<RootOutput>,
+    record: Arc<PlanRecord>,
+) {
+    let PlanRecord { schema, columns, outline, .. } = PlanRecord::clone(&record);
     let streamed = (query.retry_policy == RetryPolicy::None)
         .then(|| ResultStream::new(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone()));
     match (&outline, streamed) {
@@ -254,7 +263,6 @@ async fn watch(
     let Some(outcome) = services.stop.run_until_cancelled(root.finished()).await else {
         return;
     };
-    QueryProgress::refresh_with_attempts(&services, &query).await;
     match (outcome, outline) {
         (Ok(()), None) => {
             query.advance(QueryState::Finishing);

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use base::{Error, ErrorCode, QueryId, Result, StageId};
+use base::{Epoch, Error, ErrorCode, QueryId, Result, StageId};
 use bytes::Bytes;
 use connector::SplitOptions;
 use exchange::ObjectKey;
@@ -29,6 +29,8 @@ pub struct PlanRecord {
     pub schema: SchemaRef,
     /// `EXPLAIN ANALYZE`: the rows are for nobody, and what happened is told in these lines.
     pub outline: Option<Vec<OutlineLine>>,
+    /// The life of the coordinator that planned it. What attempts of earlier lives wrote is of another plan.
+    pub epoch: Epoch,
 }
 
 impl PlanRecord {
@@ -49,6 +51,7 @@ impl PlanRecord {
             columns: self.columns.iter().map(column).collect(),
             schema: encode_schema(&self.schema)?,
             outline: self.outline.iter().flatten().map(line_to_wire).collect(),
+            epoch: self.epoch.0,
         }))
     }
 
@@ -78,6 +81,7 @@ impl PlanRecord {
             schema: decode_schema(&message.schema).map_err(|error| unreadable(error.to_string()))?,
             outline: (!message.outline.is_empty())
                 .then(|| message.outline.into_iter().map(line_from_wire).collect()),
+            epoch: Epoch(message.epoch),
         })
     }
 }
@@ -155,6 +159,7 @@ mod tests {
                 line("", 1, None),
                 line("Scan", 2, Some(Some(3))),
             ]),
+            epoch: Epoch(3),
         };
         let query = "20261120_061411_00007_abcde".parse().unwrap();
         assert_eq!(PlanRecord::decode(query, &record.encode().unwrap()).unwrap(), record);
