@@ -177,6 +177,17 @@ async fn judge_attempts(
         first_replacement = Some(first_replacement.map_or(started, |first: u64| first.min(started)));
     }
     let killed_at = killed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
-    let first = first_replacement.ok_or("nothing replaced the lost attempts")?;
+    let has_rival = |lost: &&Attempt| {
+        listed.iter().any(|other| other.task == lost.task && other.state == "FINISHED" && is_rival(other))
+    };
+    let Some(first) = first_replacement else {
+        // Whoever was overtaken before it was lost needs no replacement.
+        let all_overtaken = lost.iter().all(|lost| has_rival(lost) || lost.number > 0);
+        return if all_overtaken {
+            Ok(Landing::Missed)
+        } else {
+            Err("nothing replaced the lost attempts".into())
+        };
+    };
     Ok(Landing::Hit(Duration::from_millis(first.saturating_sub(killed_at))))
 }
