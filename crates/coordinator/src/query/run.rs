@@ -79,8 +79,10 @@ async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()>
             start(services, query, &context, inner, Purpose::Analysis).await
         }
         done if is_definition(done) => {
-            // It must not be done again as if nothing had happened.
+            // A client that gets no answer may send its statement again. What changes something is begun when the
+            // client has its answer, and is never done again as if nothing had happened.
             services.make_durable(query).await?;
+            query.asked().await;
             definition::run(services, &context, query.id, done).await?;
             deliver(query, StatementResult::update(done, SessionUpdate::default())).await
         }
