@@ -83,8 +83,7 @@ impl World {
             Fault::Pause if is_awake => {
                 self.hosts[any].paused = true;
                 self.hosts[any].paused_at = self.now;
-                let most = [4_000, 15_000][self.random.below(2) as usize];
-                let delay = self.random.range(100, most);
+                let delay = self.random.range(100, 15_000);
                 self.ledger.note_trouble(any, self.now + delay);
                 self.at(delay, Happening::Resume { host: any });
             }

@@ -121,10 +121,8 @@ pub struct Process {
     pub jobs: BTreeMap<QueryId, Job>,
     /// The workers with a stream, by life and number of the stream.
     streams: BTreeMap<usize, (u64, u64)>,
-    /// The lives of workers as the core knows them, and whether it takes them for there.
-    lives: BTreeMap<usize, (u64, bool)>,
-    /// How many attempts the core takes for lost.
-    losses: u32,
+    /// The workers, and their lives, that the core takes for lost.
+    lost: BTreeMap<usize, u64>,
     recovery: Recovery,
     next_query: u64,
 }
@@ -190,8 +188,7 @@ impl World {
             tokens: BTreeMap::new(),
             jobs: BTreeMap::new(),
             streams: BTreeMap::new(),
-            lives: BTreeMap::new(),
-            losses: 0,
+            lost: BTreeMap::new(),
             recovery: Recovery::default(),
             next_query: 0,
         });
