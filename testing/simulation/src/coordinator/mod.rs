@@ -21,8 +21,6 @@ pub use recovery::Recovery;
 
 /// A leader that was not renewed for so long may have been followed by another.
 pub const LEASE: u64 = 5_000;
-/// A coordinator that stood still for so long knows it.
-pub const STANDSTILL_MIN: u64 = 2_000;
 /// How long after a refusal the store is asked again, at most.
 const STORE_AGAIN: u64 = 800;
 
@@ -56,21 +54,15 @@ pub enum Purpose {
     },
     WatchEpochs,
     WatchLease(Epoch),
-    RecoverQueries,
-    RecoverRecords(QueryId),
-    RecoverCommits(QueryId),
+    RecoverList,
     RecoverGet(Key),
     LookDone(QueryId),
-    /// The end of a query of which something cannot be read.
-    EndGivenUp(QueryId),
-    ReadGivenUp(QueryId),
     PersistQuery {
         query: QueryId,
         client: usize,
         number: u64,
     },
     PersistPlan(QueryId),
-    PlanReadBack(QueryId),
     Persist(QueryId, Record),
     PersistReadBack(QueryId, Record),
     ReadResult(OutputId),
@@ -95,7 +87,6 @@ impl Purpose {
             Purpose::PersistQuery { .. }
                 | Purpose::PersistPlan(_)
                 | Purpose::Persist(..)
-                | Purpose::EndGivenUp(_)
                 | Purpose::CleanDelete(_)
                 | Purpose::SweepDelete
         )
@@ -110,6 +101,7 @@ pub struct Process {
     pub epoch: Epoch,
     pub core: Core,
     tick_at: Option<u64>,
+    second_at: u64,
     renewed_at: u64,
     renewals: u64,
     /// The newest lease that is known, its counter, and since when that has not changed.
@@ -121,8 +113,6 @@ pub struct Process {
     pub jobs: BTreeMap<QueryId, Job>,
     /// The workers with a stream, by life and number of the stream.
     streams: BTreeMap<usize, (u64, u64)>,
-    /// The workers, and their lives, that the core takes for lost.
-    lost: BTreeMap<usize, u64>,
     recovery: Recovery,
     next_query: u64,
 }
@@ -134,22 +124,9 @@ pub struct Machine {
     pub held_back: Vec<Happening>,
     /// Whether it stands by while another leads.
     pub standby: bool,
-    /// When it last stood still.
-    pub slept: Option<(u64, u64)>,
-    /// How many queries the program there has taken in since it started, for a bug.
-    queries: u64,
 }
 
 impl Machine {
-    pub fn new(standby: bool) -> Machine {
-        Machine { process: None, paused: false, held_back: Vec::new(), standby, slept: None, queries: 0 }
-    }
-
-    /// The program there dies with all that it knows.
-    pub fn forget(&mut self) {
-        self.queries = 0;
-    }
-
     pub fn is_leading(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.role == Role::Leading)
     }
@@ -180,6 +157,7 @@ impl World {
             epoch: Epoch(0),
             core: self.new_core(Epoch(0)),
             tick_at: None,
+            second_at: self.now,
             renewed_at: 0,
             renewals: 0,
             watched: None,
@@ -188,7 +166,6 @@ impl World {
             tokens: BTreeMap::new(),
             jobs: BTreeMap::new(),
             streams: BTreeMap::new(),
-            lost: BTreeMap::new(),
             recovery: Recovery::default(),
             next_query: 0,
         });
@@ -210,31 +187,11 @@ impl World {
     }
 
     fn end_streams(&mut self, process: &Process) {
-        self.ledger.streams.retain(|(of, _), _| *of != process.id);
-        for host in 0..self.hosts.len() {
-            if let Some((to, stream)) = self.hosts[host].stream
-                && to == process.id
-            {
-                let (delay, life) = (self.random.delay(50), self.hosts[host].life);
-                self.at(delay, Happening::StreamEnded { host, life, stream });
-            }
+        for (host, (life, stream)) in &process.streams {
+            let delay = self.random.delay(50);
+            let happening = Happening::StreamEnded { host: *host, life: *life, stream: *stream };
+            self.at(delay, happening);
         }
-    }
-
-    /// A coordinator's process goes on after it stood still.
-    pub fn resume_machine(&mut self, at: usize) -> Result<(), String> {
-        if !std::mem::take(&mut self.machines[at].paused) {
-            return Ok(());
-        }
-        let slept = self.machines[at].slept.map_or(0, |(from, _)| self.now - from);
-        self.machines[at].slept = Some((self.now - slept, self.now));
-        for happening in std::mem::take(&mut self.machines[at].held_back) {
-            self.at(1, happening);
-        }
-        if slept >= STANDSTILL_MIN && self.machines[at].is_leading() {
-            self.step_core(at, scheduler::Event::Resumed)?;
-        }
-        Ok(())
     }
 
     pub fn wake(&mut self, machine: usize, delay: u64, timer: Timer) {
@@ -259,20 +216,18 @@ impl World {
                     self.step_core(at, scheduler::Event::Tick)?;
                 }
             }
-            Happening::Report { stream, host, report, .. } => {
+            Happening::Report { host, report, .. } => {
                 let incarnation = report.incarnation.0;
                 let node = self.hosts[host].name.clone();
                 let process = self.process(at);
-                let has_stream = process.streams.get(&host) == Some(&(incarnation, stream));
+                let has_stream = process.streams.get(&host).is_some_and(|(life, _)| *life == incarnation);
                 if process.role == Role::Leading && has_stream {
                     self.step_core(at, scheduler::Event::WorkerReported { node, report: *report })?;
                 }
             }
             Happening::WorkerGone { host, life, stream, .. } => {
-                let is_late = self.bug == Some(crate::bug::Bug::LateGoodbye);
                 let process = self.process(at);
-                let known = process.streams.get(&host).copied();
-                if known == Some((life, stream)) || is_late && known.is_some_and(|(known, _)| known == life) {
+                if process.streams.get(&host) == Some(&(life, stream)) {
                     process.streams.remove(&host);
                     if process.role == Role::Leading {
                         let (node, incarnation) = (self.hosts[host].name.clone(), base::Incarnation(life));
@@ -313,27 +268,18 @@ impl World {
             self.machines[machine].held_back.push(happening);
             return;
         }
-        // Who is not on a list that was made at the start is nobody.
-        let is_listed = !self.hosts[host].joins_late || self.bug != Some(crate::bug::Bug::FixedListOfWorkers);
-        if !self.machines[machine].is_leading() || !is_listed {
-            let delay = self.random.delay(self.network_mean);
-            self.at(delay, Happening::DialRefused { host, life });
+        if !self.machines[machine].is_leading() {
             return;
         }
         // A late call of a life that is over.
         if self.process(machine).streams.get(&host).is_some_and(|(newest, _)| *newest > life) {
             return;
         }
-        self.network.streams += 1;
-        let stream = self.network.streams;
+        self.streams += 1;
+        let stream = self.streams;
         let process = self.process(machine);
-        let older = process.streams.insert(host, (life, stream));
+        process.streams.insert(host, (life, stream));
         let process = process.id;
-        self.ledger.streams.insert((process, host), stream);
-        if let Some((life, stream)) = older {
-            let delay = self.random.delay(self.network_mean);
-            self.at(delay, Happening::StreamEnded { host, life, stream });
-        }
         let delay = self.random.delay(self.network_mean);
         self.at(delay, Happening::Connected { host, life, process, stream });
     }
@@ -376,15 +322,11 @@ impl World {
             | Purpose::FenceCheck { .. }
             | Purpose::WatchEpochs
             | Purpose::WatchLease(_) => self.leadership_hears(at, purpose, answer)?,
-            Purpose::RecoverQueries
-            | Purpose::RecoverRecords(_)
-            | Purpose::RecoverCommits(_)
-            | Purpose::RecoverGet(_)
-            | Purpose::LookDone(_) => self.recovery_hears(at, purpose, answer)?,
-            Purpose::EndGivenUp(_) | Purpose::ReadGivenUp(_) => self.given_up(at, purpose, answer),
+            Purpose::RecoverList | Purpose::RecoverGet(_) | Purpose::LookDone(_) => {
+                self.recovery_hears(at, purpose, answer)?
+            }
             Purpose::PersistQuery { .. }
             | Purpose::PersistPlan(_)
-            | Purpose::PlanReadBack(_)
             | Purpose::Persist(..)
             | Purpose::PersistReadBack(..) => self.persist_hears(at, purpose, answer)?,
             Purpose::ReadResult(output) => self.result_hears(at, output, answer)?,
