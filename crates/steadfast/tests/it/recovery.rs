@@ -247,7 +247,8 @@ async fn an_analysis_goes_on_under_the_next_coordinator() {
     let result = running.result().await.unwrap();
     assert_eq!((result.rows.len(), result.columns.len()), (1, 1));
     let text = result.rows[0][0].as_str().unwrap();
-    for expected in ["Fragment 0 [", "Fragment 1 [", "Output: 35 rows", "whose times are not known: "] {
+    // Workers may have told the next life of tasks that ended under the former one.
+    for expected in ["Fragment 0 [", "Fragment 1 [", "Output: 35 rows"] {
         assert!(text.contains(expected), "no {expected} in\n{text}");
     }
     assert_nothing_again(&before, &attempts(&test.describe(&id).await));
