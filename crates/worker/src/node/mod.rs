@@ -206,11 +206,11 @@ impl Node {
         };
         let peak_memory_bytes = running.progress.pool.peak_bytes();
         self.ended_work.add(&Work::of(&running.progress));
-        self.parts.status.attempt_ended(match &outcome {
+        let how = match &outcome {
             Ok(_) => Ended::Committed,
             Err(_) if is_unwanted => Ended::Aborted,
             Err(_) => Ended::Failed,
-        });
+        };
         if let Err(Failure { error, .. }) = &outcome {
             if is_unwanted {
                 tracing::info!(%attempt, "an attempt was ended that is not wanted here any more");
@@ -220,6 +220,9 @@ impl Node {
         }
         let (status, ended) = held::ended(attempt, outcome, running.progress.stats());
         self.held.insert(attempt, Held::Ended(Box::new(ended)));
+        // Whoever sees that it ended also sees what it did.
+        self.tell_work();
+        self.parts.status.attempt_ended(how);
         self.step(RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes });
     }
 
