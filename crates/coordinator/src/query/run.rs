@@ -230,8 +230,9 @@ async fn serve(
     record: Arc<PlanRecord>,
 ) {
     let PlanRecord { schema, columns, outline, .. } = PlanRecord::clone(&record);
-    let streamed = (query.retry_policy == RetryPolicy::None)
-        .then(|| ResultStream::new(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone()));
+    let streamed = (query.retry_policy == RetryPolicy::None).then(|| {
+        ResultStream::start(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone())
+    });
     match (&outline, streamed) {
         (None, Some(stream)) => set_result(query, columns, PageSource::Stream(stream)).await,
         (None, None) => {
