@@ -233,9 +233,11 @@ async fn page(
 /// The page of a query that was kept before it was asked for is about to be delivered. If no page follows, the query has
 /// ended, and its rows are not kept for ever.
 async fn deliver_short(services: &Arc<Services>, query: &Arc<Query>, page: &Page) {
-    if let Some(rows) = page.data.as_ref().filter(|_| page.is_final && !query.state().is_final()) {
+    if page.is_final && !query.state().is_final() {
         services.finish(query).await;
-        services.delivered.delivered(query, rows.len()).await;
+        if let Some(rows) = &page.data {
+            services.delivered.delivered(query, rows.len()).await;
+        }
     }
 }
 
