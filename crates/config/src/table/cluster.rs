@@ -30,7 +30,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Kind::Text,
         "The host name or IP address at which other nodes reach this one.",
     )
-    .computed("the address the coordinator sees")
+    .computed("the address that the machine has towards the coordinator")
     .aliases(&["node.ip"])
     .in_file(PropertyFile::Node),
     Property::unset(

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use base::{AttemptId, NodeId, QueryId, StageId, TaskId};
 use protocol::client::{StageStats, StatementStats};
-use scheduler::{AttemptState, StageState};
+use scheduler::{AttemptState, QueryView, StageState, TaskView};
 
 use super::work::{Work, failed_work};
 use super::{Query, QueryState};
@@ -26,6 +26,8 @@ pub struct QueryProgress {
     pub peak_memory_bytes: u64,
     /// How often the query was tried again as a whole.
     pub retries: u32,
+    /// Of a query whose stages run at the same time: how many splits its attempts have read, and are to read.
+    pub splits: Option<(u64, u64)>,
     /// The attempts, if they were asked for; no more than [`ATTEMPT_COUNT_MAX`].
     pub attempts: Vec<AttemptProgress>,
 }
@@ -91,7 +93,8 @@ impl QueryProgress {
         let view = state.core().query(&query)?;
         let execution = state.execution(&query)?;
         let retries = execution.pipeline.as_ref().map_or(0, Pipeline::retries);
-        let mut progress = QueryProgress { retries, ..QueryProgress::default() };
+        let splits = execution.pipeline.is_some().then(|| splits_of(view, execution));
+        let mut progress = QueryProgress { retries, splits, ..QueryProgress::default() };
         for stage in view.stages() {
             let mut nodes = BTreeSet::new();
             let mut work = Work::default();
@@ -216,6 +219,10 @@ impl QueryProgress {
         if self.stages.iter().all(|stage| stage.tasks == 0) {
             return None;
         }
+        // Where all stages run at the same time, no task ends before nearly all of them do.
+        if let Some((read, total)) = self.splits.filter(|(_, total)| *total > 0) {
+            return Some(100.0 * read.min(total) as f64 / total as f64);
+        }
         let done: f64 = self.stages.iter().map(StageProgress::done_fraction).sum();
         Some(100.0 * done / self.stages.len() as f64)
     }
@@ -311,6 +318,19 @@ impl StageProgress {
             StageState::Abandoned => "ABORTED",
         }
     }
+}
+
+/// How many splits the attempts of a query have read that run at the same time, and how many they are to read.
+fn splits_of(view: QueryView<'_>, execution: &Execution) -> (u64, u64) {
+    let of_task = |task: TaskView<'_>| task.input.splits.iter().map(Vec::len).sum::<usize>() as u64;
+    let (mut read, mut total) = (0, 0);
+    for stage in view.stages() {
+        total += stage.tasks().map(of_task).sum::<u64>();
+        let attempts = execution.chosen_attempts(stage.id).into_iter();
+        let known = attempts.filter_map(|attempt| execution.attempts.get(&attempt));
+        read += known.map(|record| record.stats.completed_splits).sum::<u64>();
+    }
+    (read, total)
 }
 
 fn producers(execution: &Execution, stage: StageId) -> Vec<StageId> {

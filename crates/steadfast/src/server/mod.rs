@@ -6,7 +6,7 @@ mod exchanges;
 mod machine;
 mod stop;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use base::{DataSize, NodeId, StageId};
@@ -63,7 +63,8 @@ impl Node {
         let address = format!("http://{}", reachable(&config, coordinator.address()));
         let worker = match config.node.include_coordinator {
             true => {
-                let own = listen("127.0.0.1", 0)?;
+                // Other workers read from it too.
+                let own = listen(bind_ip, 0)?;
                 let uri = format!("http://127.0.0.1:{}", coordinator.address().port());
                 Some(start_worker(&config, catalogs, exchange, own, uri, build).await?)
             }
@@ -155,13 +156,18 @@ fn listen(address: &str, port: u16) -> Result<TcpListener, Failure> {
     })
 }
 
-fn reachable(config: &ServerConfig, address: std::net::SocketAddr) -> String {
-    let host = match &config.node.internal_address {
-        Some(host) => host.clone(),
-        None if address.ip().is_unspecified() => "127.0.0.1".to_string(),
-        None => address.ip().to_string(),
-    };
-    format!("{host}:{}", address.port())
+/// Under which host and port others reach a socket.
+fn reachable(config: &ServerConfig, address: SocketAddr) -> String {
+    match (&config.node.internal_address, address.ip()) {
+        (Some(host), _) => format!("{host}:{}", address.port()),
+        (None, ip) if ip.is_unspecified() => {
+            // A coordinator's is its own, and may name itself as only itself does.
+            let coordinator = config.node.discovery_uri.as_deref().filter(|_| !config.node.coordinator);
+            let ip = machine::address_towards(coordinator);
+            SocketAddr::new(ip, address.port()).to_string()
+        }
+        (None, _) => address.to_string(),
+    }
 }
 
 async fn start_worker(
