@@ -9,7 +9,6 @@ use bytes::Bytes;
 use config::{JoinDistributionType, JoinReorderingStrategy, RetryPolicy, SessionSettings};
 use connector::{Scan, SplitOptions};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionConfig;
 use operators::{SplitScanExec, decode_fragment, encode_fragment, on_large_stack};
 use planner::{
     FragmentedPlan, JoinDistribution, JoinReordering, PlannedFragment, Planner, PlannerOptions, SingleTask,
@@ -103,10 +102,7 @@ fn planned_scans(fragment: &PlannedFragment) -> Vec<(String, Scan)> {
 
 /// The scans of an encoded fragment by number, each with its catalog.
 fn recorded_scans(fragment: &[u8]) -> Result<Vec<(String, Scan)>> {
-    on_large_stack("read-fragment", || {
-        let context = operators::task_context(SessionConfig::new(), Arc::default());
-        Ok(scans(&decode_fragment(fragment, &context)?.plan))
-    })
+    on_large_stack(|| Ok(scans(&decode_fragment(fragment)?.plan)))
 }
 
 /// The scans of a plan by number, each with its catalog.
