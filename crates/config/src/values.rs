@@ -140,6 +140,13 @@ impl Values {
         expect_kind(self.get(name), as_choice)
     }
 
+    /// The same, by the default that does not depend on the retry policy.
+    pub(crate) fn choice_under_any_policy(&self, name: &str) -> &'static str {
+        let set = self.set.get(name).map(|set| set.value.clone());
+        let values = Values { task_retries: false, ..Values::default() };
+        expect_kind(set.or_else(|| values.get(name)), as_choice)
+    }
+
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(|value| {
             expect_kind(Some(value), |value| match value {

@@ -40,7 +40,11 @@ impl Services {
 
     async fn find_first_answer(self: &Arc<Self>, query: &Arc<Query>) -> Result<FirstAnswer> {
         let wait = self.config.query.first_answer_wait.as_std();
-        let has_ended = !wait.is_zero() && timeout(wait, query.reached(QueryState::Finishing)).await.is_ok();
+        if !wait.is_zero() {
+            // Waiting in vain is no error: then the query is not short.
+            let _ = timeout(wait, query.is_answerable()).await;
+        }
+        let has_ended = !wait.is_zero() && query.state() >= QueryState::Finishing;
         if has_ended && let Some(capsule) = self.short_answer(query).await {
             return Ok(FirstAnswer::Short { capsule });
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::serve::ListenerExt;
 use base::{Error, NodeId, Result};
 use config::ServerConfig;
 use connector::Catalogs;
@@ -61,6 +62,12 @@ impl Coordinator {
         options.listener.set_nonblocking(true).map_err(unusable)?;
         let listener = TcpListener::from_std(options.listener).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
+        // A small message to a worker must not wait until the one before it was acknowledged.
+        let listener = listener.tap_io(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                tracing::debug!(%error, "a connection may be slow");
+            }
+        });
         let http_uri = http_uri(&config, address);
         let node = NodeDescription {
             node_id: NodeId::new(config.node.id.as_str()),

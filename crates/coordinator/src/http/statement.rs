@@ -146,6 +146,7 @@ async fn executing(
         }
     };
     let _attended = query.attend();
+    query.set_asked();
     // Another coordinator may have begun it and got nowhere.
     begin(&services, &query);
     first_answer(&services, &query).await?;

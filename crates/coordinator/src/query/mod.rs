@@ -68,6 +68,10 @@ pub struct Query {
     attended: AtomicU64,
     /// Whether it was begun.
     begun: AtomicBool,
+    /// Whether it waits until its client has the address of its first page.
+    waits: AtomicBool,
+    /// Whether its client has.
+    asked: AtomicBool,
     /// Whether the client was told how it ended, or knows.
     told: AtomicBool,
 }
@@ -143,6 +147,8 @@ impl Query {
             changed: watch::Sender::new(()),
             attended: AtomicU64::new(0),
             begun: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             told: AtomicBool::new(false),
         }
     }
@@ -150,6 +156,25 @@ impl Query {
     /// Whether this call is the one that begins it.
     pub fn begin(&self) -> bool {
         !self.begun.swap(true, Ordering::AcqRel)
+    }
+
+    /// Its client asks for a page, so it has the address.
+    pub fn set_asked(&self) {
+        if !self.asked.swap(true, Ordering::AcqRel) {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Waits until its client asks for a page. There is no use in letting the client wait for a first answer meanwhile.
+    pub async fn asked(&self) {
+        self.waits.store(true, Ordering::Release);
+        self.changed.send_replace(());
+        self.until(|| self.asked.load(Ordering::Acquire)).await;
+    }
+
+    /// Waits until its tasks are done or it has ended, or until it waits for its client.
+    pub async fn is_answerable(&self) {
+        self.until(|| self.waits.load(Ordering::Acquire) || self.state() >= QueryState::Finishing).await;
     }
 
     /// Another coordinator began it.
@@ -297,17 +322,17 @@ impl Query {
 
     /// Waits until it has reached a state, or a later one.
     pub async fn reached(&self, state: QueryState) {
-        let mut changes = self.changed.subscribe();
-        while self.state() < state {
-            // The sender lives as long as the query.
-            let _ = changes.changed().await;
-        }
+        self.until(|| self.state() >= state).await;
     }
 
     /// Waits until the columns of its result are known, or it has ended.
     pub async fn has_columns(&self) {
+        self.until(|| self.is_described()).await;
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool) {
         let mut changes = self.changed.subscribe();
-        while !self.is_described() {
+        while !holds() {
             // The sender lives as long as the query.
             let _ = changes.changed().await;
         }

@@ -12,11 +12,7 @@ use crate::Failure;
 
 /// Where stages leave their output.
 pub(super) fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
-    let compression = match config.query.exchange_compression_codec {
-        CompressionCodec::None => ExchangeCompression::None,
-        CompressionCodec::Lz4 => ExchangeCompression::Lz4,
-        CompressionCodec::Zstd => ExchangeCompression::Zstd,
-    };
+    let compression = compression(config.query.exchange_compression_codec);
     let defaults = ExchangeOptions { compression, ..ExchangeOptions::default() };
     let options = match &config.exchange_manager {
         Some(manager) => ExchangeOptions {
@@ -30,6 +26,14 @@ pub(super) fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager,
         None => return Ok(ExchangeManager::unconfigured(defaults)),
     };
     Ok(ExchangeManager::new(options)?)
+}
+
+fn compression(codec: CompressionCodec) -> ExchangeCompression {
+    match codec {
+        CompressionCodec::None => ExchangeCompression::None,
+        CompressionCodec::Lz4 => ExchangeCompression::Lz4,
+        CompressionCodec::Zstd => ExchangeCompression::Zstd,
+    }
 }
 
 /// Where it is kept what outlives the coordinator.
@@ -51,10 +55,10 @@ pub(super) async fn state_store(
 }
 
 /// How attempts write what others read at the same time.
-pub(super) fn direct_sink_options(config: &ServerConfig, exchange: &ExchangeManager) -> DirectSinkOptions {
+pub(super) fn direct_sink_options(config: &ServerConfig) -> DirectSinkOptions {
     let direct = &config.direct_exchange;
     DirectSinkOptions {
-        compression: exchange.options().compression,
+        compression: compression(direct.compression_codec),
         buffer_bytes_max: direct.sink_max_buffer_size.0,
         broadcast_buffer_bytes_max: direct.sink_max_broadcast_buffer_size.0,
         ..DirectSinkOptions::default()
@@ -68,6 +72,8 @@ pub(super) fn direct_read_options(config: &ServerConfig) -> DirectReadOptions {
         buffer_bytes_max: direct.max_buffer_size.0,
         response_bytes_max: direct.max_response_size.0,
         error_duration_max: direct.max_error_duration.as_std(),
+        // What became of a producer is told by its own worker, or by the loss of that.
+        verdict_wait_max: direct.max_error_duration.as_std(),
         integrity: direct.data_integrity_verification.as_str().parse().unwrap_or_default(),
         ..DirectReadOptions::new(Handle::current())
     }

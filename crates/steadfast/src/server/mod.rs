@@ -199,7 +199,7 @@ async fn start_worker(
         catalogs,
         sink_options: exchange.options().sink(&spill_directory),
         read_options: exchange.options().read(),
-        direct_sink_options: direct_sink_options(config, &exchange),
+        direct_sink_options: direct_sink_options(config),
         direct_read_options: direct_read_options(config),
         exchange,
         spill_directory,

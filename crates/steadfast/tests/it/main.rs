@@ -16,6 +16,7 @@ mod policies;
 mod proxy;
 mod recovery;
 mod retry_query;
+mod short;
 mod statements;
 mod support;
 mod tpch;

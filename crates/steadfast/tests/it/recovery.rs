@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use steadfast::client::{Client, QueryResult, session};
-use steadfast::cluster::NodeProcess;
+use steadfast::cluster::{ClusterOptions, NodeProcess};
 
 use super::proxy::Proxy;
 use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, sorted, until, until_async};
@@ -19,6 +19,11 @@ const MANY_ROWS: &str = "SELECT l_orderkey, l_linenumber, l_comment, l_shipinstr
 
 /// How long the coordinator that leads may give no sign of itself.
 const LEASE: &str = "3s";
+
+/// Every query is recorded, however short it is.
+fn recording(options: ClusterOptions) -> ClusterOptions {
+    options.with("query.first-answer-wait", "0s")
+}
 
 /// Waits until some task of a query has committed and some task has not, and tells the attempts.
 async fn half_done(test: &TestCluster, running: &RunningQuery) -> Vec<Attempt> {
@@ -251,14 +256,13 @@ async fn an_analysis_goes_on_under_the_next_coordinator() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_analysis_that_nobody_has_read_is_told_by_the_next_coordinator() {
-    let mut test = TestCluster::start().await;
+    let mut test = TestCluster::start_with(recording).await;
     for pages_read in [0, 1] {
         let mut client = test.client("tpch", "tiny");
         let text = "EXPLAIN ANALYZE SELECT n_name, count(*) FROM nation GROUP BY 1";
         let mut statement = client.start(text).await.unwrap();
         let id = statement.next().await.unwrap().unwrap().id;
-        // It begins when it is asked for.
-        let mut rows = statement.next().await.unwrap().unwrap().rows;
+        let mut rows = Vec::new();
         until_async(PATIENCE, async || match test.describe(&id).await["state"].as_str() {
             Some("FINISHING") => Ok(()),
             other => Err(format!("it is {other:?}")),
@@ -273,7 +277,7 @@ async fn an_analysis_that_nobody_has_read_is_told_by_the_next_coordinator() {
             rows.extend(page.rows);
         }
         assert_eq!(rows.len(), 1, "{pages_read} pages read");
-        assert!(rows[0][0].as_str().unwrap().contains("Fragment 1 ["), "{rows:?}");
+        assert!(rows[0][0].as_str().unwrap().contains("Fragment 0 ["), "{rows:?}");
         let queued = test.describe(&id).await["queryStats"]["queuedTime"].as_str().unwrap().to_owned();
         let queued: base::Duration = queued.parse().unwrap();
         assert!(queued.as_std() < Duration::from_millis(100), "{queued} in the queue");
@@ -283,7 +287,9 @@ async fn an_analysis_that_nobody_has_read_is_told_by_the_next_coordinator() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_without_tables_and_of_system_tables_outlive_the_coordinator() {
-    let mut test = TestCluster::start().await;
+    // One that is killed when it has given the last answer may leave the query to the next one, which waits for a client.
+    let mut test =
+        TestCluster::start_with(|options| recording(options).with("query.client.timeout", "30s")).await;
     for (text, count) in [
         ("VALUES 1, 2, 3", 3),
         ("SELECT catalog_name FROM system.metadata.catalogs", 3),
@@ -305,7 +311,7 @@ async fn queries_without_tables_and_of_system_tables_outlive_the_coordinator() {
             }
             assert_eq!(rows.len(), count, "{text}, killed after page {kill_at}");
             if pages <= kill_at {
-                assert!(kill_at > 2, "{text} has {pages} pages");
+                assert!(kill_at >= 2, "{text} has {pages} pages");
                 break;
             }
         }
