@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 
 use base::{Error, ErrorCode, QueryId, Result};
 use bytes::Bytes;
 use config::{JoinDistributionType, JoinReorderingStrategy, RetryPolicy, SessionSettings};
 use connector::{Scan, SplitOptions};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionConfig;
 use operators::{SplitScanExec, decode_fragment, encode_fragment, on_large_stack};
 use planner::{
     FragmentedPlan, JoinDistribution, JoinReordering, PlannedFragment, Planner, PlannerOptions, SingleTask,
@@ -17,7 +15,7 @@ use planner::{
 use scheduler::{NodeState, QueryOptions};
 use sql::AnalyzedQuery;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use crate::dispatch::{
     DispatchState, PipelineOptions, RootOutput, ScanDescription, StageDescription, Submission,
@@ -25,9 +23,6 @@ use crate::dispatch::{
 use crate::services::Services;
 use crate::state::PlanRecord;
 use crate::statement::StatementContext;
-
-/// The stack of a planning thread. Memory is taken as it is used.
-const PLANNING_STACK_BYTES: usize = 256 << 20;
 
 /// A query that can be handed to the scheduler.
 pub struct PlannedQuery {
@@ -103,10 +98,7 @@ fn planned_scans(fragment: &PlannedFragment) -> Vec<(String, Scan)> {
 
 /// The scans of an encoded fragment by number, each with its catalog.
 fn recorded_scans(fragment: &[u8]) -> Result<Vec<(String, Scan)>> {
-    on_large_stack("read-fragment", || {
-        let context = operators::task_context(SessionConfig::new(), Arc::default());
-        Ok(scans(&decode_fragment(fragment, &context)?.plan))
-    })
+    on_large_stack(|| Ok(scans(&decode_fragment(fragment)?.plan)))
 }
 
 /// The scans of a plan by number, each with its catalog.
@@ -124,7 +116,7 @@ fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<(String, Scan)> {
     found.into_values().collect()
 }
 
-/// Plans a query.
+/// Plans a query. To be called [`on_planning_thread`].
 pub async fn plan(
     services: &Arc<Services>,
     context: &StatementContext,
@@ -137,8 +129,7 @@ pub async fn plan(
     let slots = slots(services).await?;
     let options = planner_options(context, slots.iter().sum());
     let columns = analyzed.output.clone();
-    let plan =
-        on_planning_thread(move || async move { Planner::new(&options).plan(&analyzed.plan).await }).await?;
+    let plan = Planner::new(&options).plan(&analyzed.plan).await?;
     let count_max = settings.query_max_stage_count as usize;
     if plan.fragments.len() > count_max {
         let count = plan.fragments.len();
@@ -173,36 +164,27 @@ async fn slots(services: &Services) -> Result<Vec<u32>> {
     services.dispatcher.inspect(look).await
 }
 
-/// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it.
+/// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it. To be called [`on_planning_thread`].
 pub async fn explain_logical(
     services: &Services,
     context: &StatementContext,
     analyzed: AnalyzedQuery,
 ) -> Result<String> {
     let options = planner_options(context, slots(services).await?.iter().sum());
-    let optimized =
-        on_planning_thread(move || async move { Planner::new(&options).optimize(&analyzed.plan) }).await?;
-    Ok(planner::explain::logical(&optimized))
+    Ok(planner::explain::logical(&Planner::new(&options).optimize(&analyzed.plan)?))
 }
 
-/// Plans on a thread of its own: planning recurses as deep as the statement is nested, and it computes long enough
-/// that requests should not wait behind it.
-async fn on_planning_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T>
+/// Reads and plans a statement on a thread that is for nothing else meanwhile: that recurses as deep as the statement is
+/// nested, and it computes long enough that requests should not wait behind it.
+pub async fn on_planning_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>>,
 {
-    let (answer, answered) = oneshot::channel();
     let runtime = Handle::current();
-    thread::Builder::new()
-        .name("planning".into())
-        .stack_size(PLANNING_STACK_BYTES)
-        .spawn(move || {
-            // Whoever asked may have gone away; then nobody misses the plan.
-            let _ = answer.send(runtime.block_on(work()));
-        })
-        .map_err(|error| Error::internal("no thread to plan on").caused_by(error))?;
-    answered.await.map_err(|_| Error::internal("planning ended in a panic"))?
+    // A runtime whose threads have enough stack anyway is not given another one.
+    let planned = spawn_blocking(move || on_large_stack(|| runtime.block_on(work()))).await;
+    planned.map_err(|_| Error::internal("planning ended in a panic"))?
 }
 
 /// `slots`: how many tasks all workers together run at a time.

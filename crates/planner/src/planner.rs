@@ -104,9 +104,7 @@ impl Planner {
     pub async fn plan(&self, logical: &LogicalPlan) -> Result<FragmentedPlan> {
         let physical = self.physical_plan(logical).await?;
         let options = fragment_options(self.state.config());
-        let plan = on_large_stack("cut-plan", || {
-            cut_plan(&physical, &options).map_err(|error| from_datafusion(&error))
-        })?;
+        let plan = on_large_stack(|| cut_plan(&physical, &options).map_err(|error| from_datafusion(&error)))?;
         let plan = if self.share_fragments { share_fragments(plan)? } else { plan };
         validate(&plan)?;
         Ok(plan)

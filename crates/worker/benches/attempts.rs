@@ -1,103 +1,110 @@
 //! What an attempt costs that has next to nothing to do: from the coordinator's wish to the worker's report, with a fake
-//! coordinator over a real socket.
+//! coordinator over a real socket. Microseconds: half of the rounds take no longer, and 99 of 100.
 //!
-//! `cargo bench -p steadfast-worker --bench attempts`
+//! `cargo bench -p steadfast-worker --bench attempts -- [rounds]`
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "it may fail")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use operators::Sink;
+use base::AttemptId;
+use operators::{ExchangeSourceExec, Fragment, Sink};
 use protocol::node::wire;
 use support::Fixture;
 use support::connector::{Behaviour, schema};
-use support::coordinator::{Task, attempt};
+use support::coordinator::{Attached, Task, attempt};
 use support::plans::{fragment, pass_on, sort};
 
 /// Outputs of that size stay out of the store, in bytes.
 const INLINE_BYTES: u64 = 64 << 10;
 
-/// So many tries of tiny attempts, one after the other. How long all take together comes back.
-async fn round_trips(fixture: &mut Fixture, tries: u64, tasks: impl Fn(u32) -> Vec<Task>) -> Duration {
-    let mut number = 0;
-    let start = Instant::now();
-    for _ in 0..tries {
-        number += 1;
-        let tasks = tasks(number);
-        fixture.attached.desire(&tasks).await;
-        let attempts: Vec<_> = tasks.iter().map(|task| task.attempt).collect();
-        fixture.attached.ends(&attempts).await;
-    }
-    start.elapsed()
+const ROUNDS: u32 = 2_000;
+
+/// These rounds, the first of which warm up, are not counted.
+const WARM_UP_PART: u32 = 10;
+
+fn tiny(attempt: AttemptId, fragment: &Fragment) -> Task {
+    Task::new(attempt, fragment, vec![Behaviour::Rows(10).split()])
 }
 
-fn attempts(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut group = criterion.benchmark_group("attempt");
-    group.sample_size(20).measurement_time(Duration::from_secs(4)).warm_up_time(Duration::from_secs(1));
-    let one = |number| {
-        let task = Task::new(attempt(0, 0, number), &pass_on(), vec![Behaviour::Rows(10).split()]);
-        vec![task.committed(INLINE_BYTES)]
+/// Two producers that stream to a root, whose output is in the report.
+fn region(announcement: &wire::Announcement, number: u32) -> Vec<Task> {
+    let source = |producer: AttemptId| wire::DirectSource {
+        producer: Some(producer.into()),
+        incarnation: announcement.incarnation,
+        uri: announcement.direct_uri.clone(),
+        partition_start: 0,
+        partition_end: 1,
     };
-    group.bench_function("one, in the report", |bencher| {
-        let mut fixture = runtime.block_on(Fixture::start());
-        bencher.iter_custom(|tries| runtime.block_on(round_trips(&mut fixture, tries, one)));
-    });
-    group.bench_function("one sort, in the report", |bencher| {
-        let mut fixture = runtime.block_on(Fixture::start());
-        let sorted = |number| {
-            let task = Task::new(attempt(0, 0, number), &sort(), vec![Behaviour::Rows(10).split()]);
-            vec![task.committed(INLINE_BYTES)]
-        };
-        bencher.iter_custom(|tries| runtime.block_on(round_trips(&mut fixture, tries, sorted)));
-    });
-    group.bench_function("one, in the store", |bencher| {
-        let mut fixture = runtime.block_on(Fixture::start());
-        let stored = |number| {
-            // Another task each time: the first attempt of a task wins.
-            let task = Task::new(attempt(0, number, 0), &pass_on(), vec![Behaviour::Rows(10).split()]);
-            vec![task.committed(0)]
-        };
-        bencher.iter_custom(|tries| runtime.block_on(round_trips(&mut fixture, tries, stored)));
-    });
-    group.bench_function("eight, in the report", |bencher| {
-        let mut fixture = runtime.block_on(Fixture::start());
-        let eight = |number| {
-            let splits = || vec![Behaviour::Rows(10).split()];
-            let task = |partition| Task::new(attempt(0, partition, number), &pass_on(), splits());
-            (0..8).map(|partition| task(partition).committed(INLINE_BYTES)).collect()
-        };
-        bencher.iter_custom(|tries| runtime.block_on(round_trips(&mut fixture, tries, eight)));
-    });
-    group.bench_function("two that stream, and one that reports", |bencher| {
-        let mut fixture = runtime.block_on(Fixture::start());
-        let announcement = fixture.attached.announcement.clone();
-        let region = |number| {
-            let source = |producer: base::AttemptId| wire::DirectSource {
-                producer: Some(producer.into()),
-                incarnation: announcement.incarnation,
-                uri: announcement.direct_uri.clone(),
-                partition_start: 0,
-                partition_end: 1,
-            };
-            let read =
-                fragment(std::sync::Arc::new(operators::ExchangeSourceExec::new(0, schema())), Sink::Single);
-            let producers = [attempt(1, 0, number), attempt(1, 1, number)];
-            let splits = || vec![Behaviour::Rows(10).split()];
-            let mut tasks: Vec<_> =
-                producers.iter().map(|id| Task::new(*id, &pass_on(), splits()).pipelined()).collect();
-            let root = Task::new(attempt(0, 0, number), &read, Vec::new()).pipelined();
-            tasks.push(root.reading(producers.map(source).to_vec()).committed(INLINE_BYTES));
-            tasks
-        };
-        bencher.iter_custom(|tries| runtime.block_on(round_trips(&mut fixture, tries, region)));
-    });
-    group.finish();
+    let producers = [attempt(1, 0, number), attempt(1, 1, number)];
+    let read = fragment(Arc::new(ExchangeSourceExec::new(0, schema())), Sink::Single);
+    let root = Task::new(attempt(0, 0, number), &read, Vec::new()).pipelined();
+    let root = root.reading(producers.map(source).to_vec()).committed(INLINE_BYTES);
+    let producers = producers.into_iter().map(|producer| tiny(producer, &pass_on()).pipelined());
+    producers.chain([root]).collect()
 }
 
-criterion_group!(benches, attempts);
-criterion_main!(benches);
+/// Runs tasks again and again, and tells how long a round takes. What a round is to run is made before it begins.
+async fn measure(name: &str, rounds: u32, tasks: impl Fn(&Attached, u32) -> Vec<Task>) {
+    let mut fixture = Fixture::start().await;
+    let mut times = Vec::new();
+    let processor = processor_time();
+    let mut processor_used = Duration::ZERO;
+    for number in 0..rounds {
+        if number == rounds / WARM_UP_PART {
+            times.clear();
+            processor_used = processor_time() - processor;
+        }
+        let tasks = tasks(&fixture.attached, number);
+        let attempts: Vec<_> = tasks.iter().map(|task| task.attempt).collect();
+        let start = Instant::now();
+        fixture.attached.desire(&tasks).await;
+        fixture.attached.ends(&attempts).await;
+        times.push(start.elapsed());
+    }
+    let used = processor_time() - processor - processor_used;
+    times.sort_unstable();
+    let at = |part: usize| times[times.len() * part / 100].as_micros();
+    let per_round = used.as_micros() / times.len() as u128;
+    println!("{name:<44} p50 {:>6}   p99 {:>6}   processor {per_round:>6}", at(50), at(99));
+}
+
+/// The processor time that this process has used.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<_> =
+        stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis(10 * (ticks(11) + ticks(12)))
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
+    measure("one, in the report", rounds, |_, number| {
+        vec![tiny(attempt(0, 0, number), &pass_on()).committed(INLINE_BYTES)]
+    })
+    .await;
+    measure("one sort, in the report", rounds, |_, number| {
+        vec![tiny(attempt(0, 0, number), &sort()).committed(INLINE_BYTES)]
+    })
+    .await;
+    // Another task each time: the first attempt of a task wins.
+    measure("one, in the store", rounds, |_, number| {
+        vec![tiny(attempt(0, number, 0), &pass_on()).committed(0)]
+    })
+    .await;
+    measure("eight, in the report", rounds, |_, number| {
+        let task = |partition| tiny(attempt(0, partition, number), &pass_on()).committed(INLINE_BYTES);
+        (0..8).map(task).collect()
+    })
+    .await;
+    measure("two that stream, and one that reports", rounds, |attached, number| {
+        region(&attached.announcement, number)
+    })
+    .await;
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use base::{AttemptId, NodeId, QueryId, StageId, TaskId};
+use exchange::CommitRecord;
 use scheduler::AttemptState;
 
 use super::rows::{Cell, Column, ColumnKind};
@@ -39,6 +40,9 @@ pub const TASK_COLUMNS: &[Column] = &[
     ("spilled_bytes", ColumnKind::Bigint),
 ];
 
+/// Where `output_rows` stands.
+const OUTPUT_ROWS_AT: usize = 16;
+
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// The rows as they are now.
@@ -63,14 +67,15 @@ pub fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
                     placed.insert(id);
                 }
             }
-            rows.extend(inherited(execution, query.id(), stage.id, &placed));
+            rows.extend(reported(execution, query.id(), stage.id, &placed));
+            rows.extend(execution.inherited_outputs(stage.id, state.epoch()).map(inherited));
         }
     }
     rows
 }
 
 /// The attempts of a stage that another coordinator placed, and of whose end this one was told.
-fn inherited(
+fn reported(
     execution: &Execution,
     query: QueryId,
     stage: StageId,
@@ -86,6 +91,23 @@ fn inherited(
         row(*id, &record.node, name, splits, Some(record), true)
     };
     attempts.map(row).collect()
+}
+
+/// An attempt that ended under another coordinator. Where it ran is not known, and little of what it did.
+fn inherited(output: &CommitRecord) -> Vec<Cell> {
+    let id = output.attempt();
+    let mut row = vec![
+        Cell::Null,
+        id.to_string().into(),
+        id.task.stage.to_string().into(),
+        id.task.query.to_string().into(),
+        state_name(AttemptState::Committed).into(),
+    ];
+    row.extend((row.len()..OUTPUT_ROWS_AT).map(|_| Cell::count(0)));
+    row.extend([output.rows(), 0, 0].map(Cell::count));
+    row.extend([Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
+    row.extend([output.stored_bytes(), output.object_count(), 0].map(Cell::count));
+    row
 }
 
 /// Trino's name of a state.
@@ -137,4 +159,14 @@ fn row(
         Cell::count(stats.output_objects),
         Cell::count(stats.spilled_bytes),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_rows_stand_where_they_are_written() {
+        assert_eq!(TASK_COLUMNS[OUTPUT_ROWS_AT].0, "output_rows");
+    }
 }

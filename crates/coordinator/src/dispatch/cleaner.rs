@@ -2,9 +2,9 @@
 //!
 //! A query is cleaned when it is released. First its plan goes, after which nobody goes on with it, and its output;
 //! some seconds after its client was told its records, the outcome last: a client that lost the last answer can ask
-//! again, even another coordinator. A coordinator may die in between, a worker that was taken for lost may still write, and the store may
-//! refuse a removal. So the store is swept from time to time, often as long as there is a reason to, for queries of
-//! this life and those before it that nobody runs.
+//! again, even another coordinator. A coordinator may die in between, a worker that was taken for lost may still
+//! write, and the store may refuse a removal. So the store is swept from time to time, often as long as there is a
+//! reason to, for queries of this life and those before it that nobody runs.
 //!
 //! Only the coordinator that leads deletes.
 

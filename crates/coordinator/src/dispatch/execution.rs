@@ -275,6 +275,15 @@ impl Execution {
         self.attempts.range(first(stage)..first(StageId(stage.0.saturating_add(1))))
     }
 
+    /// The decided outputs of a stage whose attempts are known from their commit records only: they ended under another
+    /// coordinator than the one of that life.
+    pub fn inherited_outputs(&self, stage: StageId, life: Epoch) -> impl Iterator<Item = &CommitRecord> {
+        let outputs = self.stage(stage).into_iter().flat_map(|stage| stage.outputs.values());
+        outputs.map(AsRef::as_ref).filter(move |output: &&CommitRecord| {
+            output.attempt().epoch < life && !self.attempts.contains_key(&output.attempt())
+        })
+    }
+
     /// A scan, if the query has it.
     pub fn scan_mut(&mut self, stage: StageId, scan: u32) -> Option<&mut ExecutionScan> {
         self.stages.get_mut(stage.0 as usize)?.scans.get_mut(scan as usize)

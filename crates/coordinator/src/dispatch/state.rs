@@ -189,12 +189,13 @@ impl DispatchState {
 
     /// Nobody wants a query any more.
     fn close(&mut self, now: Millis, query: QueryId) {
+        if !self.executions.contains_key(&query) {
+            return self.cleaner.clean(query);
+        }
         self.totals.close(&self.core, query);
         self.step(now, Event::QueryClosed { query });
-        let Some(execution) = self.executions.get(&query) else {
-            return self.cleaner.clean(query);
-        };
-        if execution.is_store_used() {
+        // If it is released already, it is being cleaned.
+        if self.executions.get(&query).is_some_and(Execution::is_store_used) {
             self.clean_without_waiting(query);
             self.cleaner.forget_plan(query);
         }

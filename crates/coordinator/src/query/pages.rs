@@ -63,6 +63,8 @@ pub struct Pages {
     kept: Option<(u64, Page)>,
     /// The page that was kept is dropped, and there is no other.
     is_forgotten: bool,
+    /// Why a result that is read only once cannot be read on.
+    failed: Option<Error>,
 }
 
 /// What is being read of the source.
@@ -154,14 +156,24 @@ impl Pages {
     /// Makes the page of that token, with rows after that position that are there before the deadline, and keeps
     /// it.
     pub async fn make(&mut self, token: u64, position: Option<Position>, deadline: Instant) -> Result<Page> {
-        self.fill(token, position, deadline, false).await
+        let made = self.fill(token, position, deadline, false).await;
+        self.keep_failure(made)
     }
 
     /// Makes the page of that token from all rows there are, and keeps it. If they are not all there before the
     /// deadline, or do not fit, it is a page like any other; else no page follows.
     pub async fn make_whole(&mut self, token: u64, deadline: Instant) -> Result<Page> {
-        let page = self.fill(token, None, deadline, true).await?;
+        let made = self.fill(token, None, deadline, true).await;
+        let page = self.keep_failure(made)?;
         Ok(self.keep(token, Page { is_final: page.is_last, ..page }))
+    }
+
+    /// Whoever asks once more for what is read only once is told what went wrong the first time.
+    fn keep_failure<T>(&mut self, made: Result<T>) -> Result<T> {
+        if let (Err(error), Some(PageSource::Stream(_))) = (&made, &self.source) {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+        made
     }
 
     /// Fills a page. `whole`: it is waited for further rows although some are there.
@@ -226,7 +238,10 @@ impl Pages {
     async fn open(&mut self, position: Option<Position>) -> Result<()> {
         let batches = match &self.source {
             Some(PageSource::Exchange(reader)) => reader.open(position).await?,
-            Some(PageSource::Stream(stream)) => stream.open(position)?,
+            Some(PageSource::Stream(stream)) => match &self.failed {
+                Some(error) => return Err(error.clone()),
+                None => stream.open(position)?,
+            },
             Some(PageSource::Rows(_)) | None => {
                 return Err(Error::internal("a page was made without rows"));
             }

@@ -105,6 +105,9 @@ impl QueryProgress {
                     progress.memory_bytes += attempt.peak_memory_bytes;
                 }
             }
+            for output in execution.inherited_outputs(stage.id, state.epoch()) {
+                work.add_inherited(output);
+            }
             progress.nodes.extend(nodes.iter().cloned());
             progress.stages.push(StageProgress {
                 id: stage.id,

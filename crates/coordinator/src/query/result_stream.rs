@@ -1,7 +1,7 @@
 //! Reads what the tasks of the root stage write, while they run: the result of a query that is not retried.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use base::{Error, ErrorCode, QueryId, Result};
@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 use super::position::Position;
 use super::result_reader::{RESULT_BATCH_COUNT_MAX, ResultBatch};
 use crate::dispatch::{Producer, RootOutput};
+
+/// How much of a result is read ahead of the client, in bytes: about a page.
+const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// Who the coordinator is to the tasks of root stages.
 const CONSUMER: ConsumerId = ConsumerId(u64::MAX);
@@ -40,40 +43,32 @@ impl DirectInput {
     }
 }
 
-/// The result of one query, which can be read once.
+/// The result of one query. It is read once, and a little ahead of its client: a short one is here before anybody asks.
 #[derive(Debug)]
 pub struct ResultStream {
     query: QueryId,
-    root: Arc<RootOutput>,
-    schema: SchemaRef,
-    input: DirectInput,
-    is_read: AtomicBool,
+    /// None: somebody has it.
+    batches: Mutex<Option<mpsc::Receiver<Result<ResultBatch>>>>,
 }
 
 impl ResultStream {
-    /// The result of a query, which has these columns.
-    pub fn new(query: QueryId, root: Arc<RootOutput>, schema: SchemaRef, input: DirectInput) -> Self {
-        ResultStream { query, root, schema, input, is_read: AtomicBool::new(false) }
+    /// Begins to read the result of a query, which has these columns.
+    pub fn start(query: QueryId, root: Arc<RootOutput>, schema: SchemaRef, input: DirectInput) -> Self {
+        let (batches, received) = mpsc::channel(RESULT_BATCH_COUNT_MAX);
+        tokio::spawn(Reading { root, schema, input, batches }.run());
+        ResultStream { query, batches: Mutex::new(Some(received)) }
     }
 
-    /// Begins to read.
+    /// What is read.
     ///
     /// # Errors
-    /// If it was begun before: what was read is gone.
+    /// If it was asked for before, or not from the beginning: what was read is gone.
     pub fn open(&self, position: Option<Position>) -> Result<mpsc::Receiver<Result<ResultBatch>>> {
-        if position.is_some() || self.is_read.swap(true, Ordering::AcqRel) {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.take().filter(|_| position.is_none()).ok_or_else(|| {
             let text = format!("The rows of query {} are not kept, and cannot be read again", self.query);
-            return Err(Error::new(ErrorCode::EXCHANGE_DATA_LOST, text));
-        }
-        let (batches, received) = mpsc::channel(RESULT_BATCH_COUNT_MAX);
-        let reading = Reading {
-            root: Arc::clone(&self.root),
-            schema: Arc::clone(&self.schema),
-            input: self.input.clone(),
-            batches,
-        };
-        tokio::spawn(reading.run());
-        Ok(received)
+            Error::new(ErrorCode::EXCHANGE_DATA_LOST, text)
+        })
     }
 
     /// Reads everything, and drops it. Ends early if the query fails.
@@ -107,18 +102,37 @@ impl Reading {
 
     async fn read(&self) -> Result<()> {
         let producers = self.root.producers().await?;
-        let mut reader = self.input.reader(&producers, Arc::clone(&self.schema))?;
-        let mut batch = 0;
-        while let Some(rows) = reader.next().await {
-            let rows = match rows {
-                Ok(rows) => rows,
-                Err(error) => return Err(self.cause_of(error).await),
+        let mut reader = Some(self.input.reader(&producers, Arc::clone(&self.schema))?);
+        let mut ahead = VecDeque::new();
+        let (mut ahead_bytes, mut batch) = (0, 0);
+        while reader.is_some() || !ahead.is_empty() {
+            let wants_more = reader.is_some() && ahead_bytes < READ_AHEAD_BYTES;
+            let next = async {
+                match &mut reader {
+                    Some(reader) => reader.next().await,
+                    None => None,
+                }
             };
-            let read = ResultBatch { task: 0, generation: 0, batch, rows };
-            if self.batches.send(Ok(read)).await.is_err() {
-                return Ok(());
+            tokio::select! {
+                permit = self.batches.reserve(), if !ahead.is_empty() => {
+                    let (Ok(permit), Some((rows, bytes))) = (permit, ahead.pop_front()) else {
+                        return Ok(());
+                    };
+                    ahead_bytes -= bytes;
+                    permit.send(Ok(ResultBatch { task: 0, generation: 0, batch, rows }));
+                    batch += 1;
+                }
+                next = next, if wants_more => match next {
+                    Some(Ok(rows)) => {
+                        let bytes = rows.get_array_memory_size();
+                        ahead_bytes += bytes;
+                        ahead.push_back((rows, bytes));
+                    }
+                    Some(Err(error)) => return Err(self.cause_of(error).await),
+                    // The tasks may end, however slow the client is.
+                    None => reader = None,
+                },
             }
-            batch += 1;
         }
         // That everything was there is told when it is known that nothing failed.
         self.root.finished().await

@@ -23,6 +23,9 @@ fn numbers(range: Range<i64>) -> RecordBatch {
 
 /// Two root tasks, whose outputs are in this process.
 struct Fixture {
+    query: QueryId,
+    schema: SchemaRef,
+    input: DirectInput,
     root: Arc<RootOutput>,
     stream: ResultStream,
     sinks: Vec<DirectSink>,
@@ -54,7 +57,15 @@ impl Fixture {
             producers.push(Producer { attempt, incarnation: LIFE, uri: URI.into() });
         }
         root.stream(producers);
-        Fixture { stream: ResultStream::new(query, Arc::clone(&root), schema, input), root, sinks, outputs }
+        Fixture {
+            query,
+            stream: ResultStream::start(query, Arc::clone(&root), schema.clone(), input.clone()),
+            schema,
+            input,
+            root,
+            sinks,
+            outputs,
+        }
     }
 
     /// Waits until nobody wants any of the outputs.
@@ -102,9 +113,30 @@ async fn a_client_that_does_not_read_holds_up_the_tasks() {
             assert_eq!(fixture.sinks[0].push(0, rows).await.unwrap(), Demand::More);
         }
     };
-    // 32 MB of answers, two batches and the buffer of the sink; then the producer waits.
+    // 32 MB of answers, what is read ahead, two batches and the buffer of the sink; then the producer waits.
     assert!(timeout(Duration::from_secs(2), pushing).await.is_err());
     assert!(fixture.outputs[0].metrics().stored_bytes < 64 << 20);
+}
+
+#[tokio::test]
+async fn a_short_result_is_here_before_anybody_asks() {
+    let mut fixture = Fixture::new();
+    for sink in fixture.sinks.drain(..) {
+        let mut sink = sink;
+        for at in 0..5 {
+            assert_eq!(sink.push(0, numbers(at..at + 1)).await.unwrap(), Demand::More);
+        }
+        sink.finish().await.unwrap();
+    }
+    // The tasks may end.
+    fixture.are_closed().await;
+    fixture.root.finish(Ok(()));
+    let mut batches = fixture.stream.open(None).unwrap();
+    let mut rows = 0;
+    while let Some(batch) = next(&mut batches).await {
+        rows += batch.unwrap().rows.num_rows();
+    }
+    assert_eq!(rows, 10);
 }
 
 #[tokio::test]
@@ -139,7 +171,7 @@ async fn the_error_is_that_of_the_scheduler() {
 async fn a_query_that_fails_before_it_runs_gives_its_error() {
     let fixture = Fixture::new();
     let root = Arc::new(RootOutput::default());
-    let stream = ResultStream { root: Arc::clone(&root), ..fixture.stream };
+    let stream = ResultStream::start(fixture.query, Arc::clone(&root), fixture.schema, fixture.input);
     let mut batches = stream.open(None).unwrap();
     root.finish(Err(Error::new(ErrorCode::NO_NODES_AVAILABLE, "No nodes available to run query")));
     let error = next(&mut batches).await.unwrap().unwrap_err();

@@ -55,42 +55,82 @@ pub async fn resume_definition(services: Arc<Services>, query: Arc<Query>, inten
 /// Makes the answer of a statement once more whose outcome is recorded: its client may not have got it. Rows that
 /// tasks computed are gone when everybody is done with them; of those nothing is made.
 pub async fn answer_again(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
-    let context = StatementContext::of(services, query)?;
-    let statement = statement::resolve(&context, &query.text)?;
-    let result = match &statement {
-        Statement::Query(_) | Statement::Explain(Explain { analyze: true, .. }) => return Ok(()),
-        done if is_definition(done) => StatementResult::update(done, SessionUpdate::default()),
-        other => statement::execute(services, &context, other).await?,
-    };
-    deliver(query, result).await
+    let (of_services, of_query) = (Arc::clone(services), Arc::clone(query));
+    let result = plan::on_planning_thread(move || async move {
+        let context = StatementContext::of(&of_services, &of_query)?;
+        Ok(match &statement::resolve(&context, &of_query.text)? {
+            Statement::Query(_) | Statement::Explain(Explain { analyze: true, .. }) => None,
+            done if is_definition(done) => Some(StatementResult::update(done, SessionUpdate::default())),
+            other => Some(statement::execute(&of_services, &context, other).await?),
+        })
+    });
+    match result.await? {
+        Some(result) => deliver(query, result).await,
+        None => Ok(()),
+    }
 }
 
 async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
-    let context = StatementContext::of(services, query)?;
+    let context = Arc::new(StatementContext::of(services, query)?);
     keep_limits(services, query, &context);
     check_length(services, query)?;
-    let statement = statement::resolve(&context, &query.text)?;
-    match &statement {
-        Statement::Query(inner) => start(services, query, &context, inner, Purpose::Rows).await,
-        Statement::Explain(Explain { analyze: true, statement, .. }) => {
-            let Statement::Query(inner) = statement.as_ref() else {
-                return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported"));
-            };
-            start(services, query, &context, inner, Purpose::Analysis).await
+    let prepared = {
+        let (services, query, context) = (Arc::clone(services), Arc::clone(query), Arc::clone(&context));
+        plan::on_planning_thread(move || async move { prepare(&services, &query, &context).await }).await?
+    };
+    match prepared {
+        Prepared::Planned(planned) => {
+            let (root, record) = submit(services, query, &context, *planned).await?;
+            serve(services, query, &root, record).await;
+            Ok(())
         }
-        done if is_definition(done) => {
+        Prepared::Answered(result) => deliver(query, *result).await,
+        Prepared::Definition(done) => {
             // A client that gets no answer may send its statement again. What changes something is begun when the
             // client has its answer, and is never done again as if nothing had happened.
             services.make_durable(query).await?;
             query.asked().await;
-            definition::run(services, &context, query.id, done).await?;
-            deliver(query, StatementResult::update(done, SessionUpdate::default())).await
-        }
-        other => {
-            let result = statement::execute(services, &context, other).await?;
-            deliver(query, result).await
+            definition::run(services, &context, query.id, &done).await?;
+            deliver(query, StatementResult::update(&done, SessionUpdate::default())).await
         }
     }
+}
+
+/// A statement that was read, and what of it can be done without its client and without workers.
+enum Prepared {
+    /// Workers are to run it.
+    Planned(Box<PlannedQuery>),
+    /// It has its answer.
+    Answered(Box<StatementResult>),
+    /// It changes something.
+    Definition(Statement),
+}
+
+/// Reads a statement, plans it if workers are to run it, and answers it if it changes nothing.
+async fn prepare(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    context: &StatementContext,
+) -> Result<Prepared> {
+    let statement = statement::resolve(context, &query.text)?;
+    let (inner, purpose) = match &statement {
+        Statement::Query(inner) => (inner, Purpose::Rows),
+        Statement::Explain(Explain { analyze: true, statement, .. }) => match statement.as_ref() {
+            Statement::Query(inner) => (inner, Purpose::Analysis),
+            _ => return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported")),
+        },
+        done if is_definition(done) => return Ok(Prepared::Definition(statement)),
+        other => {
+            let result = statement::execute(services, context, other).await?;
+            return Ok(Prepared::Answered(Box::new(result)));
+        }
+    };
+    let analyzed = services.analyzer.analyze(inner, &context.session).await?;
+    let mut planned = plan::plan(services, context, analyzed).await?;
+    if purpose == Purpose::Analysis {
+        planned.record.outline = Some(outline(&planned.plan));
+    }
+    Ok(Prepared::Planned(Box::new(planned)))
 }
 
 /// What a query is run for.
@@ -127,24 +167,6 @@ fn keep_limits(services: &Arc<Services>, query: &Arc<Query>, context: &Statement
             services.end(&query, error).await;
         }
     });
-}
-
-/// Plans a query and hands it to the scheduler. The result is served as it comes.
-async fn start(
-    services: &Arc<Services>,
-    query: &Arc<Query>,
-    context: &StatementContext,
-    statement: &sql::Query,
-    purpose: Purpose,
-) -> Result<()> {
-    let analyzed = services.analyzer.analyze(statement, &context.session).await?;
-    let mut planned = plan::plan(services, context, analyzed).await?;
-    if purpose == Purpose::Analysis {
-        planned.record.outline = Some(outline(&planned.plan));
-    }
-    let (root, record) = submit(services, query, context, planned).await?;
-    serve(services, query, &root, record).await;
-    Ok(())
 }
 
 /// Hands a planned query to the scheduler. It is recorded before if the query is.
@@ -232,8 +254,9 @@ async fn serve(
     record: Arc<PlanRecord>,
 ) {
     let PlanRecord { schema, columns, outline, .. } = PlanRecord::clone(&record);
-    let streamed = (query.retry_policy == RetryPolicy::None)
-        .then(|| ResultStream::new(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone()));
+    let streamed = (query.retry_policy == RetryPolicy::None).then(|| {
+        ResultStream::start(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone())
+    });
     match (&outline, streamed) {
         (None, Some(stream)) => set_result(query, columns, PageSource::Stream(stream)).await,
         (None, None) => {

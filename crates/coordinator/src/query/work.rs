@@ -1,6 +1,7 @@
 //! What attempts have done, added up.
 
 use base::{AttemptId, QueryId, TaskId};
+use exchange::CommitRecord;
 use protocol::node::wire;
 use scheduler::{AttemptState, StageView};
 
@@ -54,6 +55,14 @@ impl Work {
         self.cpu_nanos += other.cpu_nanos;
         self.wall_nanos += other.wall_nanos;
         self.completed_splits += other.completed_splits;
+    }
+}
+
+impl Work {
+    /// An attempt that another coordinator placed has written that; nothing else is known of it.
+    pub fn add_inherited(&mut self, output: &CommitRecord) {
+        self.stored_bytes += output.stored_bytes();
+        self.stored_objects += output.object_count();
     }
 }
 

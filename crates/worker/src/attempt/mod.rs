@@ -22,7 +22,6 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::prelude::SessionConfig;
 use exchange::direct::{
     ConsumerId, DirectExchange, DirectReadOptions, DirectSink, DirectSinkOptions, DirectSource, OutputHandle,
     OutputLayout, OutputSlice,
@@ -237,8 +236,7 @@ impl Attempt<'_> {
             .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(|error| from_datafusion(&error))?;
-        let decoding = task_context(SessionConfig::new(), Arc::clone(&runtime));
-        let fragment = decode_fragment(&self.descriptor.fragment, &decoding)?;
+        let fragment = decode_fragment(&self.descriptor.fragment)?;
         self.progress.plan_decoded(Arc::clone(&fragment.plan));
         let config = config_from_options(&fragment.options)?
             .with_extension(Arc::new(TaskInputsExtension(Arc::new(self.inputs()?))));
