@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use steadfast::client::{Client, QueryResult, session};
 use steadfast::cluster::{ClusterOptions, NodeProcess};
 
@@ -235,10 +236,10 @@ async fn what_was_done_is_not_done_again() {
     test.is_clean().await;
 }
 
-/// How many bytes and objects a query has written to the exchange.
-async fn written(test: &TestCluster, id: &str) -> (u64, u64) {
-    let stats = &test.describe(id).await["queryStats"];
-    let size = stats["exchangeWrittenDataSize"].as_str().unwrap().strip_suffix('B').unwrap().to_owned();
+/// The bytes and the objects that a query has written to the exchange.
+fn exchange_written(description: &Value) -> (u64, u64) {
+    let stats = &description["queryStats"];
+    let size = stats["exchangeWrittenDataSize"].as_str().unwrap().strip_suffix('B').unwrap();
     (size.parse().unwrap(), stats["exchangeWrittenObjects"].as_u64().unwrap())
 }
 
@@ -248,13 +249,13 @@ async fn an_analysis_goes_on_under_the_next_coordinator() {
     let client = test.client("tpch", "sf1");
     let running = RunningQuery::start(&client, &format!("EXPLAIN ANALYZE {QUERY}")).await;
     let before = half_done(&test, &running).await;
-    let written_before = written(&test, &running.id).await;
+    let written_before = exchange_written(&test.describe(&running.id).await);
     test.cluster.kill_coordinator().await.unwrap();
     test.cluster.restart_coordinator().await.unwrap();
     let id = running.id.clone();
     let result = running.result().await.unwrap();
     assert_eq!((result.rows.len(), result.columns.len()), (1, 1));
-    let written_after = written(&test, &id).await;
+    let written_after = exchange_written(&test.describe(&id).await);
     assert!(
         written_before.0 > 0 && written_after.0 >= written_before.0,
         "{written_before:?} {written_after:?}"
