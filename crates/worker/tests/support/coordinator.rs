@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::{AttemptId, Epoch, StageId, TaskId};
 use bytes::Bytes;
 use connector::Split;
-use futures::{Stream, TryStreamExt};
+use futures::Stream;
 use operators::Fragment;
 use protocol::node::wire;
 use protocol::node::wire::coordinator_server::{Coordinator, CoordinatorServer};
@@ -234,8 +234,7 @@ impl FakeCoordinator {
         let rejection = tokio::sync::watch::Sender::new(None);
         let service = Service { attached: sender, rejection: rejection.subscribe() };
         let server = Server::builder().add_service(CoordinatorServer::new(service));
-        let incoming = TcpListenerStream::new(listener).inspect_ok(|stream| stream.set_nodelay(true).unwrap());
-        tokio::spawn(server.serve_with_incoming(incoming));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         FakeCoordinator { uri, attached, rejection }
     }
 
