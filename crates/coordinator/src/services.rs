@@ -122,10 +122,16 @@ impl Services {
         };
         if concluded {
             // What is being recorded of it is there before it is deleted.
-            let is_known =
-                matches!(*query.recorded.lock().await, Recorded::NothingOf(_) | Recorded::Everything);
-            if is_known {
+            let mut recorded = query.recorded.lock().await;
+            if let Recorded::NothingOf(_) | Recorded::Everything = *recorded {
                 self.dispatcher.close(query.id).await;
+            }
+            // What is remembered of it is small.
+            if let Recorded::NothingOf(_) = *recorded {
+                *recorded = Recorded::OutcomeNeither(query.error().map_or(Ok(()), Err));
+            }
+            if let Some(root) = query.root() {
+                root.forget_outputs();
             }
         }
         if failed {

@@ -91,6 +91,13 @@ impl RootOutput {
         self.changed.notify_waiters();
     }
 
+    /// Nobody reads the outputs any more.
+    pub fn forget_outputs(&self) {
+        let mut progress = self.lock();
+        progress.outputs.clear();
+        progress.producers = None;
+    }
+
     /// How the query ended, if it has.
     pub fn outcome(&self) -> Option<Result<(), Error>> {
         self.lock().outcome.clone()

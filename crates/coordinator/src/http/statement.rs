@@ -215,6 +215,7 @@ async fn page(
     match pages.make(token, position, deadline).await {
         Ok(page) => {
             if page.is_final {
+                pages.release();
                 services.finish(query).await;
             }
             Ok(page)
@@ -235,6 +236,7 @@ async fn page(
 /// ended, and its rows are not kept for ever.
 async fn deliver_short(services: &Arc<Services>, query: &Arc<Query>, page: &Page) {
     if page.is_final && !query.state().is_final() {
+        query.pages.lock().await.release();
         services.finish(query).await;
         if let Some(rows) = &page.data {
             services.delivered.delivered(query, rows.len()).await;

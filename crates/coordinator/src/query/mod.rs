@@ -187,6 +187,11 @@ impl Query {
         lock(&self.status).clone()
     }
 
+    /// When it ended, if it has.
+    pub fn ended_at(&self) -> Option<Instant> {
+        lock(&self.status).times.ended_at
+    }
+
     /// Its state.
     pub fn state(&self) -> QueryState {
         lock(&self.status).state
@@ -310,8 +315,7 @@ impl Query {
 
     /// Whether it ended, not longer ago than that, and its client may still ask how.
     pub fn is_awaited(&self, within: Duration) -> bool {
-        let ended = lock(&self.status).times.ended_at;
-        ended.is_some_and(|at| at.elapsed() < within) && !self.told.load(Ordering::Acquire)
+        self.ended_at().is_some_and(|at| at.elapsed() < within) && !self.told.load(Ordering::Acquire)
     }
 
     fn touch(&self) {

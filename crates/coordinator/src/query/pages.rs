@@ -131,6 +131,12 @@ impl Pages {
         self.drained = true;
     }
 
+    /// All rows were delivered: they come from nowhere any more. The last page stays.
+    pub fn release(&mut self) {
+        self.source = None;
+        self.cursor = None;
+    }
+
     /// Forgets what was read. The next page is read from its position again.
     pub fn rewind(&mut self) {
         self.cursor = None;

@@ -59,7 +59,7 @@ impl QueryRegistry {
         let remembered = self.lock();
         let mut counts = remembered.forgotten.clone();
         for query in remembered.queries.values() {
-            *counts.entry(query.status().state).or_default() += 1;
+            *counts.entry(query.state()).or_default() += 1;
         }
         counts
     }
@@ -67,19 +67,19 @@ impl QueryRegistry {
     /// Forgets ended queries that are old enough and too many.
     pub fn expire(&self) {
         let mut remembered = self.lock();
-        let ended: Vec<(QueryId, QueryState, Duration)> = remembered
-            .queries
-            .values()
-            .filter_map(|query| {
-                let status = query.status();
-                Some((query.id, status.state, status.times.ended_at?.elapsed()))
-            })
-            .collect();
-        let excess = ended.len().saturating_sub(self.history_count_max);
-        for (id, state, age) in ended.into_iter().take(excess) {
-            if age >= self.expire_age_min && remembered.queries.remove(&id).is_some() {
-                *remembered.forgotten.entry(state).or_default() += 1;
+        let mut ended = 0_usize;
+        let mut old = Vec::new();
+        for query in remembered.queries.values() {
+            let Some(at) = query.ended_at() else { continue };
+            ended += 1;
+            if at.elapsed() >= self.expire_age_min {
+                old.push((ended, query.id, query.state()));
             }
+        }
+        let excess = ended.saturating_sub(self.history_count_max);
+        for (_, id, state) in old.into_iter().filter(|(number, ..)| *number <= excess) {
+            remembered.queries.remove(&id);
+            *remembered.forgotten.entry(state).or_default() += 1;
         }
     }
 
