@@ -109,6 +109,7 @@ impl Core {
         for node in &silent {
             self.lose_worker(now, node, commands);
         }
+        self.workers.note_quiet(now, self.options.quiet_period);
         self.note_active_workers(now, !silent.is_empty());
         self.wake_queries(now);
         self.reconcile(now, commands);

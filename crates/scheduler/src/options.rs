@@ -143,6 +143,8 @@ impl Default for QueryOptions {
 pub struct CoreOptions {
     /// `failure-detector.heartbeat-timeout`: a worker silent for so long is lost.
     pub heartbeat_timeout: Millis,
+    /// A worker silent for so long is taken for slow: several times [`RunnerOptions::report_interval`].
+    pub quiet_period: Millis,
     /// `node-scheduler.allowed-no-matching-node-period`: how long queries wait for any worker to be there.
     pub no_node_period_max: Millis,
     /// `query-manager.required-workers`: how many active workers there must be before a query starts.
@@ -159,6 +161,7 @@ impl Default for CoreOptions {
     fn default() -> Self {
         CoreOptions {
             heartbeat_timeout: Millis(5_000),
+            quiet_period: Millis(1_500),
             no_node_period_max: Millis(120_000),
             required_workers: 1,
             required_workers_wait_max: Millis(300_000),

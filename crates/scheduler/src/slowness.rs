@@ -8,7 +8,8 @@
 //! - An attempt that is overtaken by its rival. Both did the same, so this counts for more; but the rival was there in
 //!   time, so the node may be slower than that.
 //!
-//! A node is *slow* while its slowness is above [`NODE_SLOWNESS_MIN`]. What it is above 1 halves with
+//! A node is *slow* while its slowness is above [`NODE_SLOWNESS_MIN`], and while it has not reported for
+//! [`crate::CoreOptions::quiet_period`]. What it is above 1 halves with
 //! [`SLOWNESS_HALF_LIFE`], so that a node that was slow once is used again. A slow node is used last and has its
 //! attempts overtaken early; it is never given up.
 

@@ -37,6 +37,7 @@ pub(crate) struct Entry {
     capacity: Option<Capacity>,
     /// Its free memory, if it takes attempts and has a slot for one.
     open_bytes: Option<u64>,
+    is_slow: bool,
     slow_until: Option<Millis>,
 }
 
@@ -46,12 +47,13 @@ impl Entry {
         Entry {
             capacity: worker.is_active().then_some(worker.capacity),
             open_bytes: is_open.then(|| worker.free_bytes()),
+            is_slow: worker.is_slow(),
             slow_until: worker.slow_until,
         }
     }
 
     pub(crate) fn is_slow(&self) -> bool {
-        self.slow_until.is_some()
+        self.is_slow
     }
 }
 
@@ -65,7 +67,7 @@ impl WorkerIndex {
 
     /// A worker has changed.
     pub(crate) fn change(&mut self, node: &NodeId, before: &Entry, after: &Entry) {
-        if before.open_bytes != after.open_bytes || before.is_slow() != after.is_slow() {
+        if before.open_bytes != after.open_bytes || before.is_slow != after.is_slow {
             self.remove_open(node, before);
             self.insert_open(node, after);
         }
@@ -73,7 +75,7 @@ impl WorkerIndex {
             self.remove_until(node, before);
             self.insert_until(node, after);
         }
-        if (before.capacity, before.is_slow()) != (after.capacity, after.is_slow()) {
+        if (before.capacity, before.is_slow) != (after.capacity, after.is_slow) {
             self.remove_size(before);
             self.insert_size(after);
         }
@@ -87,13 +89,13 @@ impl WorkerIndex {
 
     fn insert_open(&mut self, node: &NodeId, entry: &Entry) {
         if let Some(free) = entry.open_bytes {
-            self.open_mut(entry.is_slow()).insert((Reverse(free), node.clone()));
+            self.open_mut(entry.is_slow).insert((Reverse(free), node.clone()));
         }
     }
 
     fn remove_open(&mut self, node: &NodeId, entry: &Entry) {
         if let Some(free) = entry.open_bytes {
-            self.open_mut(entry.is_slow()).remove(&(Reverse(free), node.clone()));
+            self.open_mut(entry.is_slow).remove(&(Reverse(free), node.clone()));
         }
     }
 
@@ -116,8 +118,8 @@ impl WorkerIndex {
             *self.sizes.entry((memory_bytes, slots)).or_default() += 1;
             self.active += 1;
             self.slots += u64::from(slots);
-            self.fast_slots += if entry.is_slow() { 0 } else { u64::from(slots) };
-            self.slow += u32::from(entry.is_slow());
+            self.fast_slots += if entry.is_slow { 0 } else { u64::from(slots) };
+            self.slow += u32::from(entry.is_slow);
         }
     }
 
@@ -130,8 +132,8 @@ impl WorkerIndex {
             }
             self.active -= 1;
             self.slots -= u64::from(slots);
-            self.fast_slots -= if entry.is_slow() { 0 } else { u64::from(slots) };
-            self.slow -= u32::from(entry.is_slow());
+            self.fast_slots -= if entry.is_slow { 0 } else { u64::from(slots) };
+            self.slow -= u32::from(entry.is_slow);
         }
     }
 

@@ -59,14 +59,16 @@ pub(crate) struct Worker {
     /// The ended queries it may still hold something of, with the message that told it to drop it.
     unconfirmed: BTreeMap<QueryId, u64>,
     pub slowness: Slowness,
-    /// Until when it is slow, if nothing more is learned; None if it is not.
+    /// Until when its attempts make it slow, if nothing more is learned; None if they do not.
     pub slow_until: Option<Millis>,
+    /// It has said nothing for longer than it should.
+    is_quiet: bool,
 }
 
 impl Worker {
     /// Whether it is used only where no other has room.
     pub(crate) fn is_slow(&self) -> bool {
-        self.slow_until.is_some()
+        self.slow_until.is_some() || self.is_quiet
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -115,6 +117,8 @@ pub(crate) struct Workers {
     dirty: BTreeSet<NodeId>,
     /// No worker can be silent for too long, or forgotten, before this.
     check_at: Option<Millis>,
+    /// No other worker can come to be quiet before this.
+    quiet_check_at: Option<Millis>,
     sequence: u64,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) planted: Planted,
@@ -195,7 +199,7 @@ impl Workers {
         self.update(node, |worker| {
             worker.slowness.learn(now, evidence);
             let until = worker.slowness.slow_until();
-            worker.slow_until = until.filter(|_| worker.is_slow() || may_be_slow);
+            worker.slow_until = until.filter(|_| worker.slow_until.is_some() || may_be_slow);
         });
     }
 
@@ -250,18 +254,24 @@ impl Workers {
                 unconfirmed: BTreeMap::new(),
                 slowness: Slowness::default(),
                 slow_until: None,
+                is_quiet: false,
             };
             // How slow an older life was says nothing of this one.
             self.update(node, |worker| worker.slow_until = None);
             self.by_node.insert(node.clone(), worker);
         }
+        let mut was_quiet = false;
         let returned = self.update(node, |worker| {
+            was_quiet = core::mem::take(&mut worker.is_quiet);
             worker.seen_at = now;
             worker.report_sequence = report.sequence;
             worker.desired_seen = report.desired_seen;
             worker.state = report.state;
             worker.lost_at.take().is_some()
         });
+        if was_quiet || returned == Some(true) {
+            self.quiet_check_at = Some(now);
+        }
         if returned == Some(true) {
             self.check_at = Some(now);
             self.dirty.insert(node.clone());
@@ -333,6 +343,7 @@ impl Workers {
                 return None;
             }
             worker.lost_at = Some(now);
+            worker.is_quiet = false;
             worker.leased_bytes = 0;
             worker.leased_slots = 0;
             let unconfirmed = core::mem::take(&mut worker.unconfirmed).into_keys().collect();
@@ -367,16 +378,37 @@ impl Workers {
         self.by_node.iter().filter(|(_, worker)| is_silent(worker)).map(|(node, _)| node.clone()).collect()
     }
 
+    /// Takes those workers for slow that have said nothing for so long. They are not lost yet, but may soon be.
+    pub(crate) fn note_quiet(&mut self, now: Millis, period: Millis) {
+        if self.quiet_check_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let present = || self.by_node.iter().filter(|(_, worker)| worker.lost_at.is_none());
+        let limits = present().map(|(_, worker)| worker.seen_at.plus(period));
+        // Those that are quiet are looked at again when they have said something.
+        self.quiet_check_at = limits.filter(|at| *at > now).min();
+        let quiet = present().filter(|(_, worker)| worker.seen_at.plus(period) <= now);
+        for node in quiet.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
+            self.update(&node, |worker| worker.is_quiet = true);
+        }
+    }
+
     /// Silence up to now is not held against anybody.
     pub(crate) fn excuse(&mut self, now: Millis) {
-        for worker in self.by_node.values_mut().filter(|worker| worker.lost_at.is_none()) {
-            worker.seen_at = now;
+        for node in self.by_node.keys().cloned().collect::<Vec<_>>() {
+            self.update(&node, |worker| {
+                if worker.lost_at.is_none() {
+                    worker.seen_at = now;
+                    worker.is_quiet = false;
+                }
+            });
         }
+        self.quiet_check_at = Some(now);
     }
 
     /// When to look for silent workers next.
     pub(crate) fn check_at(&self) -> Option<Millis> {
-        self.check_at
+        [self.check_at, self.quiet_check_at].into_iter().flatten().min()
     }
 
     /// Waits for a worker to confirm that it holds nothing of an ended query. Whether there is a need to.

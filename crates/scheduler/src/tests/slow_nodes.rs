@@ -309,3 +309,33 @@ fn attempts_that_run_together_keep_off_slow_nodes_and_have_no_rivals() {
     cluster.pass(10_000);
     assert_eq!(cluster.placed().len(), 1);
 }
+
+#[test]
+fn worker_that_says_nothing_is_slow_until_it_does() {
+    let mut cluster = TestCluster::new();
+    cluster.add_worker("n1", 64 * GB, 2);
+    cluster.add_worker("n2", 64 * GB, 2);
+    cluster.submit_tasks(1, 1, GB);
+    assert_eq!(cluster.placed(), ["1.0.0@n1"]);
+    cluster.now += 1_000;
+    cluster.report(&node("n2"), vec![]);
+    let due = cluster.core.next_deadline().unwrap().0;
+    assert!(due <= cluster.now + 500, "the core says when to look");
+    cluster.tick_at(due);
+    assert_eq!(slow_nodes(&cluster), ["n1"]);
+    assert_eq!(cluster.placed(), ["1.0.0@n1", "1.0.0@n2"], "what it runs has a rival");
+    cluster.submit_tasks(2, 1, GB);
+    assert_eq!(cluster.attempt(2, 0, 0).unwrap().0, node("n2"));
+    cluster.report(&node("n1"), vec![]);
+    assert_eq!(slow_nodes(&cluster), [""; 0]);
+}
+
+#[test]
+fn silence_while_the_coordinator_stood_still_makes_nobody_slow() {
+    let mut cluster = cluster_with_slow_n1(2, 2);
+    cluster.now += 4_000;
+    cluster.step(Event::Resumed);
+    assert_eq!(slow_nodes(&cluster), ["n1"]);
+    cluster.pass(1_000);
+    assert_eq!(slow_nodes(&cluster), ["n1"]);
+}
