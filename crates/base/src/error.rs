@@ -61,6 +61,14 @@ impl Error {
         Error::new(ErrorCode::NOT_SUPPORTED, message)
     }
 
+    /// There is no exchange manager, and without one the query cannot go on. The text is Trino's.
+    pub fn exchange_manager_not_configured() -> Self {
+        Error::new(
+            ErrorCode::EXCHANGE_MANAGER_NOT_CONFIGURED,
+            "Exchange manager must be configured for the failure recovery capabilities to be fully functional",
+        )
+    }
+
     /// Committed output that cannot be read any more.
     pub fn lost(output: OutputId, message: impl Into<String>) -> Self {
         let mut error = Error::new(ErrorCode::EXCHANGE_DATA_LOST, message);

@@ -8,6 +8,7 @@
 mod catalog;
 mod check;
 mod cross_check;
+mod direct_exchange;
 mod failure_injection;
 mod files;
 mod jvm;
@@ -28,6 +29,7 @@ mod table;
 mod values;
 
 pub use catalog::{CONNECTOR_NAME, CONNECTORS, CatalogConfig, Connector, Setting};
+pub use direct_exchange::{DataIntegrityVerification, DirectExchangeConfig};
 pub use failure_injection::{FailureInjection, parse_failure_injections};
 pub use files::{DiskFiles, Files, MemoryFiles};
 pub use kind::{Choice, Kind, MemoryShare, Value};

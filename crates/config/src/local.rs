@@ -24,8 +24,8 @@ pub struct LocalNode {
     pub discovery_uri: Option<String>,
     /// The directory for what it writes on local disk. Not shared with other nodes.
     pub data_dir: PathBuf,
-    /// The directory of the exchange. Shared by all nodes.
-    pub exchange_dir: PathBuf,
+    /// The directory of the exchange. Shared by all nodes. None: there is no exchange manager.
+    pub exchange_dir: Option<PathBuf>,
     /// How much memory it may use. None: as much as [`ServerConfig`] says of nodes without a limit.
     pub memory_limit: Option<DataSize>,
     /// How many tasks it runs at a time. None: as many as there are cores.
@@ -61,9 +61,11 @@ impl LocalNode {
         if let Some(slots) = self.task_slots {
             add(Source::Config, "task.max-worker-threads", slots.to_string());
         }
-        add(Source::ExchangeManager, "exchange-manager.name", "filesystem".to_owned());
-        let exchange_dir = self.exchange_dir.to_string_lossy().into_owned();
-        add(Source::ExchangeManager, "exchange.base-directories", exchange_dir);
+        if let Some(exchange_dir) = &self.exchange_dir {
+            add(Source::ExchangeManager, "exchange-manager.name", "filesystem".to_owned());
+            let exchange_dir = exchange_dir.to_string_lossy().into_owned();
+            add(Source::ExchangeManager, "exchange.base-directories", exchange_dir);
+        }
         add(Source::Catalog("tpch".to_owned()), "connector.name", "tpch".to_owned());
         for (source, name, value) in &self.extra {
             properties.retain(|(at, known, _)| (at, known) != (source, name));
@@ -114,7 +116,7 @@ mod tests {
             http_port: 0,
             discovery_uri: Some("http://127.0.0.1:8080".to_owned()),
             data_dir: PathBuf::from("/tmp/a b"),
-            exchange_dir: PathBuf::from("/tmp/exchange"),
+            exchange_dir: Some(PathBuf::from("/tmp/exchange")),
             memory_limit: Some(DataSize::megabytes(700)),
             task_slots: Some(3),
             extra: vec![

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use base::{DataSize, Duration};
 
 use crate::catalog::CatalogConfig;
+use crate::direct_exchange::DirectExchangeConfig;
 use crate::failure_injection::{FailureInjection, parse_failure_injections};
 use crate::kind::MemoryShare;
 use crate::logging::LogConfig;
@@ -31,6 +32,11 @@ impl RetryPolicy {
             RetryPolicy::Query => "QUERY",
             RetryPolicy::Task => "TASK",
         }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let policies = [RetryPolicy::None, RetryPolicy::Query, RetryPolicy::Task];
+        policies.into_iter().find(|policy| policy.as_str().eq_ignore_ascii_case(name.trim()))
     }
 
     pub(crate) fn of(name: &str) -> Self {
@@ -90,6 +96,9 @@ pub struct NodeConfig {
     pub lease_duration: Duration,
     /// `http-server.http.port`: the port to listen on. 0: any free one.
     pub http_port: u16,
+    /// `http-server.max-connections`: how many connections may be open to the port. None: as many as the files that the
+    /// process may have open allow.
+    pub http_connections_max: Option<u32>,
     /// `http-server.process-forwarded`: whether `X-Forwarded-…` headers say how a client reached the server.
     pub process_forwarded: bool,
     /// `discovery.uri`: the address of the coordinator. Set on every worker.
@@ -119,6 +128,10 @@ pub struct RetryConfig {
     pub speculative_execution_enabled: bool,
     /// `fault-tolerant-execution-speculative-execution-max-task-fraction`.
     pub speculative_execution_task_fraction_max: f64,
+    /// `fault-tolerant-execution-speculative-execution-min-task-age`.
+    pub speculative_execution_task_age_min: Duration,
+    /// `fault-tolerant-execution-speculative-execution-min-slowness`.
+    pub speculative_execution_slowness_min: f64,
     /// `retry-initial-delay`.
     pub initial_delay: Duration,
     /// `retry-max-delay`.
@@ -160,6 +173,16 @@ impl MemoryConfig {
     pub fn pool(&self, limit_per_node: DataSize) -> DataSize {
         DataSize(limit_per_node.0.saturating_sub(self.heap_headroom_per_node.of(limit_per_node).0))
     }
+
+    /// What a query may use of the pool of a node, if the limit for queries is that one.
+    pub fn query_share_of_pool(&self, query_max_memory_per_node: MemoryShare, pool: DataSize) -> DataSize {
+        let limit_per_node = match self.heap_headroom_per_node {
+            MemoryShare::Size(headroom) => DataSize(pool.0.saturating_add(headroom.0)),
+            MemoryShare::Share(share) if share < 1.0 => DataSize((pool.0 as f64 / (1.0 - share)) as u64),
+            MemoryShare::Share(_) => pool,
+        };
+        DataSize(query_max_memory_per_node.of(limit_per_node).0.min(pool.0))
+    }
 }
 
 /// What `exchange-manager.properties` says.
@@ -184,6 +207,8 @@ pub struct ExchangeManagerConfig {
 pub struct QueryConfig {
     /// `query.client.timeout`.
     pub client_timeout: Duration,
+    /// `query.first-answer-wait`.
+    pub first_answer_wait: Duration,
     /// `query.max-execution-time`.
     pub max_execution_time: Duration,
     /// `query.max-run-time`.
@@ -274,6 +299,8 @@ pub struct ServerConfig {
     pub task: TaskConfig,
     /// Memory.
     pub memory: MemoryConfig,
+    /// What stages that run at the same time stream to each other.
+    pub direct_exchange: DirectExchangeConfig,
     /// The exchange manager, if there is one.
     pub exchange_manager: Option<ExchangeManagerConfig>,
     /// Defaults of sessions.
@@ -303,9 +330,7 @@ impl ServerConfig {
     /// # Errors
     /// `EXCHANGE_MANAGER_NOT_CONFIGURED`, with Trino's text.
     pub fn require_exchange_manager(&self) -> Result<&ExchangeManagerConfig, base::Error> {
-        const MESSAGE: &str = "Exchange manager must be configured for the failure recovery capabilities to be fully functional";
-        let code = base::ErrorCode::EXCHANGE_MANAGER_NOT_CONFIGURED;
-        self.exchange_manager.as_ref().ok_or_else(|| base::Error::new(code, MESSAGE))
+        self.exchange_manager.as_ref().ok_or_else(base::Error::exchange_manager_not_configured)
     }
 
     pub(crate) fn build(
@@ -322,6 +347,7 @@ impl ServerConfig {
             fault_tolerance: FaultToleranceConfig::of(&values),
             task: TaskConfig::of(&values, &node),
             memory: MemoryConfig::of(&values, place.jvm_limit),
+            direct_exchange: DirectExchangeConfig::of(&values),
             exchange_manager: place.has_exchange.then(|| ExchangeManagerConfig::of(&values)),
             sql: SqlConfig {
                 default_catalog: values.text("sql.default-catalog"),
@@ -361,6 +387,7 @@ impl NodeConfig {
             standby: values.boolean("coordinator.standby"),
             lease_duration: values.duration("coordinator.lease-duration"),
             http_port,
+            http_connections_max: values.optional_count("http-server.max-connections"),
             process_forwarded: values.boolean("http-server.process-forwarded"),
             discovery_uri: values.text("discovery.uri"),
             shared_secret: values.secret("internal-communication.shared-secret"),
@@ -377,6 +404,14 @@ pub(crate) const SPECULATIVE_EXECUTION: &str = "fault-tolerant-execution-specula
 pub(crate) const SPECULATIVE_EXECUTION_FRACTION: &str =
     "fault-tolerant-execution-speculative-execution-max-task-fraction";
 
+/// How long an attempt must have run before it gets a rival.
+pub(crate) const SPECULATIVE_EXECUTION_AGE: &str =
+    "fault-tolerant-execution-speculative-execution-min-task-age";
+
+/// How many times as long as others an attempt must have run before it gets a rival.
+pub(crate) const SPECULATIVE_EXECUTION_SLOWNESS: &str =
+    "fault-tolerant-execution-speculative-execution-min-slowness";
+
 impl RetryConfig {
     fn of(values: &Values) -> Self {
         let allowed = values.list("retry-policy.allowed");
@@ -388,6 +423,8 @@ impl RetryConfig {
             max_failed_tasks: values.optional_count("max-failed-tasks"),
             speculative_execution_enabled: values.boolean(SPECULATIVE_EXECUTION),
             speculative_execution_task_fraction_max: values.double(SPECULATIVE_EXECUTION_FRACTION),
+            speculative_execution_task_age_min: values.duration(SPECULATIVE_EXECUTION_AGE),
+            speculative_execution_slowness_min: values.double(SPECULATIVE_EXECUTION_SLOWNESS),
             initial_delay: values.duration("retry-initial-delay"),
             max_delay: values.duration("retry-max-delay"),
             delay_scale_factor: values.double("retry-delay-scale-factor"),
@@ -441,6 +478,7 @@ impl QueryConfig {
     fn of(values: &Values) -> Self {
         QueryConfig {
             client_timeout: values.duration("query.client.timeout"),
+            first_answer_wait: values.duration("query.first-answer-wait"),
             max_execution_time: values.duration("query.max-execution-time"),
             max_run_time: values.duration("query.max-run-time"),
             max_planning_time: values.duration("query.max-planning-time"),

@@ -6,8 +6,8 @@ use base::{DataSize, Duration};
 
 use crate::kind::MemoryShare;
 use crate::server::{
-    CompressionCodec, FaultToleranceConfig, RetryPolicy, SPECULATIVE_EXECUTION,
-    SPECULATIVE_EXECUTION_FRACTION, ServerConfig,
+    CompressionCodec, FaultToleranceConfig, RetryPolicy, SPECULATIVE_EXECUTION, SPECULATIVE_EXECUTION_AGE,
+    SPECULATIVE_EXECUTION_FRACTION, SPECULATIVE_EXECUTION_SLOWNESS, ServerConfig,
 };
 use crate::session::SessionPropertyTable;
 use crate::values::Values;
@@ -27,6 +27,10 @@ pub struct SessionSettings {
     pub speculative_execution_enabled: bool,
     /// `speculative_execution_max_task_fraction`.
     pub speculative_execution_task_fraction_max: f64,
+    /// `speculative_execution_min_task_age`.
+    pub speculative_execution_task_age_min: Duration,
+    /// `speculative_execution_min_slowness`.
+    pub speculative_execution_slowness_min: f64,
     /// `retry_initial_delay`.
     pub retry_initial_delay: Duration,
     /// `retry_max_delay`.
@@ -35,6 +39,10 @@ pub struct SessionSettings {
     pub retry_delay_scale_factor: f64,
     /// `fault_tolerant_execution_…`.
     pub fault_tolerance: FaultToleranceConfig,
+    /// `single_task_max_row_count`. 0: never.
+    pub single_task_max_row_count: u64,
+    /// `max_hash_partition_count`. Not applied under `TASK`.
+    pub max_hash_partition_count: u32,
     /// `exchange_compression_codec`.
     pub exchange_compression_codec: CompressionCodec,
     /// `query_max_execution_time`.
@@ -108,6 +116,14 @@ impl JoinReorderingStrategy {
     }
 }
 
+impl ServerConfig {
+    /// The retry policy under what a session has set, which may be wrong: then it is that of the configuration.
+    pub fn session_retry_policy(&self, set: &BTreeMap<String, String>) -> RetryPolicy {
+        let chosen = set.get("retry_policy").and_then(|name| RetryPolicy::parse(name));
+        chosen.unwrap_or(self.retry.policy)
+    }
+}
+
 impl SessionSettings {
     /// The settings under a configuration and what a session has set.
     ///
@@ -136,10 +152,14 @@ impl SessionSettings {
             max_failed_tasks: values.optional_count("max-failed-tasks"),
             speculative_execution_enabled: values.boolean(SPECULATIVE_EXECUTION),
             speculative_execution_task_fraction_max: values.double(SPECULATIVE_EXECUTION_FRACTION),
+            speculative_execution_task_age_min: values.duration(SPECULATIVE_EXECUTION_AGE),
+            speculative_execution_slowness_min: values.double(SPECULATIVE_EXECUTION_SLOWNESS),
             retry_initial_delay: values.duration("retry-initial-delay"),
             retry_max_delay: values.duration("retry-max-delay"),
             retry_delay_scale_factor: values.double("retry-delay-scale-factor"),
             fault_tolerance: FaultToleranceConfig::of(values),
+            single_task_max_row_count: values.big_count("optimizer.single-task-max-row-count"),
+            max_hash_partition_count: values.count("query.max-hash-partition-count"),
             exchange_compression_codec: CompressionCodec::of(values.choice("exchange.compression-codec")),
             query_max_execution_time: values.duration("query.max-execution-time"),
             query_max_run_time: values.duration("query.max-run-time"),
@@ -193,6 +213,7 @@ mod tests {
             ("retry_policy", "NONE"),
             ("max_failed_tasks", "7"),
             ("speculative_execution_enabled", "false"),
+            ("speculative_execution_min_task_age", "1s"),
             ("fault_tolerant_execution_task_memory", "256MB"),
             ("fault_tolerant_execution_max_partition_count", "9"),
             ("exchange_compression_codec", "zstd"),
@@ -205,6 +226,7 @@ mod tests {
         assert_eq!(own.retry_policy, RetryPolicy::None);
         assert_eq!((own.max_failed_tasks, own.retry_max_delay), (Some(7), Duration::seconds(30)));
         assert!(plain.speculative_execution_enabled && !own.speculative_execution_enabled);
+        assert_eq!(own.speculative_execution_task_age_min, Duration::seconds(1));
         assert_eq!(own.fault_tolerance.task_memory, Some(DataSize::megabytes(256)));
         assert_eq!(own.fault_tolerance.max_partition_count, 9);
         assert_eq!(own.exchange_compression_codec, CompressionCodec::Zstd);

@@ -84,6 +84,13 @@ impl Values {
         })
     }
 
+    pub(crate) fn big_count(&self, name: &str) -> u64 {
+        expect_kind(self.count_if_set(name).map(Value::Integer), |value| match value {
+            Value::Integer(value) => u64::try_from(value).ok(),
+            _ => None,
+        })
+    }
+
     pub(crate) fn optional_count(&self, name: &str) -> Option<u32> {
         self.count_if_set(name).map(|value| u32::try_from(value).expect("counts fit into 32 bits"))
     }
@@ -131,6 +138,13 @@ impl Values {
 
     pub(crate) fn choice(&self, name: &str) -> &'static str {
         expect_kind(self.get(name), as_choice)
+    }
+
+    /// The same, by the default that does not depend on the retry policy.
+    pub(crate) fn choice_under_any_policy(&self, name: &str) -> &'static str {
+        let set = self.set.get(name).map(|set| set.value.clone());
+        let values = Values { task_retries: false, ..Values::default() };
+        expect_kind(set.or_else(|| values.get(name)), as_choice)
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<String> {

@@ -193,6 +193,7 @@ fn defaults_are_those_of_trino() {
     assert_eq!(config.retry.allowed, [RetryPolicy::None, RetryPolicy::Query, RetryPolicy::Task]);
     assert_eq!((config.retry.max_failed_tasks, config.retry.query_retry_attempts), (None, 4));
     assert_eq!(config.query.exchange_compression_codec, CompressionCodec::None);
+    assert_eq!(config.direct_exchange.compression_codec, CompressionCodec::None);
     assert_eq!(config.query.client_timeout, Duration::minutes(5));
     assert_eq!((config.query.max_history, config.query.max_length), (100, 1_000_000));
     assert_eq!((config.query.max_stage_count, config.query.schedule_split_batch_size), (150, 1000));

@@ -21,7 +21,10 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::stream::BoxStream;
 
 pub use catalogs::Catalogs;
-pub use metadata::{ColumnMetadata, ColumnStatistics, NewTable, TableHandle, TableMetadata, TableStatistics};
+pub use metadata::{
+    ColumnMetadata, ColumnStatistics, Identity, NewSchema, NewTable, TableHandle, TableMetadata,
+    TableStatistics,
+};
 pub use property::{CONNECTOR_NAME, Properties, PropertyDefinition, nearest_name};
 pub use scan::{Scan, Split, SplitOptions};
 
@@ -69,24 +72,33 @@ pub trait Connector: Debug + Send + Sync {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream>;
 
-    /// Creates a schema.
-    async fn create_schema(&self, _schema: &str, _properties: &[(String, String)]) -> Result<()> {
+    /// Creates a schema. If there is one that the same statement created, a coordinator died before it could tell:
+    /// that is no error. Fails with `SCHEMA_ALREADY_EXISTS` if there is another.
+    async fn create_schema(&self, _schema: NewSchema) -> Result<()> {
         Err(not_supported("creating schemas"))
     }
 
-    /// Drops an empty schema.
-    async fn drop_schema(&self, _schema: &str) -> Result<()> {
+    /// Drops an empty schema, if it is that one. None: whichever there is. Fails with `SCHEMA_NOT_FOUND` if it is not
+    /// there.
+    async fn drop_schema(&self, _schema: &str, _identity: Option<&Identity>) -> Result<()> {
         Err(not_supported("dropping schemas"))
     }
 
-    /// Creates a table.
+    /// Creates a table. If there is one that the same statement created, a coordinator died before it could tell:
+    /// that is no error. Fails with `TABLE_ALREADY_EXISTS` if there is another, unless it is to be kept.
     async fn create_table(&self, _table: NewTable) -> Result<()> {
         Err(not_supported("creating tables"))
     }
 
-    /// Drops a table.
-    async fn drop_table(&self, _schema: &str, _table: &str) -> Result<()> {
+    /// Drops a table, if it is that one. None: whichever there is. Fails with `TABLE_NOT_FOUND` if it is not there.
+    async fn drop_table(&self, _schema: &str, _table: &str, _identity: Option<&Identity>) -> Result<()> {
         Err(not_supported("dropping tables"))
+    }
+
+    /// What tells a schema, or one of its tables, from all others that had or will have its name. None if it does not
+    /// exist, or if nothing does.
+    async fn identity(&self, _schema: &str, _table: Option<&str>) -> Result<Option<Identity>> {
+        Ok(None)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is known of tables.
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use base::QueryId;
 use bytes::Bytes;
 use std::sync::Arc;
 use types::Type;
@@ -71,6 +72,21 @@ pub struct ColumnStatistics {
     pub max: Option<datafusion::common::ScalarValue>,
 }
 
+/// What tells a schema or table from all others that had or will have its name. Only its connector understands it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity(pub String);
+
+/// A schema to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSchema {
+    /// Its name.
+    pub name: String,
+    /// `WITH (…)`: names in lower case and values as text (string literals without their quotes).
+    pub properties: Vec<(String, String)>,
+    /// The statement that creates it.
+    pub creator: Option<QueryId>,
+}
+
 /// A table to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTable {
@@ -86,4 +102,6 @@ pub struct NewTable {
     pub properties: Vec<(String, String)>,
     /// `IF NOT EXISTS`
     pub if_not_exists: bool,
+    /// The statement that creates it.
+    pub creator: Option<QueryId>,
 }

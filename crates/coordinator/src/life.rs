@@ -4,24 +4,27 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use base::{Epoch, Millis, Result};
+use base::{Epoch, Incarnation, Millis, NodeId, Result};
 use config::ServerConfig;
 use connector::Catalogs;
 use connector::snapshot::SnapshotConnector;
+use exchange::direct::DirectReadOptions;
 use exchange::{ExchangeManager, ExchangeStore};
+use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use protocol::node::{SharedSecret, coordinator_server};
 use scheduler::CoreOptions;
 use sql::{Analyzer, Functions};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::catalog::{CoordinatorMetadata, SYSTEM_CATALOG, SystemSources, SystemTables};
 use crate::dispatch::{Dispatcher, DispatcherOptions, NodeService, NodeServiceOptions};
 use crate::http::{HttpState, router};
 use crate::node::NodeDescription;
-use crate::query::{QueryRegistry, abandoned};
+use crate::query::{DeliveredAnswers, DirectInput, QueryRegistry, abandoned};
 use crate::query_id::QueryIds;
-use crate::recovery::recover;
+use crate::recovery::{recover, recover_all_late};
 use crate::services::Services;
 use crate::state::{Identity, Leadership, StateStore};
 
@@ -29,6 +32,9 @@ use crate::state::{Identity, Leadership, StateStore};
 const BODY_BYTES_MAX: usize = 64 << 20;
 /// How often it is looked for queries whose client went away.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is looked for queries that a former life accepted when this one had begun.
+const LATE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the lives of a coordinator have in common.
 pub struct LifeOptions {
@@ -170,8 +176,13 @@ async fn begin(
         metadata,
         dispatcher: dispatcher.clone(),
         exchange: Arc::clone(&options.exchange),
+        direct: direct_input(config, epoch),
+        capsules: state.capsule_key().await?,
         state,
         queries,
+        delivered: DeliveredAnswers::default(),
+        former_ids: coordinator_ids.iter().filter(|id| *id != query_ids.coordinator_id()).cloned().collect(),
+        recovering: tokio::sync::Mutex::default(),
         query_ids,
         stop: stop.clone(),
     });
@@ -187,11 +198,7 @@ async fn begin(
             coordinator_id: node.coordinator_id.clone(),
             epoch,
             heartbeat_interval: scheduler::RunnerOptions::default().report_interval,
-            shared_secret: config
-                .node
-                .shared_secret
-                .as_ref()
-                .map(|secret| SharedSecret::new(secret.expose())),
+            shared_secret: shared_secret(config),
         },
         dispatcher,
     );
@@ -204,6 +211,29 @@ async fn begin(
 fn node_routes(service: NodeService) -> Router {
     let routes = tonic::service::Routes::new(coordinator_server(service));
     routes.into_axum_router().reset_fallback()
+}
+
+fn shared_secret(config: &ServerConfig) -> Option<SharedSecret> {
+    config.node.shared_secret.as_ref().map(|secret| SharedSecret::new(secret.expose()))
+}
+
+/// How this life of the coordinator reads what workers have not stored.
+fn direct_input(config: &ServerConfig, epoch: Epoch) -> DirectInput {
+    let exchange = &config.direct_exchange;
+    let runtime = Handle::current();
+    let node = NodeId::new(config.node.id.as_str());
+    let secret = shared_secret(config);
+    let credentials = Credentials::new(secret.as_ref(), &node, Incarnation(u64::from(epoch.0)));
+    DirectInput {
+        transports: DirectTransports::new(DirectConnections::new(credentials, runtime.clone())),
+        options: DirectReadOptions {
+            buffer_bytes_max: exchange.max_buffer_size.0,
+            response_bytes_max: exchange.max_response_size.0,
+            error_duration_max: exchange.max_error_duration.as_std(),
+            integrity: exchange.data_integrity_verification.as_str().parse().unwrap_or_default(),
+            ..DirectReadOptions::new(runtime)
+        },
+    }
 }
 
 fn core_options(config: &ServerConfig) -> CoreOptions {
@@ -223,8 +253,15 @@ async fn sweep(services: Arc<Services>) {
     let timeout = services.config.query.client_timeout.as_std();
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     loop {
         interval.tick().await;
+        if looked.elapsed() > LATE_INTERVAL {
+            looked = Instant::now();
+            if let Err(error) = recover_all_late(&services).await {
+                tracing::debug!(%error, "queries of former lives cannot be looked for");
+            }
+        }
         for query in services.queries.all() {
             if let Some(error) = abandoned(&query, timeout) {
                 services.end(&query, error).await;

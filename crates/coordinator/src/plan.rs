@@ -2,28 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 
 use base::{Error, ErrorCode, QueryId, Result};
 use bytes::Bytes;
 use config::{JoinDistributionType, JoinReorderingStrategy, RetryPolicy, SessionSettings};
 use connector::{Scan, SplitOptions};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionConfig;
 use operators::{SplitScanExec, decode_fragment, encode_fragment, on_large_stack};
-use planner::{FragmentedPlan, JoinDistribution, JoinReordering, PlannedFragment, Planner, PlannerOptions};
-use scheduler::QueryOptions;
+use planner::{
+    FragmentedPlan, JoinDistribution, JoinReordering, PlannedFragment, Planner, PlannerOptions, SingleTask,
+};
+use scheduler::{NodeState, QueryOptions};
 use sql::AnalyzedQuery;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
-use crate::dispatch::{RootOutput, ScanDescription, StageDescription, Submission};
+use crate::dispatch::{
+    DispatchState, PipelineOptions, RootOutput, ScanDescription, StageDescription, Submission,
+};
 use crate::services::Services;
 use crate::state::PlanRecord;
 use crate::statement::StatementContext;
-
-/// The stack of a planning thread. Memory is taken as it is used.
-const PLANNING_STACK_BYTES: usize = 256 << 20;
 
 /// A query that can be handed to the scheduler.
 pub struct PlannedQuery {
@@ -62,12 +61,35 @@ pub fn submission(
     };
     Ok(Submission {
         query,
+        epoch: record.epoch,
         shape: record.shape.clone(),
         options: query_options(settings),
         stages: record.fragments.iter().enumerate().map(describe).collect::<Result<_>>()?,
         split_options: record.split_options.clone(),
+        pipeline: pipeline_options(services, settings),
         root,
     })
+}
+
+/// What only queries have whose stages run at the same time.
+fn pipeline_options(services: &Services, settings: &SessionSettings) -> Option<PipelineOptions> {
+    let retry_policy = retry_policy(settings);
+    let config = &services.config;
+    retry_policy.is_pipelined().then(|| PipelineOptions {
+        retry_policy,
+        result_bytes_max: config.direct_exchange.deduplication_buffer_size.0,
+        has_exchange_manager: config.exchange_manager.is_some(),
+        memory: config.memory.clone(),
+        query_memory_per_node: settings.query_max_memory_per_node,
+    })
+}
+
+fn retry_policy(settings: &SessionSettings) -> scheduler::RetryPolicy {
+    match settings.retry_policy {
+        RetryPolicy::None => scheduler::RetryPolicy::None,
+        RetryPolicy::Query => scheduler::RetryPolicy::Query,
+        RetryPolicy::Task => scheduler::RetryPolicy::Task,
+    }
 }
 
 fn planned_scans(fragment: &PlannedFragment) -> Vec<(String, Scan)> {
@@ -76,10 +98,7 @@ fn planned_scans(fragment: &PlannedFragment) -> Vec<(String, Scan)> {
 
 /// The scans of an encoded fragment by number, each with its catalog.
 fn recorded_scans(fragment: &[u8]) -> Result<Vec<(String, Scan)>> {
-    on_large_stack("read-fragment", || {
-        let context = operators::task_context(SessionConfig::new(), Arc::default());
-        Ok(scans(&decode_fragment(fragment, &context)?.plan))
-    })
+    on_large_stack(|| Ok(scans(&decode_fragment(fragment)?.plan)))
 }
 
 /// The scans of a plan by number, each with its catalog.
@@ -97,7 +116,7 @@ fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<(String, Scan)> {
     found.into_values().collect()
 }
 
-/// Plans a query.
+/// Plans a query. To be called [`on_planning_thread`].
 pub async fn plan(
     services: &Arc<Services>,
     context: &StatementContext,
@@ -107,10 +126,10 @@ pub async fn plan(
     if settings.retry_policy == RetryPolicy::Task {
         services.config.require_exchange_manager()?;
     }
-    let options = planner_options(context);
+    let slots = slots(services).await?;
+    let options = planner_options(context, slots.iter().sum());
     let columns = analyzed.output.clone();
-    let plan =
-        on_planning_thread(move || async move { Planner::new(&options).plan(&analyzed.plan).await }).await?;
+    let plan = Planner::new(&options).plan(&analyzed.plan).await?;
     let count_max = settings.query_max_stage_count as usize;
     if plan.fragments.len() > count_max {
         let count = plan.fragments.len();
@@ -120,60 +139,63 @@ pub async fn plan(
     }
     let encode = |fragment: &PlannedFragment| Ok(Bytes::from(encode_fragment(&fragment.fragment)?));
     let fragments = plan.fragments.iter().map(encode).collect::<Result<Vec<_>>>()?;
-    let slots = services
-        .dispatcher
-        .inspect(|state| {
-            let active = state.core().nodes().filter(|node| node.state.is_some());
-            active.map(|node| node.capacity.slots as usize).collect::<Vec<_>>()
-        })
-        .await?;
     let record = PlanRecord {
         fragments,
         shape: plan.shape(),
         split_options: SplitOptions {
             target_size_bytes: settings.fault_tolerance.standard_split_size.0,
             node_count: slots.len().max(1),
-            slot_count: slots.iter().sum::<usize>().max(1),
+            slot_count: slots.iter().sum::<u32>().max(1) as usize,
         },
         columns,
         schema: Arc::clone(&plan.output_schema),
-        is_analyzed: false,
+        outline: None,
+        epoch: services.state.leadership().epoch(),
     };
     Ok(PlannedQuery { plan, record })
 }
 
-/// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it.
-pub async fn explain_logical(context: &StatementContext, analyzed: AnalyzedQuery) -> Result<String> {
-    let options = planner_options(context);
-    let optimized =
-        on_planning_thread(move || async move { Planner::new(&options).optimize(&analyzed.plan) }).await?;
-    Ok(planner::explain::logical(&optimized))
+/// How many tasks each worker runs at a time that takes some.
+async fn slots(services: &Services) -> Result<Vec<u32>> {
+    let look = |state: &DispatchState| {
+        let active = state.core().nodes().filter(|node| node.state == Some(NodeState::Active));
+        active.map(|node| node.capacity.slots).collect()
+    };
+    services.dispatcher.inspect(look).await
 }
 
-/// Plans on a thread of its own: planning recurses as deep as the statement is nested, and it computes long enough
-/// that requests should not wait behind it.
-async fn on_planning_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T>
+/// The logical plan as `EXPLAIN (TYPE LOGICAL)` shows it. To be called [`on_planning_thread`].
+pub async fn explain_logical(
+    services: &Services,
+    context: &StatementContext,
+    analyzed: AnalyzedQuery,
+) -> Result<String> {
+    let options = planner_options(context, slots(services).await?.iter().sum());
+    Ok(planner::explain::logical(&Planner::new(&options).optimize(&analyzed.plan)?))
+}
+
+/// Reads and plans a statement on a thread that is for nothing else meanwhile: that recurses as deep as the statement is
+/// nested, and it computes long enough that requests should not wait behind it.
+pub async fn on_planning_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>>,
 {
-    let (answer, answered) = oneshot::channel();
     let runtime = Handle::current();
-    thread::Builder::new()
-        .name("planning".into())
-        .stack_size(PLANNING_STACK_BYTES)
-        .spawn(move || {
-            // Whoever asked may have gone away; then nobody misses the plan.
-            let _ = answer.send(runtime.block_on(work()));
-        })
-        .map_err(|error| Error::internal("no thread to plan on").caused_by(error))?;
-    answered.await.map_err(|_| Error::internal("planning ended in a panic"))?
+    // A runtime whose threads have enough stack anyway is not given another one.
+    let planned = spawn_blocking(move || on_large_stack(|| runtime.block_on(work()))).await;
+    planned.map_err(|_| Error::internal("planning ended in a panic"))?
 }
 
-fn planner_options(context: &StatementContext) -> PlannerOptions {
+/// `slots`: how many tasks all workers together run at a time.
+fn planner_options(context: &StatementContext, slots: u32) -> PlannerOptions {
     let settings = &context.settings;
     PlannerOptions {
-        partitions: settings.fault_tolerance.max_partition_count,
+        partitions: match settings.retry_policy {
+            RetryPolicy::Task => settings.fault_tolerance.max_partition_count,
+            // Each is a task of its own, and all run at once.
+            RetryPolicy::None | RetryPolicy::Query => slots.clamp(1, settings.max_hash_partition_count),
+        },
         time_zone: context.session.time_zone.clone(),
         broadcast_bytes_max: usize::try_from(settings.join_max_broadcast_table_size.0).unwrap_or(usize::MAX),
         join_distribution: match settings.join_distribution_type {
@@ -188,6 +210,12 @@ fn planner_options(context: &StatementContext) -> PlannerOptions {
         },
         // Where rows are not kept, consumers of one fragment could wait for each other.
         share_fragments: settings.retry_policy == RetryPolicy::Task,
+        single_task: match (settings.retry_policy, settings.single_task_max_row_count) {
+            // No more could run at once.
+            (RetryPolicy::None | RetryPolicy::Query, _) if slots == 1 => SingleTask::Always,
+            (_, 0) => SingleTask::Never,
+            (_, rows) => SingleTask::UpTo { rows },
+        },
         ..PlannerOptions::default()
     }
 }
@@ -195,6 +223,9 @@ fn planner_options(context: &StatementContext) -> PlannerOptions {
 fn query_options(settings: &SessionSettings) -> QueryOptions {
     let sizes = &settings.fault_tolerance;
     QueryOptions {
+        retry_policy: retry_policy(settings),
+        query_retry_attempts: settings.query_retry_attempts,
+        is_durable: settings.retry_policy == RetryPolicy::Task,
         task_retry_attempts_per_task: settings.task_retry_attempts_per_task,
         failed_tasks_max: settings.max_failed_tasks,
         retry_initial_delay: settings.retry_initial_delay.as_millis(),
@@ -213,6 +244,8 @@ fn query_options(settings: &SessionSettings) -> QueryOptions {
         task_to_slot_ratio_min: sizes.hash_task_to_node_min_ratio,
         rivals_enabled: settings.speculative_execution_enabled,
         rival_share_max: settings.speculative_execution_task_fraction_max,
+        rival_age_min: settings.speculative_execution_task_age_min.as_millis(),
+        rival_slowness_min: settings.speculative_execution_slowness_min,
         ..QueryOptions::default()
     }
 }

@@ -1,26 +1,30 @@
 //! Going on with the queries of former lives of the coordinator.
 //!
-//! Everything is found in the store: a statement that was not planned is planned again, a planned one goes on from
-//! what was decided and committed, one that has ended is served until its client has got the answer.
+//! Everything is found in the store. A statement that was only accepted runs when its client asks for it. One that was
+//! about to change a catalog does what is recorded, before other clients are let in. A planned one goes on from what was
+//! decided and committed, and one that has ended is served until its client has got the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Error, ErrorCode, QueryId, Result, StageId};
+use base::{Epoch, ErrorCode, QueryId, Result, StageId};
 use exchange::{CommitRecord, ExchangeManager, ObjectKey};
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::state::KnownSplit;
 use scheduler::{Record, RecordKey};
 
-use crate::query::{Query, resume, run};
+use crate::definition::Intent;
+use crate::query::{Query, answer_again, resume, resume_definition};
 use crate::services::Services;
-use crate::state::{PlanRecord, QueryRecord};
+use crate::state::{PlanRecord, QueryRecord, StateStore, StoredQuery};
 
 /// How many queries are recovered at once, and how many records of each are read at once.
 const QUERY_COUNT_MAX: usize = 4;
 const READ_COUNT_MAX: usize = 16;
 /// How long to wait before a query is looked at again of which the store did not tell everything.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// How long other clients wait at most until a change of a catalog is done that another coordinator began.
+const DEFINITION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Goes on with all queries that are in the store. Returns when they are all known again.
 pub async fn recover(services: &Arc<Services>, coordinator_ids: &[String]) -> Result<()> {
@@ -41,20 +45,55 @@ pub async fn recover(services: &Arc<Services>, coordinator_ids: &[String]) -> Re
     services.dispatcher.inspect(|_| ()).await
 }
 
+/// Goes on with a query whose record a former life created while this one had begun and looked. None: there is no such
+/// query.
+pub async fn recover_late(services: &Arc<Services>, id: &str) -> Result<Option<Arc<Query>>> {
+    let is_former = services.is_of_former_life(id);
+    let Some(id) = id.parse().ok().filter(|_| is_former) else {
+        return Ok(None);
+    };
+    // One after the other: nobody gains by asking for many that do not exist.
+    let _recovering = services.recovering.lock().await;
+    if services.queries.get(&id).is_none() && services.state.read(ObjectKey::Query(id)).await?.is_some() {
+        tracing::info!(query = %id, "a query was accepted by another coordinator when this one led already");
+        recover_query(services, id).await?;
+    }
+    Ok(services.queries.get(&id))
+}
+
+/// The same with all such queries. Their clients may never ask for them.
+pub async fn recover_all_late(services: &Arc<Services>) -> Result<()> {
+    for id in services.state.queries().await? {
+        if services.queries.get(&id).is_none() {
+            recover_late(services, id.as_str()).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Goes on with a query. Fails only if it could not be found out what there is.
 async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
     let stored = services.state.look(id).await?;
     let content = services.state.read(ObjectKey::Query(id)).await?;
     let Some(content) = content else {
-        // It was ended and told; its deletion was not done.
+        // It was ended and told and not wholly deleted; or not all of it was recorded, and nobody was promised
+        // anything.
         services.dispatcher.close(id).await;
         return Ok(());
     };
-    let query = Arc::new(Query::of(id, QueryRecord::decode(id, &content)?));
-    query.accept_any_queued_token();
-    query.begin();
+    let record = match QueryRecord::decode(id, &content) {
+        Ok(record) => record,
+        Err(error) => {
+            // Neither can it be run, nor its client be known.
+            tracing::error!(query = %id, %error, "a query is given up");
+            services.dispatcher.close(id).await;
+            return Ok(());
+        }
+    };
+    let policy = services.config.session_retry_policy(&record.client.system_properties);
+    let query = Arc::new(Query::recovered(id, record).under(policy));
     services.queries.insert(Arc::clone(&query));
-    if let Err(error) = go_on(services, &query, stored.is_done, stored.has_plan).await {
+    if let Err(error) = go_on(services, &query, &stored).await {
         if error.code() == ErrorCode::EXCHANGE_STORE_ERROR {
             return Err(error);
         }
@@ -63,8 +102,12 @@ async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
     Ok(())
 }
 
-async fn go_on(services: &Arc<Services>, query: &Arc<Query>, is_done: bool, has_plan: bool) -> Result<()> {
-    let outcome = match is_done {
+async fn go_on(services: &Arc<Services>, query: &Arc<Query>, stored: &StoredQuery) -> Result<()> {
+    let read = async |is_there: bool, key: ObjectKey| match is_there {
+        true => services.state.read(key).await,
+        false => Ok(None),
+    };
+    let outcome = match stored.is_done {
         true => services.state.read_record(query.id, RecordKey::Done).await?,
         false => None,
     };
@@ -72,39 +115,42 @@ async fn go_on(services: &Arc<Services>, query: &Arc<Query>, is_done: bool, has_
         Record::Done { outcome } => Some(outcome),
         Record::Tasks { .. } | Record::Rollback { .. } => None,
     });
-    let plan = match has_plan {
-        true => services.state.read(ObjectKey::Plan(query.id)).await?,
-        false => None,
-    };
-    let plan = plan.map(|content| PlanRecord::decode(query.id, &content)).transpose()?;
-    match (outcome, plan) {
-        (Some(Err(error)), _) => {
+    let plan = read(stored.has_plan, ObjectKey::Plan(query.id)).await?;
+    let intent = read(stored.has_intent, ObjectKey::Intent(query.id)).await?;
+    match (outcome, plan, intent) {
+        (Some(Err(error)), _, _) => {
             tracing::info!(query = %query.id, "a query had failed under another coordinator");
+            query.begin();
             query.ending();
             services.conclude(query, Err(error)).await;
         }
-        (Some(Ok(())), None) => {
-            // Its client has got everything, except maybe the word that it has.
+        (Some(Ok(())), None, _) => {
+            query.begin();
             query.ending();
+            // Without it, the client is at least told that it was done.
+            if let Err(error) = answer_again(services, query).await {
+                tracing::warn!(query = %query.id, %error, "an answer cannot be given again");
+            }
             services.conclude(query, Ok(())).await;
         }
-        (_, Some(plan)) if plan.is_analyzed => return Err(analysis_lost()),
-        (_, Some(plan)) => {
+        (_, Some(plan), _) => {
             tracing::info!(query = %query.id, "going on with a query of another coordinator");
-            resume(services, query, plan).await?;
+            query.begin();
+            resume(services, query, PlanRecord::decode(query.id, &plan)?).await?;
         }
-        (None, None) => {
-            tracing::info!(query = %query.id, "starting a query that another coordinator had not planned");
-            tokio::spawn(run(Arc::clone(services), Arc::clone(query)));
+        (None, None, Some(intent)) => {
+            tracing::info!(query = %query.id, "going on with a change of a catalog of another coordinator");
+            query.begin();
+            let intent = Intent::decode(query.id, &intent)?;
+            let done = tokio::spawn(resume_definition(Arc::clone(services), Arc::clone(query), intent));
+            // A catalog that does not answer holds up its own statements only.
+            let _ = tokio::time::timeout(DEFINITION_PATIENCE, done).await;
+        }
+        (None, None, None) => {
+            tracing::info!(query = %query.id, "a query that another coordinator accepted waits for its client");
         }
     }
     Ok(())
-}
-
-/// What `EXPLAIN ANALYZE` tells is known to one coordinator only.
-fn analysis_lost() -> Error {
-    let text = "The coordinator ended while EXPLAIN ANALYZE ran. What it had measured is lost; run it again";
-    Error::new(ErrorCode::SERVER_SHUTTING_DOWN, text)
 }
 
 /// What was left of a planned query.
@@ -118,21 +164,24 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Reads everything. Fails if something cannot be read.
-    pub async fn read(services: &Services, query: QueryId) -> Result<Self> {
-        let stored = services.state.look(query).await?;
+    /// Reads everything that belongs to the plan of that life of the coordinator. Fails if something cannot be read.
+    pub async fn read(
+        state: &StateStore,
+        exchange: &ExchangeManager,
+        query: QueryId,
+        planned: Epoch,
+    ) -> Result<Self> {
+        let stored = state.look(query).await?;
         let mut keys = stored.records;
         keys.extend(stored.is_done.then_some(RecordKey::Done));
         let found: Vec<_> = stream::iter(keys)
-            .map(|key| services.state.read_record(query, key))
+            .map(|key| state.read_record(query, key))
             .buffered(READ_COUNT_MAX)
             .try_collect()
             .await?;
-        let mut remains = Remains {
-            records: Vec::new(),
-            splits: Vec::new(),
-            commits: commits(&services.exchange, query).await?,
-        };
+        let mut remains =
+            Remains { records: Vec::new(), splits: Vec::new(), commits: commits(exchange, query).await? };
+        remains.commits.retain(|commit| commit.attempt().epoch >= planned);
         for (record, splits) in found.into_iter().flatten() {
             if let Record::Tasks { stage, .. } = &record {
                 remains.splits.extend(splits.into_iter().map(|split| (*stage, split)));
@@ -163,3 +212,7 @@ async fn commits(exchange: &ExchangeManager, query: QueryId) -> Result<Vec<Commi
     let found: Vec<_> = read.buffered(READ_COUNT_MAX).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

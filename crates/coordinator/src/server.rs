@@ -4,19 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::{Extension, Router};
 use base::{Error, NodeId, Result};
 use config::ServerConfig;
 use connector::Catalogs;
 use exchange::{ExchangeManager, ExchangeStore};
+use listener::{Accepted, BoundedListener};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::codegen::Service;
 
 use crate::catalog::SYSTEM_CATALOG;
-use crate::http::standby_router;
+use crate::http::{serve, standby_router};
 use crate::life::{Beginning, Life, LifeOptions};
 use crate::node::NodeDescription;
 
@@ -37,6 +39,8 @@ pub struct CoordinatorOptions {
     pub state: Arc<dyn ExchangeStore>,
     /// Where clients and workers connect.
     pub listener: std::net::TcpListener,
+    /// How many connections to it may be open.
+    pub connection_count_max: usize,
     /// The build that workers must share.
     pub build: String,
     /// `http-server.process-forwarded`
@@ -47,7 +51,7 @@ pub struct CoordinatorOptions {
 pub struct Coordinator {
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    served: tokio::task::JoinHandle<()>,
     lived: tokio::task::JoinHandle<Result<()>>,
 }
 
@@ -61,6 +65,7 @@ impl Coordinator {
         options.listener.set_nonblocking(true).map_err(unusable)?;
         let listener = TcpListener::from_std(options.listener).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
+        let listener = BoundedListener::new(listener, options.connection_count_max);
         let http_uri = http_uri(&config, address);
         let node = NodeDescription {
             node_id: NodeId::new(config.node.id.as_str()),
@@ -83,7 +88,7 @@ impl Coordinator {
             build: options.build,
             node,
         };
-        let app = Router::new().fallback(answer).with_state(router);
+        let app = listener::count_requests(Router::new().fallback(answer).with_state(router));
         let (stop, mut stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
             let stopped = async move {
@@ -91,8 +96,8 @@ impl Coordinator {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
             tokio::select! {
-                served = axum::serve(listener, app) => served,
-                () = stopped => Ok(()),
+                () = serve(listener, |connection| counted(&app, connection)) => {}
+                () = stopped => {}
             }
         });
         let first = match config.node.standby {
@@ -133,8 +138,7 @@ impl Coordinator {
             |error: &dyn std::fmt::Display| Error::internal(format!("the HTTP server stopped: {error}"));
         tokio::select! {
             served = &mut self.served => match served {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(failed(&error)),
+                Ok(()) => Ok(()),
                 Err(error) => Err(failed(&error)),
             },
             lived = &mut self.lived => match lived {
@@ -169,6 +173,11 @@ async fn live(options: LifeOptions, first: Option<Life>, router: watch::Sender<R
             }
         }
     }
+}
+
+/// The routes as they are served on a connection: its requests are counted by it.
+fn counted(app: &Router, connection: &Accepted) -> Router {
+    app.clone().layer(Extension(ConnectInfo(connection.connection().clone())))
 }
 
 /// Answers a request as the coordinator now is.

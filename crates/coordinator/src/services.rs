@@ -1,26 +1,23 @@
 //! What the parts of the coordinator share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use base::{Error, ErrorCode, QueryId, Result};
+use base::{Error, QueryId, Result};
 use chrono::Utc;
 use config::ServerConfig;
 use connector::Catalogs;
-use exchange::{ExchangeManager, ObjectKey};
+use exchange::ExchangeManager;
 use protocol::client::ClientContext;
 use scheduler::Record;
 use sql::Analyzer;
 use tokio_util::sync::CancellationToken;
 
+use crate::capsule::CapsuleKey;
 use crate::catalog::CoordinatorMetadata;
 use crate::dispatch::Dispatcher;
-use crate::query::{Ending, Query, QueryProgress, QueryRegistry, QueryState};
+use crate::query::{DeliveredAnswers, DirectInput, Ending, Query, QueryRegistry, QueryState, Recorded};
 use crate::query_id::QueryIds;
 use crate::state::StateStore;
-
-/// How long a client may wait until its statement is recorded. Then it is told to try again.
-const ACCEPT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the parts of the coordinator share.
 pub struct Services {
@@ -36,38 +33,39 @@ pub struct Services {
     pub dispatcher: Dispatcher,
     /// Where results are read.
     pub exchange: Arc<ExchangeManager>,
+    /// How results are read that are not stored.
+    pub direct: DirectInput,
     /// What outlives this coordinator.
     pub state: StateStore,
     /// The queries that are remembered.
     pub queries: Arc<QueryRegistry>,
+    /// The answers of short queries that were delivered.
+    pub delivered: DeliveredAnswers,
     /// Names for new queries.
     pub query_ids: QueryIds,
+    /// What statements are sealed with that are not recorded.
+    pub capsules: CapsuleKey,
     /// Ends this life of the coordinator.
     pub stop: CancellationToken,
+    /// What the ids of the queries of former lives end in.
+    pub former_ids: Vec<String>,
+    /// Held while it is looked for a query of a former life that was not found when this one began.
+    pub recovering: tokio::sync::Mutex<()>,
 }
 
 impl Services {
-    /// Accepts a statement as a new query, which is recorded. It does nothing until it is started.
-    ///
-    /// # Errors
-    /// If it cannot be recorded.
-    pub async fn accept(&self, text: String, client: ClientContext) -> Result<Arc<Query>> {
-        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client));
+    /// Accepts a statement as a new query. Nothing of it is recorded, and it does nothing until it is run.
+    pub fn accept(&self, text: String, client: ClientContext) -> Arc<Query> {
+        let policy = self.config.session_retry_policy(&client.system_properties);
+        let query = Arc::new(Query::new(self.query_ids.next(Utc::now()), text, client).under(policy));
         // Whoever cleans the store must know it before anything of it is there.
         self.queries.insert(Arc::clone(&query));
-        let content = query.record().encode();
-        let created = self.state.try_create(ObjectKey::Query(query.id), content);
-        let created = tokio::time::timeout(ACCEPT_PATIENCE, created).await;
-        let unanswered =
-            |_| Error::new(ErrorCode::EXCHANGE_STORE_ERROR, "The statement cannot be recorded now");
-        match created.map_err(unanswered).flatten() {
-            Ok(_) => Ok(query),
-            Err(error) => {
-                query.fail(error.clone());
-                self.queries.remove(&query.id);
-                Err(error)
-            }
-        }
+        query
+    }
+
+    /// Remembers a query unless there is one of its name, and says whether it did. Tells the one that is remembered.
+    pub fn remember(&self, query: Query) -> (Arc<Query>, bool) {
+        self.queries.get_or_insert(Arc::new(query))
     }
 
     /// Ends a query with an error, unless it has ended. It has when its outcome is recorded; that is not waited for.
@@ -95,8 +93,16 @@ impl Services {
         }
     }
 
-    /// Records the outcome of a query that the scheduler does not know. The one that is there counts.
+    /// Records the outcome of a query that the scheduler does not know, if anything of the query is recorded. The one
+    /// that is there counts.
     async fn record_outcome(&self, query: &Arc<Query>, outcome: Result<()>) {
+        let mut recorded = query.recorded.lock().await;
+        if !matches!(*recorded, Recorded::Everything) {
+            *recorded = Recorded::OutcomeNeither(outcome.clone());
+            drop(recorded);
+            return self.conclude(query, outcome).await;
+        }
+        drop(recorded);
         let record = Record::Done { outcome };
         let outcome = match self.state.create_record(query.id, &record, Vec::new()).await {
             Ok((Record::Done { outcome }, _)) => outcome,
@@ -110,20 +116,34 @@ impl Services {
 
     /// The outcome of a query is known: it can be told, and what is left of the query be deleted.
     pub async fn conclude(&self, query: &Arc<Query>, outcome: Result<()>) {
-        // Once it is closed, the scheduler forgets it.
-        QueryProgress::refresh_with_attempts(self, query).await;
         let (concluded, failed) = match outcome {
             Ok(()) => (query.advance(QueryState::Finished), false),
             Err(error) => (query.fail(error), true),
         };
         if concluded {
-            self.dispatcher.close(query.id).await;
+            // What is being recorded of it is there before it is deleted.
+            let mut recorded = query.recorded.lock().await;
+            if let Recorded::NothingOf(_) | Recorded::Everything = *recorded {
+                self.dispatcher.close(query.id).await;
+            }
+            // What is remembered of it is small.
+            if let Recorded::NothingOf(_) = *recorded {
+                *recorded = Recorded::OutcomeNeither(query.error().map_or(Ok(()), Err));
+            }
+            if let Some(root) = query.root() {
+                root.forget_outputs();
+            }
         }
         if failed {
             // A page may be in the making; it ends by itself, and then the rest of the rows is let go.
             let query = Arc::clone(query);
             tokio::spawn(async move { query.pages.lock().await.clear() });
         }
+    }
+
+    /// Whether a former life of the coordinator named a query so.
+    pub fn is_of_former_life(&self, id: &str) -> bool {
+        self.former_ids.iter().any(|former| id.ends_with(former.as_str()))
     }
 
     /// A query, if it is remembered.

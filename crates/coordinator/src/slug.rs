@@ -1,7 +1,7 @@
 //! Slugs: the secrets in the addresses of result pages.
 //!
 //! Whoever knows a page's address may read it, so each address holds a code that only the coordinator can make:
-//! an HMAC over the context, the token and the position, under a random key of the query.
+//! an HMAC over the token and the position, under a random key of the query.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rand::RngCore;
@@ -9,14 +9,8 @@ use sha2::Sha256;
 
 use crate::query::Position;
 
-/// What an address is for; a slug of one context does not open the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlugContext {
-    /// `/v1/statement/queued/…`
-    Queued,
-    /// `/v1/statement/executing/…`
-    Executing,
-}
+/// The token of the first page.
+pub const FIRST_TOKEN: u64 = 0;
 
 /// Makes and checks the slugs of one query.
 pub struct Slug {
@@ -46,9 +40,19 @@ impl Slug {
         &self.key
     }
 
+    /// A secret that belongs to the query and is no slug; the same in every life of the coordinator.
+    pub fn secret(&self, purpose: &str) -> u128 {
+        let mut code = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        // What a slug is the code of starts with a token, and no token is that great.
+        code.update(&u64::MAX.to_be_bytes());
+        code.update(purpose.as_bytes());
+        let code = code.finalize().into_bytes();
+        code[..16].iter().fold(0, |secret, byte| secret << 8 | u128::from(*byte))
+    }
+
     /// The slug of a token and a position.
-    pub fn make(&self, context: SlugContext, token: u64, position: Option<Position>) -> String {
-        let code = self.code(context, token, position).finalize().into_bytes();
+    pub fn make(&self, token: u64, position: Option<Position>) -> String {
+        let code = self.code(token, position).finalize().into_bytes();
         let mut slug = String::with_capacity(1 + 2 * Slug::CODE_LENGTH);
         slug.push('y');
         for byte in &code[..Slug::CODE_LENGTH] {
@@ -58,20 +62,16 @@ impl Slug {
     }
 
     /// Whether a slug is the one of that token and position, in time that does not depend on where it differs.
-    pub fn is_valid(&self, context: SlugContext, token: u64, position: Option<Position>, slug: &str) -> bool {
+    pub fn is_valid(&self, token: u64, position: Option<Position>, slug: &str) -> bool {
         let Some(code) = slug.strip_prefix('y').and_then(decode_hex) else {
             return false;
         };
-        let expected = self.code(context, token, position);
+        let expected = self.code(token, position);
         code.len() == Slug::CODE_LENGTH && expected.verify_truncated_left(&code).is_ok()
     }
 
-    fn code(&self, context: SlugContext, token: u64, position: Option<Position>) -> Hmac<Sha256> {
+    fn code(&self, token: u64, position: Option<Position>) -> Hmac<Sha256> {
         let mut code = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        code.update(&[match context {
-            SlugContext::Queued => 0,
-            SlugContext::Executing => 1,
-        }]);
         code.update(&token.to_be_bytes());
         if let Some(position) = position {
             code.update(position.to_string().as_bytes());
@@ -93,21 +93,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slug_opens_its_own_token_position_and_context_only() {
+    fn a_slug_opens_its_own_token_and_position_only() {
         let slug = Slug::random();
-        let executing = SlugContext::Executing;
         let position = Position { task: 1, generation: 0, batch: 2, row: 3 };
-        let text = slug.make(executing, 7, Some(position));
+        let text = slug.make(7, Some(position));
         assert!(text.starts_with('y') && text.len() == 41);
-        assert!(slug.is_valid(executing, 7, Some(position), &text));
-        assert!(Slug::of(*slug.key()).is_valid(executing, 7, Some(position), &text));
-        assert!(!slug.is_valid(executing, 8, Some(position), &text));
-        assert!(!slug.is_valid(executing, 7, Some(Position { row: 4, ..position }), &text));
-        assert!(!slug.is_valid(executing, 7, None, &text));
-        assert!(!slug.is_valid(SlugContext::Queued, 7, Some(position), &text));
-        assert!(!Slug::random().is_valid(executing, 7, Some(position), &text));
+        assert!(slug.is_valid(7, Some(position), &text));
+        assert!(Slug::of(*slug.key()).is_valid(7, Some(position), &text));
+        assert!(!slug.is_valid(8, Some(position), &text));
+        assert!(!slug.is_valid(7, Some(Position { row: 4, ..position }), &text));
+        assert!(!slug.is_valid(7, None, &text));
+        assert!(!Slug::random().is_valid(7, Some(position), &text));
+        assert_eq!(slug.secret("a"), Slug::of(*slug.key()).secret("a"));
+        assert_ne!(slug.secret("a"), slug.secret("b"));
+        assert_ne!(slug.secret("a"), Slug::random().secret("a"));
         for bad in ["", "y", "x", "yzz", "y00", "yé"] {
-            assert!(!slug.is_valid(executing, 7, None, bad), "{bad}");
+            assert!(!slug.is_valid(7, None, bad), "{bad}");
         }
     }
 }

@@ -27,6 +27,9 @@ pub struct Committed {
     pub winner: AttemptId,
     /// The record of the winner.
     pub record: CommitRecord,
+    /// The record is not in the store: the output is in it and nowhere else. Whoever gets it commits it, by
+    /// [`ExchangeManager::commit`](crate::ExchangeManager::commit), or lets it vanish with itself.
+    pub is_inline: bool,
 }
 
 /// Commits the output of an attempt, or finds out who did before.
@@ -36,7 +39,7 @@ pub(crate) async fn commit(store: &dyn ExchangeStore, record: CommitRecord) -> R
     for _ in 0..CREATE_TRIES_MAX {
         let refused = match store.create(&key, content.clone()).await {
             Ok(CreateOutcome::Created) => {
-                return Ok(Committed { winner: record.attempt(), record });
+                return Ok(Committed { winner: record.attempt(), record, is_inline: false });
             }
             Ok(CreateOutcome::AlreadyExists) => false,
             Err(error) => {
@@ -64,7 +67,7 @@ pub(crate) async fn commit(store: &dyn ExchangeStore, record: CommitRecord) -> R
 async fn decided(store: &dyn ExchangeStore, ours: CommitRecord, found: CommitRecord) -> Committed {
     let winner = found.attempt();
     if winner == ours.attempt() {
-        return Committed { winner, record: ours };
+        return Committed { winner, record: ours, is_inline: false };
     }
     if let OutputLocation::Object { .. } = ours.location() {
         let key = ObjectKey::Data(ours.attempt()).to_string();
@@ -72,7 +75,7 @@ async fn decided(store: &dyn ExchangeStore, ours: CommitRecord, found: CommitRec
             tracing::warn!(%error, "the data of a losing attempt stays until the query is cleaned up");
         }
     }
-    Committed { winner, record: found }
+    Committed { winner, record: found, is_inline: false }
 }
 
 /// Reads the record of an output; `None` if there is none.

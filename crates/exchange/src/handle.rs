@@ -51,6 +51,12 @@ impl SourceHandle {
         SourceHandle::with_embedded(record, partitions, EMBEDDED_BYTES_MAX)
     }
 
+    /// The same, with the frames in it however many they are, if the record carries them: for a record that is not in
+    /// the store.
+    pub fn embedded(record: &CommitRecord, partitions: Range<u32>) -> Option<SourceHandle> {
+        SourceHandle::with_embedded(record, partitions, u64::MAX)
+    }
+
     pub(crate) fn with_embedded(
         record: &CommitRecord,
         partitions: Range<u32>,

@@ -5,8 +5,10 @@
 //! coordinator/epoch/{epoch}                                 a life of the coordinator began
 //! coordinator/lease/{epoch}                                 it is still there
 //! coordinator/flight/{query}                                what the scheduler was told before a query failed
+//! coordinator/key/capsule                                   what all coordinators seal statements with
 //! {query}/query                                             the statement, by which another coordinator goes on
 //! {query}/plan                                              what its stages run
+//! {query}/intent                                            what a statement is about to change in a catalog
 //! {query}/tasks/{stage}/{number}                            the next tasks of a stage, and what they read
 //! {query}/rollback/{number}                                 one atomic change of several generations
 //! {query}/done                                              the outcome
@@ -26,6 +28,8 @@ pub enum ObjectKey {
     Query(QueryId),
     /// What the stages of a query run.
     Plan(QueryId),
+    /// What a statement is about to change in a catalog.
+    Intent(QueryId),
     /// The next tasks of a stage.
     Tasks {
         /// The query.
@@ -54,7 +58,8 @@ impl ObjectKey {
     /// The query that the object belongs to.
     pub fn query(&self) -> QueryId {
         match self {
-            ObjectKey::Query(query) | ObjectKey::Plan(query) | ObjectKey::Done(query) => *query,
+            ObjectKey::Query(query) | ObjectKey::Plan(query) => *query,
+            ObjectKey::Intent(query) | ObjectKey::Done(query) => *query,
             ObjectKey::Rollback { query, .. } | ObjectKey::Tasks { query, .. } => *query,
             ObjectKey::Commit(output) => output.task.query,
             ObjectKey::Data(attempt) => attempt.task.query,
@@ -67,6 +72,7 @@ impl fmt::Display for ObjectKey {
         match self {
             ObjectKey::Query(query) => write!(f, "{query}/query"),
             ObjectKey::Plan(query) => write!(f, "{query}/plan"),
+            ObjectKey::Intent(query) => write!(f, "{query}/intent"),
             ObjectKey::Tasks { query, stage, number } => write!(f, "{query}/tasks/{stage}/{number}"),
             ObjectKey::Rollback { query, number } => write!(f, "{query}/rollback/{number}"),
             ObjectKey::Done(query) => write!(f, "{query}/done"),
@@ -109,6 +115,7 @@ fn parse(text: &str) -> Option<ObjectKey> {
     match rest.split_once('/') {
         None if rest == "query" => Some(ObjectKey::Query(query)),
         None if rest == "plan" => Some(ObjectKey::Plan(query)),
+        None if rest == "intent" => Some(ObjectKey::Intent(query)),
         None if rest == "done" => Some(ObjectKey::Done(query)),
         None => None,
         Some(("tasks", rest)) => {
@@ -161,6 +168,8 @@ pub enum CoordinatorKey {
     Lease(Epoch),
     /// What the scheduler was told before a query failed.
     Flight(QueryId),
+    /// What all coordinators seal statements with that no store holds.
+    CapsuleKey,
 }
 
 impl fmt::Display for CoordinatorKey {
@@ -169,6 +178,7 @@ impl fmt::Display for CoordinatorKey {
             CoordinatorKey::Epoch(epoch) => write!(f, "{COORDINATOR_PREFIX}epoch/{}", epoch.0),
             CoordinatorKey::Lease(epoch) => write!(f, "{COORDINATOR_PREFIX}lease/{}", epoch.0),
             CoordinatorKey::Flight(query) => write!(f, "{FLIGHT_PREFIX}{query}"),
+            CoordinatorKey::CapsuleKey => write!(f, "{COORDINATOR_PREFIX}key/capsule"),
         }
     }
 }
@@ -182,6 +192,7 @@ impl FromStr for CoordinatorKey {
             "epoch" => Some(CoordinatorKey::Epoch(Epoch(name.parse().ok()?))),
             "lease" => Some(CoordinatorKey::Lease(Epoch(name.parse().ok()?))),
             "flight" => Some(CoordinatorKey::Flight(name.parse().ok()?)),
+            "key" if name == "capsule" => Some(CoordinatorKey::CapsuleKey),
             _ => None,
         });
         key.filter(|key| key.to_string() == text).ok_or_else(|| ParseKeyError(text.to_string()))
@@ -205,6 +216,7 @@ mod tests {
         let keys = [
             (ObjectKey::Query(query), "query"),
             (ObjectKey::Plan(query), "plan"),
+            (ObjectKey::Intent(query), "intent"),
             (ObjectKey::Tasks { query, stage: StageId(4), number: 2 }, "tasks/4/2"),
             (ObjectKey::Rollback { query, number: 9 }, "rollback/9"),
             (ObjectKey::Done(query), "done"),
@@ -245,6 +257,7 @@ mod tests {
             (CoordinatorKey::Epoch(Epoch(12)), "coordinator/epoch/12"),
             (CoordinatorKey::Lease(Epoch(0)), "coordinator/lease/0"),
             (CoordinatorKey::Flight(query), "coordinator/flight/20261120_061411_00007_abcde"),
+            (CoordinatorKey::CapsuleKey, "coordinator/key/capsule"),
         ] {
             assert_eq!(key.to_string(), text);
             assert_eq!(text.parse(), Ok(key));

@@ -39,6 +39,7 @@ pub mod source;
 mod spill;
 mod storage_type;
 pub mod store;
+mod unconfigured;
 mod wire;
 
 pub use codec::ExchangeCompression;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use base::{AttemptId, Error, ErrorCode, OutputId, Result};
 
-use crate::commit::read_record;
+use crate::commit::{Committed, commit, read_record};
 use crate::handle::SourceHandle;
 use crate::local::LocalStore;
 use crate::options::{ExchangeOptions, ReadOptions, SinkOptions};
@@ -83,8 +83,15 @@ impl ExchangeManager {
         schema: SchemaRef,
         options: &ReadOptions,
     ) -> BatchReader {
-        let handle = SourceHandle::with_embedded(record, 0..u32::MAX, u64::MAX);
+        let handle = SourceHandle::embedded(record, 0..u32::MAX);
         self.open(handle.into_iter().collect(), schema, options)
+    }
+
+    /// Commits an output that its record carries and that stayed out of the store, or finds out who did before.
+    ///
+    /// After an error the output may be committed or not: only reading back can tell.
+    pub async fn commit(&self, record: CommitRecord) -> Result<Committed> {
+        commit(&*self.store, record).await
     }
 
     /// The record of an output, if it is committed.

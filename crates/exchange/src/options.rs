@@ -90,6 +90,7 @@ impl ExchangeOptions {
             frame_bytes_target: self.frame_bytes_target,
             frame_bytes_max: self.frame_bytes_max,
             inline_bytes_max: self.inline_bytes_max,
+            unstored_bytes_max: 0,
             sink_memory_bytes_max: self.sink_memory_bytes_max,
             spill_directory: spill_directory.into(),
             memory: None,
@@ -113,12 +114,22 @@ pub struct SinkOptions {
     pub frame_bytes_max: u64,
     /// How large an output may be to travel inside its commit record, in bytes as stored.
     pub inline_bytes_max: u64,
+    /// How large a commit record that carries its output may be to stay out of the store, in bytes. 0: all records
+    /// are created.
+    pub unstored_bytes_max: u64,
     /// How much memory the sink may use, in bytes.
     pub sink_memory_bytes_max: u64,
     /// Where the sink spills. Created when needed, and removed at the end if it is empty then.
     pub spill_directory: PathBuf,
     /// Whom the memory is charged to. When it refuses, the sink spills and asks again.
     pub memory: Option<Arc<dyn MemoryCharge>>,
+}
+
+impl SinkOptions {
+    /// How large an output may be to be carried by its record, wherever that goes.
+    pub(crate) fn in_record_bytes_max(&self) -> u64 {
+        self.inline_bytes_max.max(self.unstored_bytes_max)
+    }
 }
 
 /// The options of one source.

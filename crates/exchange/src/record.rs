@@ -97,6 +97,14 @@ impl CommitRecord {
         }
     }
 
+    /// How many objects the output takes in the store beside the record.
+    pub fn object_count(&self) -> u64 {
+        match &self.location {
+            OutputLocation::Inline(_) => 0,
+            OutputLocation::Object { .. } => 1,
+        }
+    }
+
     /// The key under which the record is.
     pub fn key(&self) -> ObjectKey {
         ObjectKey::Commit(self.attempt.output())
@@ -217,6 +225,7 @@ mod tests {
             let output = record.attempt().output();
             assert_eq!(CommitRecord::decode(&record.encode(), output).unwrap(), record);
             assert!(record.stored_bytes() >= record.encode().len() as u64);
+            assert_eq!(record.object_count() == 1, record.stored_bytes() > record.encode().len() as u64);
             let other = base::OutputId { generation: 1, ..output };
             assert_eq!(CommitRecord::decode(&record.encode(), other).unwrap_err().lost_output(), Some(other));
         }

@@ -292,7 +292,7 @@ impl ExchangeSink {
             self.held += held;
             self.partitions[partition].keep(frame);
         }
-        let streams = self.partitions.len() == 1 && self.held > self.options.inline_bytes_max;
+        let streams = self.partitions.len() == 1 && self.held > self.options.in_record_bytes_max();
         if streams { self.stream_out().await } else { Ok(()) }
     }
 
@@ -345,7 +345,8 @@ impl ExchangeSink {
         Ok(())
     }
 
-    /// Completes the output and commits it. The winner may be a rival, whose record comes back then.
+    /// Completes the output and commits it. The winner may be a rival, whose record comes back then. One that is
+    /// small enough is only completed, and touches no store: see [`Committed::is_inline`].
     ///
     /// After an error the output may be committed or not: only reading back can tell.
     pub async fn finish(mut self) -> Result<Committed> {
@@ -357,7 +358,7 @@ impl ExchangeSink {
         }
         let length: u64 = self.partitions.iter().map(|partition| partition.entry().length).sum();
         let in_memory = self.spill.is_none() && self.upload.is_none();
-        let location = if in_memory && length <= self.options.inline_bytes_max {
+        let location = if in_memory && length <= self.options.in_record_bytes_max() {
             let mut frames = BytesMut::with_capacity(length as usize);
             for partition in &mut self.partitions {
                 partition.take_frames().iter().for_each(|frame| frames.extend_from_slice(frame));
@@ -367,6 +368,10 @@ impl ExchangeSink {
             OutputLocation::Object { bytes: self.write_object().await? }
         };
         let record = CommitRecord::new(self.attempt, location, self.index());
+        let is_inline = matches!(record.location(), OutputLocation::Inline(_));
+        if is_inline && record.stored_bytes() <= self.options.unstored_bytes_max {
+            return Ok(Committed { winner: self.attempt, record, is_inline: true });
+        }
         let store = Arc::clone(&self.store);
         drop(self);
         commit(&*store, record).await

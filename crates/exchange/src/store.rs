@@ -23,6 +23,8 @@ pub enum StoreErrorKind {
     TooLarge,
     /// The key is not one that the store can hold.
     InvalidKey,
+    /// There is no store: no exchange manager is configured.
+    NotConfigured,
 }
 
 impl StoreErrorKind {
@@ -34,6 +36,7 @@ impl StoreErrorKind {
             StoreErrorKind::Full => "no space left",
             StoreErrorKind::TooLarge => "the object is too large",
             StoreErrorKind::InvalidKey => "invalid key",
+            StoreErrorKind::NotConfigured => "there is no exchange manager",
         }
     }
 }
@@ -67,6 +70,9 @@ impl std::error::Error for StoreError {}
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
+        if error.kind == StoreErrorKind::NotConfigured {
+            return Error::exchange_manager_not_configured();
+        }
         Error::new(ErrorCode::EXCHANGE_STORE_ERROR, format!("Exchange storage failed: {error}"))
     }
 }

@@ -48,6 +48,14 @@ pub const WORKERS: Metric =
 pub const ACTIVE_WORKERS: Metric =
     Metric::gauge("steadfast_active_workers", Unit::None, "Workers that take attempts.").of_coordinator();
 
+/// Workers that are slow.
+pub const SLOW_WORKERS: Metric = Metric::gauge(
+    "steadfast_slow_workers",
+    Unit::None,
+    "Workers that take attempts and on which these take much longer than elsewhere. They are used last.",
+)
+.of_coordinator();
+
 /// Workers that would run everything at once.
 pub const WANTED_WORKERS: Metric = Metric::gauge(
     "steadfast_wanted_workers",
@@ -148,6 +156,7 @@ pub const METRICS: &[&Metric] = &[
     &ATTEMPTS_ENDED,
     &WORKERS,
     &ACTIVE_WORKERS,
+    &SLOW_WORKERS,
     &WANTED_WORKERS,
     &LEASED_MEMORY,
     &MEMORY_CAPACITY,

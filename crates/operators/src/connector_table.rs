@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::utils::conjunction_opt;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
-use crate::SplitScanExec;
+use crate::{OneTask, SplitScanExec};
 
 /// A connector's table as DataFusion's planner sees it. Its scan is a [`SplitScanExec`].
 #[derive(Debug)]
@@ -127,7 +127,8 @@ impl TableProvider for ConnectorTable {
             // The connector's size is that of all columns.
             statistics.total_byte_size = projected_bytes(&statistics, &schema);
         }
-        let parallel = self.connector.is_parallel(&self.metadata.handle);
+        let one_task = OneTask::is_set(session.config());
+        let parallel = !one_task && self.connector.is_parallel(&self.metadata.handle);
         let node = SplitScanExec::new(&self.catalog, &self.name, scan, parallel, Arc::new(statistics));
         Ok(Arc::new(node))
     }

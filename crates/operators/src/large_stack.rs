@@ -1,24 +1,23 @@
 //! Deep plans need a deep stack.
 
-use std::panic::resume_unwind;
-use std::thread;
-
-use base::{Error, Result};
-
 /// Stack for work that recurses over a plan, in bytes. A thousand nested expressions use a few megabytes of it; the
 /// rest is address space only.
 const LARGE_STACK_BYTES: usize = 256 << 20;
 
-/// Runs what recurses over a whole plan on a thread whose stack is large enough for any plan a statement can make.
+/// To decode a plan takes at most so many bytes of stack for each byte of it: what is nested takes some ten bytes, and
+/// is decoded in a call or two.
+const STACK_PER_ENCODED_BYTE: usize = 1 << 10;
+
+/// Runs what recurses over a whole plan on a stack that is large enough for any plan a statement can make: here, if so
+/// much is left of it.
 ///
-/// It costs the start of a thread, some 50 µs. A panic goes on in the caller. Fails if no thread can be started.
-pub fn on_large_stack<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| {
-        let handle = thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(LARGE_STACK_BYTES)
-            .spawn_scoped(scope, work)
-            .map_err(|error| Error::internal("no thread could be started").caused_by(error))?;
-        handle.join().unwrap_or_else(|panic| resume_unwind(panic))
-    })
+/// Another stack costs some 10 µs. A panic goes on in the caller.
+pub fn on_large_stack<T>(work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(LARGE_STACK_BYTES / 2, LARGE_STACK_BYTES, work)
+}
+
+/// Runs what decodes a plan of so many bytes: here, if there is stack enough for any plan of that length.
+pub(crate) fn on_stack_for_decoding<T>(encoded_bytes: usize, work: impl FnOnce() -> T) -> T {
+    let enough = encoded_bytes.saturating_mul(STACK_PER_ENCODED_BYTE).min(LARGE_STACK_BYTES);
+    stacker::maybe_grow(enough, LARGE_STACK_BYTES, work)
 }

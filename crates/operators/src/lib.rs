@@ -17,6 +17,7 @@ mod large_stack;
 mod leaf;
 #[cfg(test)]
 mod leaf_tests;
+mod one_task;
 mod session;
 mod split_scan;
 mod split_stream;
@@ -33,6 +34,7 @@ pub use fragment::{Fragment, Sink};
 pub use hash_partitioner::HashPartitioner;
 pub use integer_arithmetic::{IntegerArithmetic, IntegerOperator, integer_arithmetic, is_trino_integer};
 pub use large_stack::on_large_stack;
+pub use one_task::OneTask;
 pub use session::{config_from_options, session_state_builder, task_context};
 pub use split_scan::SplitScanExec;
 pub use task_inputs::{TaskInputs, TaskInputsExtension};

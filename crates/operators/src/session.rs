@@ -1,8 +1,8 @@
 //! The functions and options that coordinator and workers must agree on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use base::{Error, Result};
 use datafusion::common::config::ConfigOptions;
@@ -16,6 +16,7 @@ use datafusion::prelude::SessionConfig;
 use crate::{DecimalDivision, IntegerArithmetic};
 
 /// Every function that a plan may name, by name and alias.
+#[derive(Default)]
 struct Functions {
     scalar: HashMap<String, Arc<ScalarUDF>>,
     higher_order: HashMap<String, Arc<HigherOrderUDF>>,
@@ -60,9 +61,10 @@ pub fn session_state_builder(config: SessionConfig, runtime: Arc<RuntimeEnv>) ->
 /// of the row, they are larger than that, and a merge that finds no more memory cannot spill: it fails.
 const SORT_RESERVATION_DIVISOR: usize = 3;
 
-/// A context in which a fragment can be decoded and run.
+/// A context in which a fragment can be run.
 ///
-/// Sorts are told how much to set aside, by the limit of the runtime's memory pool.
+/// Sorts are told how much to set aside, by the limit of the runtime's memory pool. There are no functions in it: a plan
+/// has all it needs.
 ///
 /// A worker makes one for each attempt: `config` from [`config_from_options`] with the attempt's
 /// [`crate::TaskInputsExtension`] added, `runtime` with the attempt's memory pool and spill directory.
@@ -70,29 +72,57 @@ pub fn task_context(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Task
     if let MemoryLimit::Finite(limit_bytes) = runtime.memory_pool.memory_limit() {
         config.options_mut().execution.sort_spill_reservation_bytes = limit_bytes / SORT_RESERVATION_DIVISOR;
     }
-    TaskContext::new(
-        None,
-        String::new(),
-        config,
-        FUNCTIONS.scalar.clone(),
-        FUNCTIONS.higher_order.clone(),
-        FUNCTIONS.aggregate.clone(),
-        FUNCTIONS.window.clone(),
-        runtime,
-    )
+    let Functions { scalar, higher_order, aggregate, window } = Functions::default();
+    TaskContext::new(None, String::new(), config, scalar, higher_order, aggregate, window, runtime)
 }
 
-/// The configuration that a fragment's options describe: one partition, and no options but these.
+/// Options of fragments, by name.
+type Options = Vec<(String, String)>;
+
+/// The contexts in which fragments were decoded lately, by their options, the last one first. Most queries have the
+/// same options, and to list all functions anew would cost as much as all the rest of a small fragment.
+static DECODING: Mutex<VecDeque<(Options, Arc<TaskContext>)>> = Mutex::new(VecDeque::new());
+
+/// How many of them are kept.
+const DECODING_CONTEXTS_MAX: usize = 16;
+
+/// A context in which fragments with these options can be decoded: it knows all functions, and has nothing of an
+/// attempt.
 ///
 /// An option that is not known is an internal error: coordinator and worker are different builds.
-pub fn config_from_options(options: &[(String, String)]) -> Result<SessionConfig> {
+pub(crate) fn decoding_context(options: &[(String, String)]) -> Result<Arc<TaskContext>> {
+    let mut known = DECODING.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = known.iter().position(|(theirs, _)| theirs == options);
+    if let Some((options, context)) = at.and_then(|at| known.remove(at)) {
+        known.push_front((options, Arc::clone(&context)));
+        return Ok(context);
+    }
     let mut config = ConfigOptions::new();
     for (name, value) in options {
         config.set(name, value).map_err(|error| {
             Error::internal(format!("option '{name}' of a fragment is not known")).caused_by(error)
         })?;
     }
-    Ok(SessionConfig::from(config).with_target_partitions(1))
+    let context = Arc::new(TaskContext::new(
+        None,
+        String::new(),
+        SessionConfig::from(config).with_target_partitions(1),
+        FUNCTIONS.scalar.clone(),
+        FUNCTIONS.higher_order.clone(),
+        FUNCTIONS.aggregate.clone(),
+        FUNCTIONS.window.clone(),
+        Arc::default(),
+    ));
+    known.truncate(DECODING_CONTEXTS_MAX - 1);
+    known.push_front((options.to_vec(), Arc::clone(&context)));
+    Ok(context)
+}
+
+/// The configuration that a fragment's options describe: one partition, and no options but these.
+///
+/// An option that is not known is an internal error: coordinator and worker are different builds.
+pub fn config_from_options(options: &[(String, String)]) -> Result<SessionConfig> {
+    decoding_context(options).map(|context| context.session_config().clone())
 }
 
 #[cfg(test)]
@@ -121,6 +151,27 @@ mod tests {
             (format!("c{column}"), Arc::new(Int16Array::from_iter_values(values)) as ArrayRef)
         };
         RecordBatch::try_from_iter((0..COLUMN_COUNT).map(column)).unwrap()
+    }
+
+    #[test]
+    fn contexts_of_the_options_that_were_used_lately_are_kept() {
+        let options = |zone: usize| {
+            vec![("datafusion.execution.time_zone".to_owned(), format!("+{:02}:{:02}", zone / 60, zone % 60))]
+        };
+        let first = decoding_context(&options(0)).unwrap();
+        for zone in 1..DECODING_CONTEXTS_MAX / 2 {
+            decoding_context(&options(zone)).unwrap();
+        }
+        assert!(Arc::ptr_eq(&first, &decoding_context(&options(0)).unwrap()));
+        assert_eq!(
+            config_from_options(&options(7)).unwrap().options().execution.time_zone,
+            Some("+00:07".into())
+        );
+        for zone in 0..2 * DECODING_CONTEXTS_MAX {
+            decoding_context(&options(100 + zone)).unwrap();
+        }
+        assert!(!Arc::ptr_eq(&first, &decoding_context(&options(0)).unwrap()));
+        assert!(DECODING.lock().unwrap().len() <= DECODING_CONTEXTS_MAX);
     }
 
     #[tokio::test]

@@ -246,7 +246,7 @@ async fn run_fragment(
         .unwrap()
         .with_extension(Arc::new(TaskInputsExtension(inputs)));
     let context = Arc::new(task_context(config, Arc::default()));
-    let decoded = decode_fragment(&encode_fragment(&fragment.fragment).unwrap(), &context).unwrap();
+    let decoded = decode_fragment(&encode_fragment(&fragment.fragment).unwrap()).unwrap();
     let rows = collect(Arc::clone(&decoded.plan), context).await.unwrap();
     flow_of(&decoded.plan, flow);
     if let Sink::Hash { keys, partitions } = decoded.sink {

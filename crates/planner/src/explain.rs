@@ -19,66 +19,95 @@ pub fn logical(plan: &LogicalPlan) -> String {
 /// `EXPLAIN (TYPE DISTRIBUTED)`: the fragments in Trino's manner. One whose tasks may write other rows when they are
 /// run again is marked as indeterminate.
 pub fn distributed(plan: &FragmentedPlan) -> String {
-    analyzed(plan, &|_, _| Vec::new())
+    analyzed(&outline(plan), &|_| Vec::new())
 }
 
-/// `EXPLAIN ANALYZE`: the fragments with lines about what happened when they ran.
-///
-/// `lines` gives those of a fragment (`None`) and those of each of its operators, which are numbered from 0 in the
-/// order in which they are shown: an operator before its inputs, the first input first.
-pub fn analyzed(plan: &FragmentedPlan, lines: &dyn Fn(StageId, Option<usize>) -> Vec<String>) -> String {
-    let mut text = String::new();
+/// A line of a plan as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutlineLine {
+    /// How far it is indented, in steps.
+    pub depth: usize,
+    /// What it says.
+    pub text: String,
+    /// What it is about, if something about that can happen when the plan runs.
+    pub part: Option<PlanPart>,
+}
+
+/// A part of a plan that does something when it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlanPart {
+    /// The fragment.
+    pub stage: StageId,
+    /// An operator of it. None: the fragment as a whole. Operators are numbered from 0 in the order in which they are
+    /// shown: an operator before its inputs, the first input first.
+    pub operator: Option<usize>,
+}
+
+/// The lines of `EXPLAIN (TYPE DISTRIBUTED)`. With them, what happened can be told when the plan is gone.
+pub fn outline(plan: &FragmentedPlan) -> Vec<OutlineLine> {
+    let mut lines = Vec::new();
     for fragment in &plan.fragments {
         if fragment.id.0 > 0 {
-            text.push('\n');
+            lines.push(OutlineLine { depth: 0, text: String::new(), part: None });
         }
-        write_fragment(&mut text, fragment, lines);
+        outline_fragment(&mut lines, fragment);
+    }
+    lines
+}
+
+/// `EXPLAIN ANALYZE`: the lines of a plan, with those about what happened when it ran.
+pub fn analyzed(outline: &[OutlineLine], happened: &dyn Fn(PlanPart) -> Vec<String>) -> String {
+    let mut text = String::new();
+    for OutlineLine { depth, text: content, part } in outline {
+        write_line(&mut text, *depth, content);
+        let Some(part) = part else { continue };
+        let deeper = if part.operator.is_some() { 2 } else { 1 };
+        for extra in happened(*part) {
+            write_line(&mut text, depth + deeper, &extra);
+        }
     }
     text
 }
 
-fn write_fragment(
-    text: &mut String,
-    fragment: &PlannedFragment,
-    lines: &dyn Fn(StageId, Option<usize>) -> Vec<String>,
-) {
+fn outline_fragment(lines: &mut Vec<OutlineLine>, fragment: &PlannedFragment) {
     let indeterminate = if fragment.determinate { "" } else { " indeterminate" };
     let tasks = distribution(fragment.distribution);
-    line(text, 0, &format!("Fragment {} [{tasks}]{indeterminate}", fragment.id));
-    for extra in lines(fragment.id, None) {
-        line(text, 1, &extra);
-    }
     let columns: Vec<String> = fragment
         .schema()
         .fields()
         .iter()
         .map(|field| format!("{}:{}", field.name(), types::Type::from_arrow(field.data_type())))
         .collect();
-    line(text, 1, &format!("Output layout: [{}]", columns.join(", ")));
-    line(text, 1, &format!("Output partitioning: {}", partitioning(&fragment.fragment.sink)));
-    let mut next = 0;
-    write_operator(text, fragment, &fragment.fragment.plan, 1, &mut next, lines);
+    lines.push(OutlineLine {
+        depth: 0,
+        text: format!("Fragment {} [{tasks}]{indeterminate}", fragment.id),
+        part: Some(PlanPart { stage: fragment.id, operator: None }),
+    });
+    for text in [
+        format!("Output layout: [{}]", columns.join(", ")),
+        format!("Output partitioning: {}", partitioning(&fragment.fragment.sink)),
+    ] {
+        lines.push(OutlineLine { depth: 1, text, part: None });
+    }
+    outline_operator(lines, fragment, &fragment.fragment.plan, 1, &mut 0);
 }
 
-fn write_operator(
-    text: &mut String,
+fn outline_operator(
+    lines: &mut Vec<OutlineLine>,
     fragment: &PlannedFragment,
     node: &Arc<dyn ExecutionPlan>,
     depth: usize,
     next: &mut usize,
-    lines: &dyn Fn(StageId, Option<usize>) -> Vec<String>,
 ) {
     let shown = match node.downcast_ref::<ExchangeSourceExec>() {
         Some(source) => remote_source(fragment, source),
         None => displayable(node.as_ref()).one_line().to_string(),
     };
-    line(text, depth, shown.trim_end());
-    for extra in lines(fragment.id, Some(*next)) {
-        line(text, depth + 2, &extra);
-    }
+    let part = PlanPart { stage: fragment.id, operator: Some(*next) };
+    lines.push(OutlineLine { depth, text: shown.trim_end().to_owned(), part: Some(part) });
     *next += 1;
     for child in node.children() {
-        write_operator(text, fragment, child, depth + 1, next, lines);
+        outline_operator(lines, fragment, child, depth + 1, next);
     }
 }
 
@@ -115,7 +144,7 @@ fn partitioning(sink: &Sink) -> String {
     }
 }
 
-fn line(text: &mut String, depth: usize, content: &str) {
+fn write_line(text: &mut String, depth: usize, content: &str) {
     for _ in 0..depth {
         text.push_str("    ");
     }

@@ -17,6 +17,7 @@ pub mod explain;
 mod fragments;
 mod joins;
 mod key_filter;
+mod one_task;
 pub mod options;
 mod planner;
 mod reorder;
@@ -26,5 +27,5 @@ mod subquery;
 pub mod validate;
 
 pub use fragments::{FragmentedPlan, PlannedFragment, PlannedInput, PlannedScan};
-pub use options::{JoinDistribution, JoinReordering, PlannerOptions};
+pub use options::{JoinDistribution, JoinReordering, PlannerOptions, SingleTask};
 pub use planner::Planner;

@@ -23,6 +23,23 @@ pub struct PlannerOptions {
     /// Whether fragments that are alike are computed once. Only right where what a fragment wrote is kept until all
     /// its consumers have read it.
     pub share_fragments: bool,
+    /// Which plans are not cut.
+    pub single_task: SingleTask,
+}
+
+/// Which plans one task runs as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SingleTask {
+    /// Only those of which nothing can be shared by tasks.
+    #[default]
+    Never,
+    /// Those whose tables have no more rows than these together, as far as statistics say.
+    UpTo {
+        /// The rows.
+        rows: u64,
+    },
+    /// All.
+    Always,
 }
 
 /// How the rows of joins come to the tasks.
@@ -60,6 +77,7 @@ impl Default for PlannerOptions {
             join_distribution: JoinDistribution::Automatic,
             join_reordering: JoinReordering::Automatic,
             share_fragments: true,
+            single_task: SingleTask::Never,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From a logical plan to fragments.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base::Result;
@@ -12,13 +13,14 @@ use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
-use operators::{on_large_stack, session_state_builder};
+use operators::{OneTask, on_large_stack, session_state_builder};
 
 use crate::FragmentedPlan;
 use crate::arithmetic::TrinoArithmetic;
 use crate::cut::cut_plan;
 use crate::joins::JoinSides;
-use crate::options::{JoinReordering, PlannerOptions, fragment_options, session_config};
+use crate::one_task::fits_one_task;
+use crate::options::{JoinReordering, PlannerOptions, SingleTask, fragment_options, session_config};
 use crate::reorder::ReorderJoins;
 use crate::share::share_fragments;
 use crate::subquery::{with_counted_exists, with_nullable_subqueries};
@@ -34,6 +36,7 @@ pub struct Planner {
     /// Rules that run once, after DataFusion's.
     late_rules: Optimizer,
     share_fragments: bool,
+    single_task: SingleTask,
 }
 
 impl Planner {
@@ -57,7 +60,12 @@ impl Planner {
                 Arc::new(OptimizeProjections::new()),
             ]),
         };
-        Planner { state, late_rules, share_fragments: options.share_fragments }
+        Planner {
+            state,
+            late_rules,
+            share_fragments: options.share_fragments,
+            single_task: options.single_task,
+        }
     }
 
     /// The functions, options and rules with which logical plans must be made.
@@ -85,7 +93,9 @@ impl Planner {
     pub async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let optimized = self.optimize(logical)?;
         let planner = self.state.query_planner();
-        Box::pin(planner.create_physical_plan(&optimized, &self.state))
+        let fits = fits_one_task(&optimized, self.single_task).map_err(|error| from_datafusion(&error))?;
+        let state = if fits { Cow::Owned(for_one_task(&self.state)) } else { Cow::Borrowed(&self.state) };
+        Box::pin(planner.create_physical_plan(&optimized, state.as_ref()))
             .await
             .map_err(|error| from_datafusion(&error))
     }
@@ -94,13 +104,19 @@ impl Planner {
     pub async fn plan(&self, logical: &LogicalPlan) -> Result<FragmentedPlan> {
         let physical = self.physical_plan(logical).await?;
         let options = fragment_options(self.state.config());
-        let plan = on_large_stack("cut-plan", || {
-            cut_plan(&physical, &options).map_err(|error| from_datafusion(&error))
-        })?;
+        let plan = on_large_stack(|| cut_plan(&physical, &options).map_err(|error| from_datafusion(&error)))?;
         let plan = if self.share_fragments { share_fragments(plan)? } else { plan };
         validate(&plan)?;
         Ok(plan)
     }
+}
+
+/// The same state, under which plans are for one task.
+fn for_one_task(state: &SessionState) -> SessionState {
+    let mut state = state.clone();
+    let config = state.config_mut();
+    *config = OneTask::config(config.clone());
+    state
 }
 
 /// Whether there is a join in the plan or in a subquery of it.

@@ -6,14 +6,12 @@ use arrow::datatypes::{DataType, Schema};
 use base::{Error, Result, StageId};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::execution::TaskContext;
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
-use datafusion::prelude::SessionConfig;
-use operators::{ExchangeSourceExec, Sink, SplitScanExec, decode_fragment, encode_fragment, task_context};
+use operators::{ExchangeSourceExec, Sink, SplitScanExec, decode_fragment, encode_fragment};
 use scheduler::{Distribution, Edge};
 
 use crate::class::{Class, Structure, class_of};
@@ -22,13 +20,12 @@ use crate::{FragmentedPlan, PlannedFragment};
 /// Checks every fragment and every edge. A violation is an internal error that names the fragment; an operator that
 /// cannot travel to workers is `NOT_SUPPORTED`.
 pub fn validate(plan: &FragmentedPlan) -> Result<()> {
-    let context = task_context(SessionConfig::new(), Arc::default());
     for fragment in &plan.fragments {
         check_operators(fragment)?;
         check_distribution(plan, fragment)?;
         check_edges(plan, fragment)?;
         check_sanity(fragment)?;
-        check_round_trip(fragment, &context)?;
+        check_round_trip(fragment)?;
     }
     Ok(())
 }
@@ -183,12 +180,12 @@ fn check_sanity(fragment: &PlannedFragment) -> Result<()> {
         .map_err(|error| violation(fragment.id, error.strip_backtrace()))
 }
 
-fn check_round_trip(fragment: &PlannedFragment, context: &TaskContext) -> Result<()> {
+fn check_round_trip(fragment: &PlannedFragment) -> Result<()> {
     let encoded = encode_fragment(&fragment.fragment).map_err(|error| match unknown_operator(fragment) {
         Some(name) => Error::not_supported(format!("Operator {name} is not supported")).caused_by(error),
         None => error,
     })?;
-    let decoded = decode_fragment(&encoded, context)?;
+    let decoded = decode_fragment(&encoded)?;
     let text = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(false).to_string();
     if text(&decoded.plan) != text(&fragment.fragment.plan) {
         return Err(violation(fragment.id, "it does not travel unchanged"));

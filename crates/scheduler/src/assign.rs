@@ -139,6 +139,32 @@ impl SplitPacker {
         Some((scan, numbers))
     }
 
+    /// Everything that is open, divided evenly into at most so many tasks, and at least one: for each task, its splits
+    /// by scan.
+    pub(crate) fn divide(&mut self, tasks_max: u64) -> Vec<Vec<Vec<u32>>> {
+        let of_scan = |(scan, open): (usize, &mut VecDeque<(u32, u64)>)| {
+            open.drain(..).map(|(number, size)| (scan, number, size)).collect::<Vec<_>>()
+        };
+        let open: Vec<(usize, u32, u64)> = self.open.iter_mut().enumerate().flat_map(of_scan).collect();
+        let total: u128 = open.iter().map(|(_, _, size)| u128::from(*size)).sum();
+        let count = tasks_max.clamp(1, (open.len() as u64).max(1));
+        let none = || self.recorded.iter().map(|_| Vec::new()).collect::<Vec<_>>();
+        let mut tasks: Vec<Vec<Vec<u32>>> = (0..count).map(|_| none()).collect();
+        let mut before: u128 = 0;
+        for (scan, number, size) in open {
+            // A split belongs to the task that its middle falls into.
+            let middle = before * 2 + u128::from(size);
+            let task = (middle * u128::from(count) / (total * 2).max(1)).min(u128::from(count - 1));
+            tasks[task as usize][scan].push(number);
+            before += u128::from(size);
+        }
+        tasks.retain(|splits| splits.iter().any(|of_scan| !of_scan.is_empty()));
+        if tasks.is_empty() {
+            tasks.push(none());
+        }
+        tasks
+    }
+
     /// Everything that is open, by scan; for a stage with a single task.
     pub(crate) fn take_all(&mut self) -> Vec<Vec<u32>> {
         self.open.iter_mut().map(|open| open.drain(..).map(|(number, _)| number).collect()).collect()

@@ -54,7 +54,7 @@ impl Core {
             }
             AttemptStatus::HandedBack => {
                 if self.workers.release(node, &attempt).is_some() {
-                    self.on_handed_back(now, attempt, peak_memory_bytes);
+                    self.on_handed_back(now, node, attempt, peak_memory_bytes, commands);
                 }
             }
             // Of a zombie only a commit is news: its task has been given to somebody else.
@@ -90,7 +90,13 @@ impl Core {
         query.node_trouble.remove(node);
         if let Some(lease) = lease {
             let state = if winner == attempt { AttemptState::Committed } else { AttemptState::Aborted };
+            // Of one that was taken over it is not known when it started.
+            let is_known = winner == attempt && attempt.epoch == self.epoch;
+            let evidence = if is_known { query.compare(now, &attempt) } else { Vec::new() };
             query.end_attempt(now, &attempt, state, lease.peak_bytes);
+            for (node, evidence) in evidence {
+                self.workers.learn(now, &node, evidence);
+            }
             if let Some(stage) = query.stage_mut(attempt.task.stage).filter(|_| winner == attempt) {
                 stage.estimator.register_success(lease.peak_bytes);
             }
@@ -130,10 +136,9 @@ impl Core {
             query.end_attempt(now, &rival, state, peak_bytes);
         }
         query.decide(reporter, winner, output);
-        commands.push(Command::OutputSelected {
-            output: OutputId { task: winner.task, generation: winner.generation },
-            winner,
-        });
+        let selected = if query.region.is_some() { query.region_outputs(stage) } else { Vec::from([winner]) };
+        let select = |winner: AttemptId| Command::OutputSelected { output: winner.output(), winner };
+        commands.extend(selected.into_iter().map(select));
         self.dirty.insert(id);
         self.rival_dirty.insert(id);
         self.placement_dirty = true;
@@ -164,6 +169,10 @@ impl Core {
         let Some(others) = query.end_attempt(now, &attempt, state, lease.peak_bytes) else {
             return;
         };
+        if query.region.is_some() {
+            query.enqueue(now, attempt.task.stage, attempt.task.partition, now);
+            return self.on_region_failed(now, node, attempt, failure, commands);
+        }
         let judged = match lost {
             Some(output) => {
                 query.note_lost(output, failure.error);
@@ -182,13 +191,25 @@ impl Core {
     }
 
     /// A draining worker gives an attempt back.
-    fn on_handed_back(&mut self, now: Millis, attempt: AttemptId, peak_bytes: u64) {
+    fn on_handed_back(
+        &mut self,
+        now: Millis,
+        node: &NodeId,
+        attempt: AttemptId,
+        peak_bytes: u64,
+        commands: &mut Vec<Command>,
+    ) {
         self.placement_dirty = true;
         let Some(query) = self.queries.get_mut(&attempt.task.query).filter(|query| !query.is_over()) else {
             return;
         };
-        if let Some(others) = query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes) {
-            self.try_again(now, &attempt, now, others);
+        let Some(others) = query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes) else {
+            return;
+        };
+        let is_pipelined = query.region.is_some();
+        self.try_again(now, &attempt, now, others);
+        if is_pipelined {
+            self.on_region_handed_back(now, node, attempt.task.query, commands);
         }
     }
 
@@ -210,6 +231,10 @@ impl Core {
         let Some(others) = query.end_attempt(now, &attempt, AttemptState::Lost, lease.peak_bytes) else {
             return;
         };
+        if query.region.is_some() {
+            query.enqueue(now, attempt.task.stage, attempt.task.partition, now);
+            return self.on_region_lost(now, node, id, commands);
+        }
         // A worker that never had the attempt cannot have died of it.
         let counts = lease.was_held() && !forgiven;
         let judged = if counts { query.judge_loss(node, &attempt, lease) } else { Ok(()) };
@@ -375,7 +400,7 @@ impl Query {
         }
     }
 
-    fn count_node_failure(&mut self, now: Millis, node: &NodeId) {
+    pub(crate) fn count_node_failure(&mut self, now: Millis, node: &NodeId) {
         let trouble = match self.node_trouble.entry(node.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(NodeTrouble { failures: 0, avoided_until: now }),

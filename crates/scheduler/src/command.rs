@@ -56,6 +56,19 @@ pub enum Command {
         /// The newer life.
         by: Epoch,
     },
+    /// All attempts of a region are placed, and [`Command::SetDesired`] names them from now on. They read from each
+    /// other. It takes the place of what was told of an earlier try.
+    RegionStarted {
+        /// The query.
+        query: QueryId,
+        /// Where each attempt runs.
+        attempts: Vec<(AttemptId, NodeId, Incarnation)>,
+    },
+    /// Everything that was decided of the query is on record: see [`crate::Event::DurabilityRequested`].
+    QueryDurable {
+        /// The query.
+        query: QueryId,
+    },
     /// The output of a task is decided. Consumers may read it, and of the root stage the client.
     OutputSelected {
         /// The output.
@@ -97,6 +110,9 @@ pub struct AttemptSpec {
     pub memory_bytes: u64,
     /// What it reads. Shared by all attempts of the task.
     pub input: Arc<TaskInput>,
+    /// It exchanges rows with attempts that run at the same time: it starts at once, whatever else runs, and has
+    /// no lease of its own.
+    pub is_pipelined: bool,
 }
 
 /// What a task reads. Of [`crate::Edge::Single`] and [`crate::Edge::Broadcast`] inputs it reads everything.

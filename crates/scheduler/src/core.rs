@@ -109,9 +109,11 @@ impl Core {
         for node in &silent {
             self.lose_worker(now, node, commands);
         }
+        self.workers.note_quiet(now, self.options.quiet_period);
         self.note_active_workers(now, !silent.is_empty());
         self.wake_queries(now);
         self.reconcile(now, commands);
+        self.note_slow_workers(now);
         self.place(now, commands);
         self.place_rivals(now);
         self.workers.flush(now, self.epoch, commands);
@@ -138,6 +140,7 @@ impl Core {
                 self.on_recovered(now, query, shape, options, (records, commits), commands);
             }
             Event::RecordPersisted { query, record } => self.on_persisted(now, query, record, commands),
+            Event::DurabilityRequested { query } => self.on_durability_requested(query, commands),
             Event::OutputLost { output, error } => self.on_output_lost(output, error),
             Event::ResultRead { query, partition } => {
                 if let Some(query) = self.queries.get_mut(&query) {
@@ -273,6 +276,29 @@ impl Core {
         }
     }
 
+    /// Takes note, with each attempt on them, of which workers have come to be slow and which are not any more.
+    fn note_slow_workers(&mut self, now: Millis) {
+        for node in self.workers.take_reclassified(now) {
+            self.placement_dirty = true;
+            let Some(worker) = self.workers.get(&node) else {
+                continue;
+            };
+            let is_slow = worker.is_slow();
+            for id in worker.leases.keys() {
+                let query = self.queries.get_mut(&id.task.query);
+                let Some(stage) = query.and_then(|query| query.stage_mut(id.task.stage)) else {
+                    continue;
+                };
+                stage.update(id.task.partition, |task| {
+                    if let Some(attempt) = task.attempt_mut(id) {
+                        attempt.on_slow_node = is_slow;
+                    }
+                });
+                self.rival_dirty.insert(id.task.query);
+            }
+        }
+    }
+
     fn wake_queries(&mut self, now: Millis) {
         while let Some((at, id)) = self.wakeups.first().copied() {
             if at > now {
@@ -327,6 +353,7 @@ impl Core {
             self.finish(now, id, Err(error), commands);
         }
         self.form_tasks(now, id, commands);
+        self.start_region(now, id, commands);
         let split_count_max = self.options.split_batch_count_max;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
@@ -338,6 +365,9 @@ impl Core {
         for until in delayed_until.into_iter().chain(takeover_until) {
             self.wake_at(id, until);
         }
+        if complete && !self.has_lingered(now, id) {
+            return;
+        }
         let outcome = if complete { Ok(()) } else { self.check_nodes(now, id) };
         if complete || outcome.is_err() {
             self.finish(now, id, outcome, commands);
@@ -347,8 +377,11 @@ impl Core {
     /// Starts stages and forms tasks until nothing more can be.
     fn form_tasks(&mut self, now: Millis, id: QueryId, commands: &mut Vec<Command>) {
         let slots = self.workers.slots();
-        let idle = self.workers.open().next().is_some();
+        let idle = self.workers.index().open(false).next().is_some();
         while let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) {
+            if query.region.is_some() {
+                return query.form_region(slots, commands);
+            }
             query.start_stages();
             if query.losses.is_recording {
                 return;
@@ -387,7 +420,9 @@ impl Core {
         let Some(query) = self.queries.get(&id) else {
             return Ok(());
         };
-        let waits = query.running() == 0 && !(query.ready.is_empty() && query.delayed.is_empty());
+        let waits_together = query.region.is_some() && !query.parked.is_empty();
+        let waits =
+            query.running() == 0 && (waits_together || !(query.ready.is_empty() && query.delayed.is_empty()));
         let since = self.no_worker_since.max(query.admitted_at);
         let Some(since) = since.filter(|_| waits && !query.is_done && self.no_worker_since.is_some()) else {
             return Ok(());
@@ -402,11 +437,12 @@ impl Core {
 
     /// Keeps the rotation true after the waiting tasks of a query have changed.
     pub(crate) fn sync_rotation(&mut self, id: QueryId) {
-        let Some(query) = self.queries.get(&id) else {
+        let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
         let key = (query.served, id);
         if !query.is_placeable() {
+            query.kept_from_slow_since = None;
             self.rotation.remove(&key);
         } else if self.rotation.insert(key) {
             self.placement_dirty = true;

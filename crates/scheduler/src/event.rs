@@ -48,6 +48,13 @@ pub enum Event {
         /// The record that is there.
         record: Record,
     },
+    /// A query that runs without records is to have them from now on: what was decided is recorded, and what is
+    /// decided from now on is recorded before it takes effect. [`crate::Command::QueryDurable`] tells when all that
+    /// was decided before is there. Of no effect on one that has them, and on pipelined queries.
+    DurabilityRequested {
+        /// The query.
+        query: QueryId,
+    },
     /// More splits of a scan are known. They are numbered per scan in the order they arrive, from 0. After a
     /// recovery they are enumerated from the start again and have the numbers they had.
     SplitsArrived {
@@ -69,7 +76,7 @@ pub enum Event {
         /// What the user is told.
         error: Error,
     },
-    /// Who reads the result could not read a committed output of the root stage.
+    /// A committed output cannot be read by who reads the result, or is not what its readers were given.
     OutputLost {
         /// The output.
         output: OutputId,

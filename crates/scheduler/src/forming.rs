@@ -32,7 +32,7 @@ impl Query {
         }
     }
 
-    fn start_stage(&mut self, at: usize) {
+    pub(crate) fn start_stage(&mut self, at: usize) {
         self.stages[at].start_order = Some(self.started);
         self.started += 1;
     }
@@ -106,7 +106,7 @@ impl Query {
         let (start_order, blocked) = (stage.start_order.unwrap_or_default(), stage.blocked);
         let keys =
             (formed..total).map(|partition| ReadyKey { start_order, stage: id, partition: partition as u32 });
-        if blocked {
+        if blocked || self.region.is_some() {
             self.parked.extend(keys);
         } else {
             self.ready.extend(keys);

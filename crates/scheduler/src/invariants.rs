@@ -20,6 +20,7 @@ use base::{AttemptId, Epoch, NodeId};
 use crate::core::Core;
 use crate::query::{Query, ReadyKey};
 use crate::retry::LOST_WORKERS_FREE_MAX;
+use crate::rivals::Solo;
 use crate::stage::{Stage, StageCounts};
 use crate::task::{Attempt, AttemptState, Task, TaskState};
 use crate::workers::Worker;
@@ -34,10 +35,9 @@ impl Worker {
             self.leased_bytes
         );
         assert!(self.leased_bytes <= self.capacity.memory_bytes, "I-5: {node} leased more than it has");
-        assert!(
-            self.leases.len() <= self.capacity.slots as usize,
-            "I-5: {node} has more attempts than slots"
-        );
+        let slots = self.leases.values().filter(|lease| !lease.spec.is_pipelined).count();
+        assert_eq!(self.leased_slots as usize, slots, "I-5: slots of {node}");
+        assert!(self.leased_slots <= self.capacity.slots, "I-5: {node} has more attempts than slots");
     }
 }
 
@@ -64,6 +64,8 @@ impl Core {
                 };
                 let is_told = lease.was_held() || !query.stages[id.task.stage.0 as usize].blocked;
                 assert!(is_told, "I-2: {id} is to read incomplete inputs");
+                let is_slow = self.workers.get(&attempt.node).is_some_and(Worker::is_slow);
+                assert_eq!(attempt.on_slow_node, is_slow, "{id} and the slowness of {}", attempt.node);
             }
             assert_eq!(
                 self.rotation.contains(&(query.served, query.id)),
@@ -92,7 +94,7 @@ impl Query {
                 seen.running_attempts += running;
                 seen.running += running.min(1);
                 rivals += u32::from(running > 1);
-                solo.extend(task.running_alone().map(|attempt| (attempt.started_at, partition)));
+                solo.extend(Solo::of(partition, task));
                 seen.committed += u32::from(task.state == TaskState::Committed);
                 queued += u32::from(task.is_waiting());
             }
@@ -105,7 +107,7 @@ impl Query {
             assert!(!stage.sealed || !stage.tasks.is_empty(), "I-3: a stage without a task");
             let inputs = stage.shape.inputs.iter().flat_map(|input| &input.producers);
             let complete = inputs.map(|id| &self.stages[id.0 as usize]).all(Stage::is_complete);
-            if !stage.tasks.is_empty() && !self.is_over() {
+            if !stage.tasks.is_empty() && !self.is_over() && self.region.is_none() {
                 assert_eq!(stage.blocked, !complete, "I-2: stage {at} and its inputs");
             }
             stage.check_splits(at);
@@ -117,7 +119,11 @@ impl Query {
         }
         assert_eq!(waiting_here, waiting_total, "I-2: waiting tasks");
         let blocked = |key: &ReadyKey| self.stages[key.stage.0 as usize].blocked;
-        assert!(!self.ready.iter().any(blocked) && self.parked.iter().all(blocked), "I-2: where tasks wait");
+        let is_parked = |key: &ReadyKey| blocked(key) || self.region.is_some();
+        assert!(
+            !self.ready.iter().any(is_parked) && self.parked.iter().all(is_parked),
+            "I-2: where tasks wait"
+        );
         assert!(self.waiting() == 0 || self.outcome.is_none(), "I-2: a task waits after the end");
     }
 }

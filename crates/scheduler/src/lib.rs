@@ -12,6 +12,9 @@
 //! told what is there: so whoever recovers, or a second coordinator, agrees about who reads what, what is void, and
 //! how a query ended. [`Event::QueryRecovered`] takes a query up again from its records.
 //!
+//! Stages that are joined by pipelined edges form a region, and a region runs, fails and is retried as one
+//! ([`RetryPolicy`]). Where every edge is spooled, a region is a task.
+//!
 //! [`Runner`] is the worker's half of the same protocol, in the same form.
 
 #![no_std]
@@ -23,6 +26,7 @@ mod assign;
 mod attempts;
 pub mod command;
 mod core;
+mod durability;
 mod ending;
 pub mod event;
 mod forming;
@@ -35,11 +39,13 @@ mod quantile;
 mod query;
 pub mod record;
 mod recovery;
+mod region;
 pub mod retry;
 mod rivals;
 mod rollback;
 pub mod runner;
 pub mod shape;
+pub mod slowness;
 mod stage;
 mod task;
 #[cfg(test)]
@@ -48,12 +54,13 @@ mod testing;
 mod tests;
 mod text;
 pub mod view;
+mod worker_index;
 mod workers;
 
 pub use self::core::Core;
 pub use command::{AttemptSpec, Command, TaskInput};
 pub use event::{AttemptReport, AttemptStatus, Capacity, Event, NodeState, OutputSize, WorkerReport};
-pub use options::{CoreOptions, QueryOptions, RunnerOptions};
+pub use options::{CoreOptions, QueryOptions, RetryPolicy, RunnerOptions};
 #[cfg(feature = "planted-bugs")]
 #[doc(hidden)]
 pub use planted::PlantedBug;

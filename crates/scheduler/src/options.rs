@@ -5,14 +5,46 @@ use base::Millis;
 /// How many times the output of one task may be recomputed, unless options say otherwise.
 pub const GENERATIONS_MAX: u32 = 16;
 
-/// So many attempts of a stage must have committed before an attempt of it is called slow, unless all other tasks
-/// of the stage have.
+/// So many attempts of a stage must have committed before an attempt of it is called slow. Half of the tasks are enough
+/// if it has few of them.
 pub const RIVAL_SIBLINGS_MIN: u32 = 3;
+
+/// An attempt on a slow node gets a rival when it has run for this part of [`QueryOptions::rival_age_min`].
+pub const SLOW_NODE_AGE_DIVISOR: u64 = 4;
+
+/// How long the tasks of a query wait for a node that is not slow, while only slow ones have room.
+pub const SLOW_NODE_WAIT_MAX: Millis = Millis(1_000);
+
+/// `retry-policy`: what is retried together.
+///
+/// Stages that are joined by pipelined edges form a region, and a region runs, fails and is retried as one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum RetryPolicy {
+    /// All edges are pipelined, that to the client too: the query is one region, and is not retried.
+    None,
+    /// All edges between stages are pipelined: the query is one region, which is retried until it has an answer.
+    Query,
+    /// All edges are spooled: each task is retried alone.
+    #[default]
+    Task,
+}
+
+impl RetryPolicy {
+    /// Whether stages run at the same time and stream their rows to each other.
+    pub fn is_pipelined(self) -> bool {
+        self != RetryPolicy::Task
+    }
+}
 
 /// Limits and sizes of one query.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QueryOptions {
+    /// `retry-policy`: what is retried together.
+    pub retry_policy: RetryPolicy,
+    /// `query-retry-attempts`: how many times a query may be tried again as a whole.
+    pub query_retry_attempts: u32,
     /// `task-retry-attempts-per-task`: how many times a task may be tried again.
     pub task_retry_attempts_per_task: u32,
     /// `max-failed-tasks`: how many attempts of the whole query may fail before it is given up. None: no limit.
@@ -61,18 +93,22 @@ pub struct QueryOptions {
     /// `fault-tolerant-execution-speculative-execution-enabled`: whether an attempt that is much slower than its
     /// siblings gets a rival on another node.
     pub rivals_enabled: bool,
-    /// An attempt gets a rival when it has run so many times as long as the median of its stage's committed
-    /// attempts.
+    /// `fault-tolerant-execution-speculative-execution-min-slowness`: an attempt gets a rival when it has run so many
+    /// times as long as the median of its stage's committed attempts. On a slow node it does not take that.
     pub rival_slowness_min: f64,
-    /// An attempt gets a rival when it has run for so long.
+    /// `fault-tolerant-execution-speculative-execution-min-task-age`: an attempt gets a rival when it has run for so
+    /// long. On a slow node it takes only a part of that: [`SLOW_NODE_AGE_DIVISOR`].
     pub rival_age_min: Millis,
-    /// The rivals that a stage may have at once, as a share of its tasks. It may always have one.
+    /// `fault-tolerant-execution-speculative-execution-max-task-fraction`: the rivals that a stage may have at once, as
+    /// a share of its tasks. It may always have one, and one for each attempt on a slow node.
     pub rival_share_max: f64,
 }
 
 impl Default for QueryOptions {
     fn default() -> Self {
         QueryOptions {
+            retry_policy: RetryPolicy::Task,
+            query_retry_attempts: 4,
             task_retry_attempts_per_task: 4,
             failed_tasks_max: None,
             retry_initial_delay: Millis(10_000),
@@ -95,7 +131,7 @@ impl Default for QueryOptions {
             is_durable: true,
             rivals_enabled: true,
             rival_slowness_min: 2.0,
-            rival_age_min: Millis(2_000),
+            rival_age_min: Millis(200),
             rival_share_max: 0.1,
         }
     }
@@ -107,6 +143,8 @@ impl Default for QueryOptions {
 pub struct CoreOptions {
     /// `failure-detector.heartbeat-timeout`: a worker silent for so long is lost.
     pub heartbeat_timeout: Millis,
+    /// A worker silent for so long is taken for slow: several times [`RunnerOptions::report_interval`].
+    pub quiet_period: Millis,
     /// `node-scheduler.allowed-no-matching-node-period`: how long queries wait for any worker to be there.
     pub no_node_period_max: Millis,
     /// `query-manager.required-workers`: how many active workers there must be before a query starts.
@@ -123,6 +161,7 @@ impl Default for CoreOptions {
     fn default() -> Self {
         CoreOptions {
             heartbeat_timeout: Millis(5_000),
+            quiet_period: Millis(1_500),
             no_node_period_max: Millis(120_000),
             required_workers: 1,
             required_workers_wait_max: Millis(300_000),

@@ -11,6 +11,8 @@ use base::{
 use crate::core::attempt_id;
 use crate::event::OutputSize;
 use crate::options::QueryOptions;
+use crate::record::RecordKey;
+use crate::region::Region;
 use crate::retry::NodeTrouble;
 use crate::rollback::Losses;
 use crate::shape::{Edge, QueryShape};
@@ -47,10 +49,14 @@ pub(crate) struct Query {
     pub ready: BTreeSet<ReadyKey>,
     /// The tasks that wait for their backoff to pass.
     pub delayed: BTreeSet<(Millis, ReadyKey)>,
-    /// The tasks that wait for their inputs to be complete again.
+    /// The tasks that wait for their inputs to be complete again, or to start together with all others.
     pub parked: BTreeSet<ReadyKey>,
+    /// All its stages run together, if they are joined by pipelined edges.
+    pub region: Option<Region>,
     /// The outputs that cannot be read, and what is done about them.
     pub losses: Losses,
+    /// The records that were asked for of what was decided before there were records, and are not known to be there.
+    pub late_records: BTreeSet<RecordKey>,
     /// The root tasks whose rows the client has begun to get.
     pub result_read: BTreeSet<u32>,
     /// It is of a former life of the coordinator.
@@ -71,6 +77,8 @@ pub(crate) struct Query {
     pub wakeup: Option<Millis>,
     /// When one of its attempts may be slow enough for a rival.
     pub rival_at: Option<Millis>,
+    /// Since when tasks of it wait although slow workers have room, and none was placed on another one.
+    pub kept_from_slow_since: Option<Millis>,
     /// A stage was completed, or is not complete any more, or none has been started yet.
     pub stages_changed: bool,
     /// How many stages have started.
@@ -78,7 +86,13 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    pub(crate) fn new(now: Millis, id: QueryId, shape: QueryShape, options: QueryOptions) -> Self {
+    pub(crate) fn new(now: Millis, id: QueryId, shape: QueryShape, mut options: QueryOptions) -> Self {
+        let is_pipelined = options.retry_policy.is_pipelined();
+        if is_pipelined {
+            // Nothing of it outlives the coordinator, and an attempt cannot be replaced alone.
+            options.is_durable = false;
+            options.rivals_enabled = false;
+        }
         let read_whole: BTreeSet<StageId> = shape
             .stages
             .iter()
@@ -103,7 +117,9 @@ impl Query {
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             parked: BTreeSet::new(),
+            region: is_pipelined.then(Region::default),
             losses: Losses::default(),
+            late_records: BTreeSet::new(),
             result_read: BTreeSet::new(),
             is_recovered: false,
             takeover_until: None,
@@ -115,6 +131,7 @@ impl Query {
             holders: 0,
             wakeup: None,
             rival_at: None,
+            kept_from_slow_since: None,
             stages_changed: true,
             started: 0,
         }
@@ -217,7 +234,7 @@ impl Query {
 
     fn insert_ready(&mut self, key: ReadyKey) {
         let blocked = self.stage(key.stage).is_some_and(|stage| stage.blocked);
-        if blocked {
+        if blocked || self.region.is_some() {
             self.parked.insert(key)
         } else {
             self.ready.insert(key)

@@ -25,6 +25,9 @@ impl Core {
         record: Record,
         commands: &mut Vec<Command>,
     ) {
+        if self.on_late_record(now, id, &record, commands) {
+            return;
+        }
         match record {
             Record::Tasks { stage, number, tasks, sealed } => {
                 let Some(query) = self.queries.get_mut(&id).filter(|query| query.outcome.is_none()) else {
@@ -178,6 +181,7 @@ impl Core {
             return;
         }
         let (known_node, incarnation) = (known_node.clone(), worker.incarnation);
+        let on_slow_node = worker.is_slow();
         let input = task.input.clone();
         query.dequeue(id.task.stage, id.task.partition);
         let Some(stage) = query.stage_mut(id.task.stage) else {
@@ -193,12 +197,14 @@ impl Core {
             peak_memory_bytes: 0,
             started_at: now,
             ended_at: None,
+            on_slow_node,
         };
         let was_lost = stage.update(id.task.partition, |task| {
             task.state = TaskState::Running;
             let lost = task.attempt_mut(&id).map(|attempt| {
                 attempt.state = AttemptState::Running;
                 attempt.ended_at = None;
+                attempt.on_slow_node = on_slow_node;
             });
             match (lost, &mut task.trouble) {
                 (None, _) => task.attempts.push(start),
@@ -212,7 +218,7 @@ impl Core {
             _ => stage.counts.started_attempts += 1,
         }
         query.used.insert(known_node, incarnation);
-        self.workers.lease(node, AttemptSpec { attempt: id, memory_bytes, input });
+        self.workers.lease(node, AttemptSpec { attempt: id, memory_bytes, input, is_pipelined: false });
         self.rival_dirty.insert(id.task.query);
         self.sync_rotation(id.task.query);
     }

@@ -37,6 +37,8 @@ pub(crate) struct Losses {
     pub is_recording: bool,
     /// Committed outputs that could not be read, with what the user is told if they cannot be recomputed.
     lost: BTreeMap<OutputId, Error>,
+    /// What rolled back without a record, in order.
+    pub unrecorded: Vec<Vec<OutputId>>,
     /// Outputs of determinate stages that are not what was committed before, by the generation before.
     differing: BTreeSet<OutputId>,
 }
@@ -55,17 +57,17 @@ pub(crate) struct Voided {
     /// The outputs that were decided.
     outputs: Vec<OutputId>,
     /// The attempts that ran for what is void now, or were to read it.
-    attempts: Vec<(NodeId, AttemptId)>,
+    pub attempts: Vec<(NodeId, AttemptId)>,
 }
 
 impl Core {
-    /// Who reads the result could not read an output of the root stage.
+    /// An output is lost, and it is not an attempt that says so.
     pub(crate) fn on_output_lost(&mut self, output: OutputId, error: Error) {
         let id = output.task.query;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
-        if output.task.stage == StageId(0) && query.note_lost(output, error) {
+        if query.note_lost(output, error) {
             self.dirty.insert(id);
         }
     }
@@ -89,6 +91,9 @@ impl Core {
                 commands.push(Command::Persist { query: id, record });
             } else {
                 self.apply_rollback(now, id, number, &outputs, commands);
+                if let Some(query) = self.queries.get_mut(&id) {
+                    query.losses.unrecorded.push(outputs);
+                }
             }
         }
         Ok(())
@@ -270,7 +275,7 @@ impl Query {
     }
 
     /// Makes the output of a task void. `is_same`: the next run is to write the same.
-    fn void_task(&mut self, stage: StageId, partition: u32, is_same: bool, voided: &mut Voided) {
+    pub(crate) fn void_task(&mut self, stage: StageId, partition: u32, is_same: bool, voided: &mut Voided) {
         let id = TaskId { query: self.id, stage, partition };
         let state = &mut self.stages[stage.0 as usize];
         let Some(task) = state.tasks.get_mut(partition as usize) else {

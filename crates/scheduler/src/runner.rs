@@ -258,6 +258,11 @@ impl Runner {
         for spec in specs {
             let attempt = spec.attempt;
             if let Entry::Vacant(vacant) = self.attempts.entry(attempt) {
+                if spec.is_pipelined && self.state == NodeState::Active {
+                    commands.push(RunnerCommand::Start { spec: spec.clone() });
+                    vacant.insert(Held { spec, phase: Phase::Running, peak_bytes: 0 });
+                    continue;
+                }
                 vacant.insert(Held { spec, phase: Phase::Waiting, peak_bytes: 0 });
                 self.waiting.push_back(attempt);
             }
@@ -320,8 +325,10 @@ impl Runner {
             (Phase::HandingBack, status @ AttemptStatus::Committed { .. }) => (false, status),
             (Phase::HandingBack, _) => (false, AttemptStatus::HandedBack),
         };
-        self.slots_used -= 1;
-        self.memory_used_bytes -= held.spec.memory_bytes;
+        if !held.spec.is_pipelined {
+            self.slots_used -= 1;
+            self.memory_used_bytes -= held.spec.memory_bytes;
+        }
         held.peak_bytes = held.peak_bytes.max(peak_bytes);
         held.phase = Phase::Ended(status);
         if stopped {

@@ -10,7 +10,7 @@ fn spec(partition: u32, memory_bytes: u64) -> AttemptSpec {
     let query: QueryId = "20260101_000000_00001_aaaaa".parse().unwrap();
     let task = TaskId { query, stage: StageId(0), partition };
     let attempt = AttemptId { task, generation: 0, epoch: Epoch(1), number: 0 };
-    AttemptSpec { attempt, memory_bytes, input: Arc::new(TaskInput::default()) }
+    AttemptSpec { attempt, memory_bytes, input: Arc::new(TaskInput::default()), is_pipelined: false }
 }
 
 fn desired(epoch: u32, sequence: u64, attempts: Vec<AttemptSpec>) -> RunnerEvent {

@@ -10,15 +10,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use base::Millis;
-
 use crate::assign::{Sources, SplitPacker, hash_tasks, source_tasks, tasks_wanted};
 use crate::command::TaskInput;
 use crate::event::OutputSize;
 use crate::memory::Estimator;
 use crate::options::QueryOptions;
 use crate::quantile::Quantile;
+use crate::rivals::Solo;
 use crate::shape::{Distribution, Edge, InputShape, StageShape};
+use crate::slowness::Longest;
 use crate::task::Task;
 
 /// How many tasks and attempts of a stage are in which state.
@@ -86,8 +86,10 @@ pub(crate) struct Stage {
     pub estimator: Estimator,
     /// How long its committed attempts took, in milliseconds.
     pub durations: Quantile,
-    /// The tasks with one attempt on a worker, by its start.
-    pub solo: BTreeSet<(Millis, u32)>,
+    /// The longest of them.
+    pub longest: Longest,
+    /// The tasks with one attempt on a worker, in the order in which they may have rivals.
+    pub solo: BTreeSet<Solo>,
     /// How many tasks have two attempts on workers.
     pub rivals: u32,
     /// What the committed tasks wrote, summed by output partition, in bytes.
@@ -117,6 +119,7 @@ impl Stage {
             packer: SplitPacker::new(options, shape.scans),
             estimator: Estimator::new(options),
             durations: Quantile::new(0.5, 1),
+            longest: Longest::default(),
             solo: BTreeSet::new(),
             rivals: 0,
             partition_bytes: vec![0; shape.output_partitions as usize],
@@ -202,19 +205,17 @@ impl Stage {
     /// Changes a task, and keeps the counts of attempts on workers true.
     pub(crate) fn update<R>(&mut self, partition: u32, change: impl FnOnce(&mut Task) -> R) -> Option<R> {
         let task = self.tasks.get_mut(partition as usize)?;
-        let before = (task.running().count() as u32, task.running_alone().map(|it| it.started_at));
+        let before = (task.running().count() as u32, Solo::of(partition, task));
         let result = change(task);
-        let after = (task.running().count() as u32, task.running_alone().map(|it| it.started_at));
+        let after = (task.running().count() as u32, Solo::of(partition, task));
         if before != after {
             self.counts.running_attempts = self.counts.running_attempts + after.0 - before.0;
             self.counts.running = self.counts.running + after.0.min(1) - before.0.min(1);
             self.rivals = self.rivals + u32::from(after.0 > 1) - u32::from(before.0 > 1);
-            if let Some(started) = before.1 {
-                self.solo.remove(&(started, partition));
+            if let Some(solo) = before.1 {
+                self.solo.remove(&solo);
             }
-            if let Some(started) = after.1 {
-                self.solo.insert((started, partition));
-            }
+            self.solo.extend(after.1);
         }
         Some(result)
     }
@@ -238,6 +239,17 @@ impl Stage {
         }
     }
 
+    /// Divides all splits evenly into at most so many tasks, once the last of them is known.
+    fn form_from_all_splits(&mut self, tasks_max: u64) {
+        if !self.scans.iter().all(|scan| scan.last) {
+            return;
+        }
+        for splits in self.packer.divide(tasks_max) {
+            self.form(TaskInput { splits, ..TaskInput::default() });
+        }
+        self.formed_last = true;
+    }
+
     /// Forms the task of a stage that has a single one, once all its splits are known.
     fn form_single(&mut self, producers: &[Vec<u32>], partitions: u32) {
         if !self.scans.iter().all(|scan| scan.last) {
@@ -250,9 +262,8 @@ impl Stage {
     }
 
     /// Forms tasks over the hash partitions, from what the producers wrote to each.
-    fn form_hash(&mut self, sizes: &[u64], options: &QueryOptions, slots: u64) {
-        let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
-        for partitions in hash_tasks(sizes, options.hash_task_target_bytes, wanted) {
+    fn form_hash(&mut self, tasks: Vec<Range<u32>>) {
+        for partitions in tasks {
             let sources = self.sources(|_| Vec::new());
             self.form(TaskInput { partitions, sources, ..TaskInput::default() });
         }
@@ -276,6 +287,26 @@ impl Stage {
     }
 }
 
+/// Forms the tasks of a stage that runs at the same time as those it reads from, once all its splits and the tasks
+/// of its producers are known. Nothing is known of what those will write.
+pub(crate) fn form_pipelined_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions, slots: u64) {
+    let shape = &stages[at].shape;
+    match shape.distribution {
+        Distribution::Source => stages[at].form_from_all_splits(slots),
+        Distribution::Hash { partitions } => {
+            stages[at].form_hash(hash_tasks(&vec![1; partitions as usize], u64::MAX, slots))
+        }
+        Distribution::Arbitrary => {
+            let tasks = producers(stages, at, |stage| vec![1; stage.tasks.len()]);
+            let sizes: Vec<Vec<&[u64]>> =
+                tasks.iter().map(|input| input.iter().map(Vec::as_slice).collect()).collect();
+            let tasks = source_tasks(options, &sizes, slots);
+            stages[at].form_arbitrary(tasks);
+        }
+        Distribution::Single => form_tasks(stages, at, options, slots, false),
+    }
+}
+
 /// Forms the tasks of a stage whose inputs are complete, as far as its splits are known.
 pub(crate) fn form_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions, slots: u64, idle: bool) {
     let shape = &stages[at].shape;
@@ -295,7 +326,8 @@ pub(crate) fn form_tasks(stages: &mut [Stage], at: usize, options: &QueryOptions
                     }
                 }
             }
-            stages[at].form_hash(&sizes, options, slots);
+            let wanted = tasks_wanted(options.task_to_slot_ratio_min, slots);
+            stages[at].form_hash(hash_tasks(&sizes, options.hash_task_target_bytes, wanted));
         }
         Distribution::Arbitrary => {
             let whole = |input: &InputShape| -> Vec<&[u64]> {

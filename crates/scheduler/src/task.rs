@@ -67,6 +67,8 @@ pub struct Attempt {
     pub started_at: Millis,
     /// When it was known to have ended.
     pub ended_at: Option<Millis>,
+    /// Whether its node is slow, as far as is known; as long as it runs.
+    pub on_slow_node: bool,
 }
 
 impl Attempt {

@@ -83,6 +83,10 @@ pub struct NodeView<'a> {
     pub slots_used: u32,
     /// When it last reported.
     pub seen_at: Millis,
+    /// How many times as long attempts take on it as elsewhere, as far as is known.
+    pub slowness: f64,
+    /// Whether it is so slow that it is used only where no other has room.
+    pub is_slow: bool,
 }
 
 impl Core {
@@ -99,12 +103,26 @@ impl Core {
     /// A worker, also one that was lost a short while ago.
     pub fn node(&self, id: &NodeId) -> Option<NodeView<'_>> {
         let (node, worker) = self.workers.get_key_value(id)?;
-        Some(node_view(node, worker))
+        Some(self.node_view(node, worker))
     }
 
     /// The workers, and those that were lost a short while ago.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
-        self.workers.iter().map(|(node, worker)| node_view(node, worker))
+        self.workers.iter().map(|(node, worker)| self.node_view(node, worker))
+    }
+
+    fn node_view<'a>(&self, node: &'a NodeId, worker: &Worker) -> NodeView<'a> {
+        NodeView {
+            node,
+            incarnation: worker.incarnation,
+            state: worker.lost_at.is_none().then_some(worker.state),
+            capacity: worker.capacity,
+            leased_bytes: worker.leased_bytes,
+            slots_used: worker.leases.len() as u32,
+            seen_at: worker.seen_at,
+            slowness: worker.slowness.value(self.now),
+            is_slow: worker.is_slow(),
+        }
     }
 
     /// How many tasks of all queries wait for a node, for a backoff to pass, or for inputs that were lost.
@@ -231,17 +249,5 @@ fn task_view(partition: u32, task: &Task) -> TaskView<'_> {
         generation: task.generation,
         input: &task.input,
         attempts: &task.attempts,
-    }
-}
-
-fn node_view<'a>(node: &'a NodeId, worker: &Worker) -> NodeView<'a> {
-    NodeView {
-        node,
-        incarnation: worker.incarnation,
-        state: worker.lost_at.is_none().then_some(worker.state),
-        capacity: worker.capacity,
-        leased_bytes: worker.leased_bytes,
-        slots_used: worker.leases.len() as u32,
-        seen_at: worker.seen_at,
     }
 }

@@ -2,13 +2,14 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
 use base::{AttemptId, Epoch, Incarnation, Millis, NodeId, QueryId};
 
 use crate::command::{AttemptSpec, Command};
 use crate::event::{Capacity, NodeState, WorkerReport};
 use crate::planted::{Planted, PlantedBug};
+use crate::slowness::{Evidence, Slowness};
+use crate::worker_index::{Entry, WorkerIndex};
 
 /// A lost worker is forgotten after so long. Until then, late messages of its life are known to be late.
 const FORGET_AFTER: Millis = Millis(600_000);
@@ -53,11 +54,23 @@ pub(crate) struct Worker {
     desired_sent_at: Millis,
     pub leases: BTreeMap<AttemptId, Lease>,
     pub leased_bytes: u64,
+    /// The leases but for those of pipelined attempts.
+    pub leased_slots: u32,
     /// The ended queries it may still hold something of, with the message that told it to drop it.
     unconfirmed: BTreeMap<QueryId, u64>,
+    pub slowness: Slowness,
+    /// Until when its attempts make it slow, if nothing more is learned; None if they do not.
+    pub slow_until: Option<Millis>,
+    /// It has said nothing for longer than it should.
+    is_quiet: bool,
 }
 
 impl Worker {
+    /// Whether it is used only where no other has room.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow_until.is_some() || self.is_quiet
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.lost_at.is_none() && self.state == NodeState::Active
     }
@@ -67,7 +80,7 @@ impl Worker {
     }
 
     pub(crate) fn has_free_slot(&self) -> bool {
-        self.leases.len() < self.capacity.slots as usize
+        self.leased_slots < self.capacity.slots
     }
 }
 
@@ -93,20 +106,19 @@ pub(crate) struct LostLife {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Workers {
     by_node: BTreeMap<NodeId, Worker>,
-    /// The active workers with a free slot, the one with the most free memory first.
-    open: BTreeSet<(Reverse<u64>, NodeId)>,
-    /// The sizes of the active workers: memory and slots, and how many have them.
-    sizes: BTreeMap<(u64, u32), u32>,
-    active: u32,
-    slots: u64,
+    index: WorkerIndex,
     /// The last number of slots while there were any.
     slots_last: u64,
     /// The largest size while there was any.
     largest_last: (u64, u32),
+    /// The workers that have come to be slow, or are not any more, since somebody asked.
+    reclassified: BTreeSet<NodeId>,
     /// The workers whose desired set changed in this step.
     dirty: BTreeSet<NodeId>,
     /// No worker can be silent for too long, or forgotten, before this.
     check_at: Option<Millis>,
+    /// No other worker can come to be quiet before this.
+    quiet_check_at: Option<Millis>,
     sequence: u64,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) planted: Planted,
@@ -125,80 +137,88 @@ impl Workers {
         self.by_node.iter()
     }
 
+    /// What placement asks of them.
+    pub(crate) fn index(&self) -> &WorkerIndex {
+        &self.index
+    }
+
+    /// The most free memory of an active worker with a free slot, among those that are slow or those that are not, in
+    /// bytes.
+    pub(crate) fn most_free_bytes(&self, is_slow: bool, except: &BTreeSet<NodeId>) -> Option<u64> {
+        self.index.open(is_slow).find(|(_, node)| !except.contains(*node)).map(|(free, _)| free)
+    }
+
     /// How many workers take new attempts.
     pub(crate) fn active(&self) -> u32 {
-        self.active
+        self.index.active()
     }
 
     /// The slots of the active workers, or what they were when there last were any. At least 1.
     pub(crate) fn slots(&self) -> u64 {
-        if self.slots > 0 { self.slots } else { self.slots_last.max(1) }
+        if self.index.slots() > 0 { self.index.slots() } else { self.slots_last.max(1) }
     }
 
     /// The memory of the largest active worker, in bytes.
     pub(crate) fn largest_bytes(&self) -> Option<u64> {
-        self.sizes.last_key_value().map(|((memory, _), _)| *memory)
+        self.index.largest().map(|(memory, _)| memory)
     }
 
     /// The memory in bytes and the slots of the largest active worker, or of the largest there last was.
     pub(crate) fn largest(&self) -> (u64, u32) {
-        self.sizes.last_key_value().map_or(self.largest_last, |(size, _)| *size)
+        self.index.largest().unwrap_or(self.largest_last)
     }
 
     /// The memory of the largest active worker shared by its slots, in bytes.
     pub(crate) fn share_bytes(&self) -> u64 {
-        self.sizes.last_key_value().map_or(0, |((memory, slots), _)| memory / u64::from((*slots).max(1)))
+        self.index.largest().map_or(0, |(memory, slots)| memory / u64::from(slots.max(1)))
     }
 
-    /// The active workers with a free slot, the one with the most free memory first.
-    pub(crate) fn open(&self) -> impl Iterator<Item = (u64, &NodeId)> {
-        self.open.iter().map(|(Reverse(free), node)| (*free, node))
-    }
-
-    /// Changes a worker and keeps the indexes true.
+    /// Changes a worker and keeps the index true.
     fn update<R>(&mut self, node: &NodeId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.by_node.get_mut(node)?;
-        let before = (worker.is_active(), worker.has_free_slot(), worker.free_bytes(), worker.capacity);
+        let before = Entry::of(worker);
         let result = change(worker);
-        let after = (worker.is_active(), worker.has_free_slot(), worker.free_bytes(), worker.capacity);
+        let after = Entry::of(worker);
         if before != after {
-            if before.0 && before.1 {
-                self.open.remove(&(Reverse(before.2), node.clone()));
+            self.index.change(node, &before, &after);
+            if before.is_slow() != after.is_slow() {
+                self.reclassified.insert(node.clone());
             }
-            if after.0 && after.1 {
-                self.open.insert((Reverse(after.2), node.clone()));
-            }
-            if (before.0, before.3) != (after.0, after.3) {
-                if before.0 {
-                    self.count_size(before.3, false);
-                }
-                if after.0 {
-                    self.count_size(after.3, true);
-                }
+            if self.index.slots() > 0 {
+                self.slots_last = self.index.slots();
+                self.largest_last = self.largest();
             }
         }
         Some(result)
     }
 
-    fn count_size(&mut self, capacity: Capacity, add: bool) {
-        let key = (capacity.memory_bytes, capacity.slots);
-        let count = self.sizes.entry(key).or_default();
-        if add {
-            *count += 1;
-            self.active += 1;
-            self.slots += u64::from(capacity.slots);
-        } else {
-            *count -= 1;
-            self.active -= 1;
-            self.slots -= u64::from(capacity.slots);
+    /// An attempt has ended on a worker and tells how slow it is.
+    pub(crate) fn learn(&mut self, now: Millis, node: &NodeId, evidence: Evidence) {
+        // What most of the workers are is not slow.
+        let may_be_slow = (self.index.slow() + 1) * 2 <= self.index.active();
+        self.update(node, |worker| {
+            worker.slowness.learn(now, evidence);
+            let until = worker.slowness.slow_until();
+            worker.slow_until = until.filter(|_| worker.slow_until.is_some() || may_be_slow);
+        });
+    }
+
+    /// The workers that have come to be slow, or are not any more, since this was asked last. If only slow ones are
+    /// left, none is.
+    pub(crate) fn take_reclassified(&mut self, now: Millis) -> BTreeSet<NodeId> {
+        while let Some((until, node)) = self.index.first_slow_until().cloned() {
+            let only_slow = self.index.slow() > 0 && self.index.fast_slots() == 0;
+            if until > now && !only_slow {
+                break;
+            }
+            self.update(&node, |worker| {
+                worker.slow_until = None;
+                if until > now {
+                    worker.slowness = Slowness::default();
+                }
+            });
         }
-        if *count == 0 {
-            self.sizes.remove(&key);
-        }
-        if self.slots > 0 {
-            self.slots_last = self.slots;
-            self.largest_last = self.largest();
-        }
+        core::mem::take(&mut self.reclassified)
     }
 
     /// Whether a report is of a newer life than the one that is known.
@@ -230,17 +250,28 @@ impl Workers {
                 desired_sent_at: now,
                 leases: BTreeMap::new(),
                 leased_bytes: 0,
+                leased_slots: 0,
                 unconfirmed: BTreeMap::new(),
+                slowness: Slowness::default(),
+                slow_until: None,
+                is_quiet: false,
             };
+            // How slow an older life was says nothing of this one.
+            self.update(node, |worker| worker.slow_until = None);
             self.by_node.insert(node.clone(), worker);
         }
+        let mut was_quiet = false;
         let returned = self.update(node, |worker| {
+            was_quiet = core::mem::take(&mut worker.is_quiet);
             worker.seen_at = now;
             worker.report_sequence = report.sequence;
             worker.desired_seen = report.desired_seen;
             worker.state = report.state;
             worker.lost_at.take().is_some()
         });
+        if was_quiet || returned == Some(true) {
+            self.quiet_check_at = Some(now);
+        }
         if returned == Some(true) {
             self.check_at = Some(now);
             self.dirty.insert(node.clone());
@@ -284,6 +315,7 @@ impl Workers {
         let lease = Lease { sequence_first: UNSENT, report_last: 0, peak_bytes: 0, spec };
         self.update(node, |worker| {
             worker.leased_bytes += lease.spec.memory_bytes;
+            worker.leased_slots += u32::from(!lease.spec.is_pipelined);
             worker.leases.insert(lease.spec.attempt, lease);
         });
         self.dirty.insert(node.clone());
@@ -297,6 +329,7 @@ impl Workers {
             if !leak {
                 worker.leased_bytes -= lease.spec.memory_bytes;
             }
+            worker.leased_slots -= u32::from(!lease.spec.is_pipelined);
             Some(lease)
         })??;
         self.dirty.insert(node.clone());
@@ -310,7 +343,9 @@ impl Workers {
                 return None;
             }
             worker.lost_at = Some(now);
+            worker.is_quiet = false;
             worker.leased_bytes = 0;
+            worker.leased_slots = 0;
             let unconfirmed = core::mem::take(&mut worker.unconfirmed).into_keys().collect();
             Some(LostLife { leases: core::mem::take(&mut worker.leases), unconfirmed })
         })??;
@@ -323,7 +358,12 @@ impl Workers {
         if self.planted.is(PlantedBug::SilenceForgiven) || self.check_at.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        self.by_node.retain(|_, worker| worker.lost_at.is_none_or(|at| now.since(at) < FORGET_AFTER));
+        let is_forgotten = |at: Millis| now.since(at) >= FORGET_AFTER;
+        let forgotten = self.by_node.iter().filter(|(_, worker)| worker.lost_at.is_some_and(is_forgotten));
+        for node in forgotten.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
+            self.update(&node, |worker| worker.slow_until = None);
+            self.by_node.remove(&node);
+        }
         let limit = |worker: &Worker| match worker.lost_at {
             None => worker.seen_at.plus(timeout),
             Some(at) => at.plus(FORGET_AFTER),
@@ -338,16 +378,37 @@ impl Workers {
         self.by_node.iter().filter(|(_, worker)| is_silent(worker)).map(|(node, _)| node.clone()).collect()
     }
 
+    /// Takes those workers for slow that have said nothing for so long. They are not lost yet, but may soon be.
+    pub(crate) fn note_quiet(&mut self, now: Millis, period: Millis) {
+        if self.quiet_check_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let present = || self.by_node.iter().filter(|(_, worker)| worker.lost_at.is_none());
+        let limits = present().map(|(_, worker)| worker.seen_at.plus(period));
+        // Those that are quiet are looked at again when they have said something.
+        self.quiet_check_at = limits.filter(|at| *at > now).min();
+        let quiet = present().filter(|(_, worker)| worker.seen_at.plus(period) <= now);
+        for node in quiet.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
+            self.update(&node, |worker| worker.is_quiet = true);
+        }
+    }
+
     /// Silence up to now is not held against anybody.
     pub(crate) fn excuse(&mut self, now: Millis) {
-        for worker in self.by_node.values_mut().filter(|worker| worker.lost_at.is_none()) {
-            worker.seen_at = now;
+        for node in self.by_node.keys().cloned().collect::<Vec<_>>() {
+            self.update(&node, |worker| {
+                if worker.lost_at.is_none() {
+                    worker.seen_at = now;
+                    worker.is_quiet = false;
+                }
+            });
         }
+        self.quiet_check_at = Some(now);
     }
 
     /// When to look for silent workers next.
     pub(crate) fn check_at(&self) -> Option<Millis> {
-        self.check_at
+        [self.check_at, self.quiet_check_at].into_iter().flatten().min()
     }
 
     /// Waits for a worker to confirm that it holds nothing of an ended query. Whether there is a need to.
@@ -439,15 +500,7 @@ impl Workers {
 
     /// Recomputes what is kept incrementally.
     pub(crate) fn check_invariants(&self) {
-        let active = || self.by_node.iter().filter(|(_, worker)| worker.is_active());
-        assert_eq!(self.active as usize, active().count(), "I-5: active workers");
-        let slots: u64 = active().map(|(_, worker)| u64::from(worker.capacity.slots)).sum();
-        assert_eq!(self.slots, slots, "I-5: slots");
-        let open: BTreeSet<_> = active()
-            .filter(|(_, worker)| worker.has_free_slot())
-            .map(|(node, worker)| (Reverse(worker.free_bytes()), node.clone()))
-            .collect();
-        assert_eq!(self.open, open, "I-5: index of free memory");
+        assert_eq!(self.index, WorkerIndex::of(self.iter()), "I-5: index of the workers");
         for (node, worker) in &self.by_node {
             worker.assert_leases_add_up(node, false);
             assert!(

@@ -14,10 +14,10 @@ use exchange::direct::{
     FetchTransport, OutputLayout, OutputSlice,
 };
 use futures::StreamExt;
-use protocol::direct::{Credentials, DirectConnections};
+use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use worker::direct::{DirectTransports, direct_routes, serve};
+use worker::direct::{direct_routes, serve};
 
 const ROWS: i64 = 8_192;
 const MEGABYTES: u64 = 1_000;
@@ -147,13 +147,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
     let routes = direct_routes(exchange.clone(), LIFE, None);
-    tokio::spawn(serve(listener, routes, std::future::pending()));
+    tokio::spawn(serve(listener::BoundedListener::new(listener, 1_000), routes, std::future::pending()));
     let credentials = Credentials::new(None, &NodeId::new("reader"), Incarnation(2));
     let connections = DirectConnections::new(credentials, Handle::current());
-    let transports = DirectTransports::new(uri.as_str(), LIFE, exchange.clone(), connections.clone());
+    let transports = DirectTransports::with_own(uri.as_str(), LIFE, exchange.clone(), connections.clone());
     let local = transports.to(&uri, LIFE)?;
-    let others =
-        DirectTransports::new("http://127.0.0.1:1", Incarnation(2), DirectExchange::new(), connections);
+    let others = DirectTransports::new(connections);
     let loopback = others.to(&uri, LIFE)?;
 
     println!(

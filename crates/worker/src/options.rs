@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base::{AttemptId, DataSize, ErrorCode, NodeId, StageId};
 use connector::Catalogs;
+use exchange::direct::{DirectReadOptions, DirectSinkOptions};
 use exchange::{ExchangeManager, ReadOptions, SinkOptions};
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
@@ -22,8 +23,10 @@ pub struct WorkerOptions {
     pub build: String,
     /// `discovery.uri`: where the coordinator listens, as `http://host:port`.
     pub coordinator_uri: String,
-    /// Where to serve `/v1/info` and `/v1/status`: a socket that is bound already.
+    /// Where to serve `/v1/info` and `/v1/status`, and outputs to other nodes: a socket that is bound already.
     pub http_listener: TcpListener,
+    /// How many connections to it may be open.
+    pub connection_count_max: usize,
     /// Under which address others reach `http_listener`, as `http://host:port`. None: the address it is bound to.
     pub http_uri: Option<String>,
     /// What the worker can carry. As many attempts as slots compute at the same time.
@@ -36,6 +39,10 @@ pub struct WorkerOptions {
     pub sink_options: SinkOptions,
     /// How attempts read.
     pub read_options: ReadOptions,
+    /// How attempts write what is read at the same time. The worker sets the memory of each attempt itself.
+    pub direct_sink_options: DirectSinkOptions,
+    /// How attempts read what is written at the same time. The worker sets the memory of each attempt itself.
+    pub direct_read_options: DirectReadOptions,
     /// `spiller-spill-path`: where operators and sinks put what does not fit in memory.
     pub spill_directory: PathBuf,
     /// `max-spill-per-node` for one attempt, in bytes.
@@ -57,7 +64,7 @@ pub struct FailureInjection {
     pub stage: Option<StageId>,
     /// The partition of the stage.
     pub partition: Option<u32>,
-    /// The number of the attempt, counted from 0.
+    /// The number of the attempt, counted from 0 over all tries of its query.
     pub number: Option<u32>,
     /// What happens.
     pub action: InjectedAction,
@@ -79,7 +86,7 @@ impl FailureInjection {
     pub fn matches(&self, attempt: &AttemptId) -> bool {
         self.stage.is_none_or(|stage| stage == attempt.task.stage)
             && self.partition.is_none_or(|partition| partition == attempt.task.partition)
-            && self.number.is_none_or(|number| number == attempt.number)
+            && self.number.is_none_or(|number| number == attempt.generation + attempt.number)
     }
 }
 

@@ -54,10 +54,16 @@ impl SpillDirectory {
         self.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// Removes the directory with everything in it. No file can be created afterwards.
+    /// Removes the directory with everything in it, if it came to be. No file can be created afterwards.
     pub(crate) fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        remove(&self.path);
+        let exists = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.closed = true;
+            std::mem::take(&mut state.exists)
+        };
+        if exists {
+            remove(&self.path);
+        }
     }
 
     fn create_file(self: &Arc<Self>) -> io::Result<LocalFile> {
@@ -78,7 +84,7 @@ impl SpillDirectory {
 
 impl Drop for SpillDirectory {
     fn drop(&mut self) {
-        remove(&self.path);
+        self.close();
     }
 }
 

@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base::{Error, ErrorCode, Incarnation, Millis, Result};
 use bytes::Bytes;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use exchange::direct::DirectExchange;
+use listener::BoundedListener;
+use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use protocol::node::{Purpose, wire};
 use scheduler::{NodeState, Runner, RunnerOptions};
 use tokio::runtime::{self, Runtime};
@@ -16,12 +19,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::AttemptEnvironment;
+use crate::attempt::{AttemptEnvironment, DirectEnvironment};
 use crate::connection::Connection;
+use crate::direct;
 use crate::http::{self, HttpState};
 use crate::memory::ProcessMonitor;
 use crate::node::{Node, NodeEvent, NodeParts};
 use crate::options::WorkerOptions;
+use crate::pool::{QueryPools, WorkerMemory};
 use crate::spill::SpillRoot;
 use crate::status::NodeStatus;
 
@@ -43,6 +48,7 @@ pub struct Worker;
 pub struct WorkerHandle {
     http_address: SocketAddr,
     incarnation: Incarnation,
+    outputs: DirectExchange,
     events: mpsc::Sender<NodeEvent>,
     stop: CancellationToken,
     life: JoinHandle<()>,
@@ -59,6 +65,11 @@ impl WorkerHandle {
     /// The life of the worker.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The outputs that its attempts stream to their consumers.
+    pub fn outputs(&self) -> &DirectExchange {
+        &self.outputs
     }
 
     /// Asks the worker to end what it runs, or hand it back when the grace period has passed, and to go.
@@ -93,10 +104,12 @@ impl Worker {
         let node_id = options.node_id.clone();
         let http_listener = http_listener(options.http_listener)?;
         let http_address = http_listener.local_addr().map_err(not_bound)?;
+        let http_listener = BoundedListener::new(http_listener, options.connection_count_max);
         let http_uri = options.http_uri.unwrap_or_else(|| format!("http://{http_address}"));
         let spill = SpillRoot::new(&options.spill_directory, node_id.as_str());
         let incarnation = incarnation(spill.remove_leftovers());
-        let authentication = options.shared_secret.map_or_else(Bytes::new, |secret| {
+        let secret = options.shared_secret;
+        let authentication = secret.as_ref().map_or_else(Bytes::new, |secret| {
             Bytes::copy_from_slice(&secret.prove(Purpose::Attach, &node_id, incarnation))
         });
         let announcement = wire::Announcement {
@@ -107,6 +120,21 @@ impl Worker {
             http_uri: http_uri.clone(),
             catalogs: options.catalogs.names().map(ToOwned::to_owned).collect(),
             authentication,
+            direct_uri: http_uri.clone(),
+        };
+        let outputs = DirectExchange::new();
+        let credentials = Credentials::new(secret.as_ref(), &node_id, incarnation);
+        let connections = DirectConnections::new(credentials, runtime::Handle::current());
+        let direct = DirectEnvironment {
+            outputs: outputs.clone(),
+            transports: DirectTransports::with_own(
+                http_uri.as_str(),
+                incarnation,
+                outputs.clone(),
+                connections,
+            ),
+            sink_options: options.direct_sink_options,
+            read_options: options.direct_read_options,
         };
         let status = NodeStatus::new(node_id.clone(), options.environment, http_uri, options.capacity);
         let status = Arc::new(status);
@@ -115,8 +143,11 @@ impl Worker {
             exchange: options.exchange,
             sink_options: options.sink_options,
             read_options: options.read_options,
+            direct,
             spill_directory: spill.of_life(incarnation),
             spill_bytes_max: options.spill_bytes_max.0,
+            memory: WorkerMemory::new(options.capacity.memory_bytes),
+            query_pools: QueryPools::default(),
             runtime: Arc::new(RuntimeEnv::default()),
             failure_injections: options.failure_injections,
         };
@@ -138,15 +169,18 @@ impl Worker {
             no_progress_timeout: options.no_progress_timeout,
         });
         let http_stopped = CancellationToken::new();
-        let routes = http::router(HttpState { status, events: events.clone() });
-        let http =
-            axum::serve(http_listener, routes).with_graceful_shutdown(http_stopped.clone().cancelled_owned());
-        let http = tokio::spawn(async move { http.await });
+        let routes = http::router(HttpState { status, events: events.clone() }).merge(direct::direct_routes(
+            outputs.clone(),
+            incarnation,
+            secret,
+        ));
+        let http = direct::serve(http_listener, routes, http_stopped.clone().cancelled_owned());
+        let http = tokio::spawn(http);
         let life = Life { computing, spill, incarnation, http, http_stopped };
         let stop = CancellationToken::new();
         let life = tokio::spawn(life.run(node, incoming_events, connection, stop.clone()));
         tracing::info!(node = %node_id, incarnation = incarnation.0, %http_address, "worker started");
-        Ok(WorkerHandle { http_address, incarnation, events, stop, life, has_ended: false })
+        Ok(WorkerHandle { http_address, incarnation, outputs, events, stop, life, has_ended: false })
     }
 }
 
@@ -155,7 +189,7 @@ struct Life {
     computing: Computing,
     spill: SpillRoot,
     incarnation: Incarnation,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<Result<()>>,
     http_stopped: CancellationToken,
 }
 

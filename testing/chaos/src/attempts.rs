@@ -84,9 +84,17 @@ impl Look {
         in_order
     }
 
-    /// How long after that moment the first task that was lost was started again.
+    /// The attempts on a node that nobody needed any more: they were lost, or a rival was faster.
+    pub fn replaced<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Attempt> {
+        let is_replaced = |attempt: &&Attempt| ["LOST", "ABORTED"].contains(&attempt.state.as_str());
+        self.attempts.iter().filter(move |attempt| attempt.node == node).filter(is_replaced)
+    }
+
+    /// How long after that moment the first task that was lost, or overtaken, was started again.
     pub fn recovery_millis(&self, fault_unix_millis: u64) -> Option<u64> {
-        let lost: BTreeSet<Task> = self.in_state("LOST").map(|attempt| attempt.task).collect();
+        let is_replaced = |attempt: &&Attempt| ["LOST", "ABORTED"].contains(&attempt.state.as_str());
+        let lost: BTreeSet<Task> =
+            self.attempts.iter().filter(is_replaced).map(|attempt| attempt.task).collect();
         let again = self.attempts.iter().filter(|attempt| lost.contains(&attempt.task));
         let after = again.filter(|attempt| attempt.started_unix_millis >= fault_unix_millis);
         after.map(|attempt| attempt.started_unix_millis - fault_unix_millis).min()

@@ -42,6 +42,8 @@ pub struct Context {
 pub struct Baseline {
     /// How long each query takes.
     pub walls: BTreeMap<String, Duration>,
+    /// How many tasks each query has.
+    pub tasks: BTreeMap<String, usize>,
     /// What each process takes.
     pub footprints: BTreeMap<NodeName, Footprint>,
 }
@@ -124,7 +126,9 @@ impl Scene {
     /// Measures how long each query takes undisturbed. The first time it does so with cold processes.
     pub async fn measure(&mut self) -> Result<(), Failure> {
         for at in 0..self.queries.len() {
-            let outcome = self.start_query(ClientKind::Rust, at).await?.outcome().await?;
+            let (running, id) = self.start_known(at).await?;
+            let outcome = running.outcome().await?;
+            let look = self.look(&id).await.unwrap_or_default();
             let query = &mut self.queries[at];
             let rows = outcome.rows.map_err(|error| format!("undisturbed, {} fails: {error}", query.name))?;
             query.learn(&rows);
@@ -133,6 +137,7 @@ impl Scene {
             }
             eprintln!("  {} undisturbed: {:.2} s", query.name, outcome.wall.as_secs_f64());
             self.baseline.walls.insert(query.name.clone(), outcome.wall);
+            self.baseline.tasks.insert(query.name.clone(), look.in_state("FINISHED").count());
         }
         Ok(())
     }
@@ -184,6 +189,12 @@ impl Scene {
     /// Waits for a query that was disturbed, judges its rows, and counts its attempts. What the coordinator tells of
     /// it at the end.
     pub async fn judge(&mut self, query: usize, running: Running) -> Result<Look, Failure> {
+        let (look, _) = self.judge_timed(query, running).await?;
+        Ok(look)
+    }
+
+    /// The same, with how long it took the client.
+    pub async fn judge_timed(&mut self, query: usize, running: Running) -> Result<(Look, Duration), Failure> {
         let outcome = running.outcome().await?;
         let look = match &outcome.id {
             Some(id) => self.look(id).await.unwrap_or_default(),
@@ -191,7 +202,7 @@ impl Scene {
         };
         self.judge_outcome(query, &outcome);
         self.report.count(&look);
-        Ok(look)
+        Ok((look, outcome.wall))
     }
 
     fn judge_outcome(&mut self, query: usize, outcome: &Outcome) {

@@ -105,9 +105,9 @@ class Case(unittest.TestCase):
                 self.fail(f"not within {within_seconds} s")
             time.sleep(0.02)
 
-    def assert_clean(self):
+    def assert_clean(self, within_seconds=CLEAN_WITHIN_SECONDS):
         """Nothing is left of queries that have ended."""
         try:
-            self.wait(CLEAN_WITHIN_SECONDS, lambda: not self.cluster.files_left())
+            self.wait(within_seconds, lambda: not self.cluster.files_left())
         except self.failureException:
             self.fail(f"left behind: {self.cluster.files_left()}")

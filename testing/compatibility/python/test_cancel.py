@@ -46,6 +46,8 @@ class Cancel(Case):
     def test_a_cursor_cancels_its_query(self):
         cursor, thread, _ended = self.start()
         query_id = self.running_query_id()
+        # Before it has an answer it does not know what to cancel.
+        self.wait(30, lambda: cursor.query_id)
         # There must be something that can be left behind.
         self.wait(60, self.cluster.files_left)
         cursor.cancel()

@@ -102,6 +102,13 @@ fn every_session_property_of_trino_is_known() {
         table.iter().map(|one| one.name).filter(|name| !names.lines().any(|one| one == *name)).collect();
     assert_eq!(
         ours,
-        ["max_failed_tasks", "speculative_execution_enabled", "speculative_execution_max_task_fraction"]
+        [
+            "max_failed_tasks",
+            "single_task_max_row_count",
+            "speculative_execution_enabled",
+            "speculative_execution_max_task_fraction",
+            "speculative_execution_min_slowness",
+            "speculative_execution_min_task_age",
+        ]
     );
 }

@@ -30,7 +30,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Kind::Text,
         "The host name or IP address at which other nodes reach this one.",
     )
-    .computed("the address the coordinator sees")
+    .computed("the address that the machine has towards the coordinator")
     .aliases(&["node.ip"])
     .in_file(PropertyFile::Node),
     Property::unset(
@@ -60,7 +60,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         "The directory in which coordinators keep what must outlive them: which one leads, and the queries. All \
          coordinators of a cluster see the same, and those of another cluster another one.",
     )
-    .computed("the first of `exchange.base-directories`")
+    .computed("the first of `exchange.base-directories`, else `state` in `node.data-dir`")
     .coordinator_only()
     .extension(),
     Property::new(
@@ -83,6 +83,15 @@ pub(super) const PROPERTIES: &[Property] = &[
     .coordinator_only()
     .extension(),
     Property::new(Topic::Node, "http-server.http.port", PORT, "8080", "The port to listen on. 0: any free port."),
+    Property::unset(
+        Topic::Node,
+        "http-server.max-connections",
+        POSITIVE,
+        "How many connections may be open to the port. When there are as many, a new one takes the place of the one \
+         that has had no request for the longest time; if all have one, it is refused.",
+    )
+    .computed("half of the files that the process may have open")
+    .extension(),
     Property::new(
         Topic::Node,
         "http-server.process-forwarded",
@@ -144,6 +153,17 @@ pub(super) const PROPERTIES: &[Property] = &[
         "How long a query goes on while its client does not ask for it.",
     )
     .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "query.first-answer-wait",
+        Kind::Duration { min: Duration(0), max: Duration::seconds(10) },
+        "100ms",
+        "How long a client waits for the first answer to its statement, if the statement takes as long. A query that \
+         ends within this time leaves no records; one that takes longer is recorded before its client is answered. `0s`: \
+         all are recorded.",
+    )
+    .coordinator_only()
+    .extension(),
     Property::new(
         Topic::Query,
         "query.max-execution-time",

@@ -23,7 +23,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         Kind::Choice(POLICIES),
         "NONE",
         "What is tried again after a failure: nothing, the whole query, or single tasks. `TASK` needs an exchange \
-         manager.",
+         manager; `QUERY` only for results that are larger than `exchange.deduplication-buffer-size`.",
     )
     .session("retry_policy")
     .coordinator_only(),
@@ -100,9 +100,32 @@ pub(super) const PROPERTIES: &[Property] = &[
         "fault-tolerant-execution-speculative-execution-max-task-fraction",
         double(0.0, 1.0),
         "0.1",
-        "Which share of the tasks of a stage may have rivals at once. One task of each stage may in any case.",
+        "Which share of the tasks of a stage may have rivals at once. One task of each stage may in any case, and so \
+         may every task on a worker that is known to be slow.",
     )
     .session("speculative_execution_max_task_fraction")
+    .coordinator_only()
+    .extension(),
+    Property::new(
+        Topic::Retry,
+        "fault-tolerant-execution-speculative-execution-min-task-age",
+        DURATION,
+        "200ms",
+        "How long an attempt must have run before it gets a rival. A quarter of that is enough on a worker that is \
+         known to be slow.",
+    )
+    .session("speculative_execution_min_task_age")
+    .coordinator_only()
+    .extension(),
+    Property::new(
+        Topic::Retry,
+        "fault-tolerant-execution-speculative-execution-min-slowness",
+        double(1.0, f64::MAX),
+        "2.0",
+        "How many times as long as the median of the finished ones of its stage an attempt must have run before it \
+         gets a rival. It takes none of that on a worker that is known to be slow.",
+    )
+    .session("speculative_execution_min_slowness")
     .coordinator_only()
     .extension(),
     Property::new(

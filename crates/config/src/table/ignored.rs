@@ -36,8 +36,6 @@ pub(super) const PROPERTIES: &[Property] = &[
         BOOLEAN,
         Some("false"),
     ),
-    ignored("query.max-hash-partition-count", "max_hash_partition_count", POSITIVE, Some("100"))
-        .aliases(&["query.hash-partition-count"]),
     ignored("query.min-hash-partition-count", "min_hash_partition_count", POSITIVE, Some("4")),
     ignored(
         "query.min-hash-partition-count-for-write",

@@ -1,9 +1,9 @@
-//! Properties of how joins are planned.
+//! Properties of how joins are planned, and of how many tasks share the work.
 
 use crate::kind::{Choice, Kind};
 use crate::property::{Property, Topic};
 
-use super::kinds::SIZE;
+use super::kinds::{BIG_COUNT, SIZE};
 
 const DISTRIBUTIONS: Choice = &["AUTOMATIC", "PARTITIONED", "BROADCAST"];
 const STRATEGIES: Choice = &["NONE", "ELIMINATE_CROSS_JOINS", "AUTOMATIC"];
@@ -40,4 +40,15 @@ pub(super) const PROPERTIES: &[Property] = &[
     )
     .session("join_reordering_strategy")
     .coordinator_only(),
+    Property::new(
+        Topic::Query,
+        "optimizer.single-task-max-row-count",
+        BIG_COUNT,
+        "32768",
+        "A query whose tables have no more rows than these together, as far as statistics say, is run by one task: \
+         it would take longer to hand rows from task to task. 0: never.",
+    )
+    .session("single_task_max_row_count")
+    .coordinator_only()
+    .extension(),
 ];

@@ -5,6 +5,7 @@ mod accepted_hive;
 mod catalogs;
 mod cluster;
 mod defunct;
+mod direct;
 mod exchange;
 mod execution;
 mod ignored;
@@ -25,6 +26,7 @@ pub fn properties() -> impl Iterator<Item = &'static Property> {
         execution::PROPERTIES,
         joins::PROPERTIES,
         exchange::PROPERTIES,
+        direct::PROPERTIES,
         catalogs::PROPERTIES,
         session_only::PROPERTIES,
         ignored::PROPERTIES,

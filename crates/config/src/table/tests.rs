@@ -40,13 +40,17 @@ fn defaults_are_values_of_their_kind() {
 
 #[test]
 fn session_names_are_spelled_as_the_properties_that_have_effect() {
-    const RENAMED: [(&str, &str); 5] = [
+    const RENAMED: [(&str, &str); 9] = [
         ("fault-tolerant-execution-speculative-execution-enabled", "speculative_execution_enabled"),
         (
             "fault-tolerant-execution-speculative-execution-max-task-fraction",
             "speculative_execution_max_task_fraction",
         ),
+        ("fault-tolerant-execution-speculative-execution-min-task-age", "speculative_execution_min_task_age"),
+        ("fault-tolerant-execution-speculative-execution-min-slowness", "speculative_execution_min_slowness"),
         ("optimizer.join-reordering-strategy", "join_reordering_strategy"),
+        ("optimizer.single-task-max-row-count", "single_task_max_row_count"),
+        ("query.max-hash-partition-count", "max_hash_partition_count"),
         ("query-manager.required-workers", "required_workers_count"),
         ("query-manager.required-workers-max-wait", "required_workers_max_wait_time"),
     ];

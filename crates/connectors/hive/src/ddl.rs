@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use base::{Error, ErrorCode, Result};
-use connector::{ColumnMetadata, NewTable};
+use connector::{ColumnMetadata, NewSchema, NewTable};
 use types::Type;
 
 use crate::config::HiveConfig;
@@ -46,9 +46,10 @@ const UNSUPPORTED_TABLE_PROPERTIES: &[&str] = &[
 ];
 
 /// The record of a schema to be created.
-pub(crate) fn schema_record(catalog: &str, properties: &[(String, String)]) -> Result<SchemaRecord> {
-    let mut record = SchemaRecord { location: None };
-    for (name, value) in properties {
+pub(crate) fn schema_record(catalog: &str, schema: &NewSchema) -> Result<SchemaRecord> {
+    let creator = schema.creator.map(|query| query.to_string());
+    let mut record = SchemaRecord { location: None, creator };
+    for (name, value) in &schema.properties {
         if name != LOCATION {
             let text = format!("Catalog '{catalog}' schema property '{name}' does not exist");
             return Err(Error::new(ErrorCode::INVALID_SCHEMA_PROPERTY, text));
@@ -100,6 +101,7 @@ pub(crate) fn table_record(
         format: format.name().to_string(),
         external_location: external_location.to_string(),
         comment: table.comment.clone(),
+        creator: table.creator.map(|query| query.to_string()),
     };
     Ok((record, location))
 }

@@ -29,8 +29,8 @@ use async_trait::async_trait;
 use base::{Error, ErrorCode, Result};
 use bytes::Bytes;
 use connector::{
-    ColumnMetadata, Connector, NewTable, Scan, Split, SplitOptions, TableHandle, TableMetadata,
-    TableStatistics,
+    ColumnMetadata, Connector, Identity, NewSchema, NewTable, Scan, Split, SplitOptions, TableHandle,
+    TableMetadata, TableStatistics,
 };
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::stream::{self, BoxStream};
@@ -45,7 +45,7 @@ pub use config::PROPERTIES;
 use footer::{FOOTER_CONCURRENCY, Footers};
 use footer_statistics::FooterStatistics;
 use location::Location;
-use metastore::{ColumnRecord, FileMetastore, TableRecord};
+use metastore::{ColumnRecord, DroppedSchema, FileMetastore, TableRecord};
 use prune::Pruner;
 use split::FileSplit;
 
@@ -101,8 +101,12 @@ impl HiveConnector {
         if self.schema_exists(schema).await? {
             return Ok(());
         }
+        Err(self.schema_not_found(schema))
+    }
+
+    fn schema_not_found(&self, schema: &str) -> Error {
         let text = format!("Schema '{}.{schema}' does not exist", self.catalog);
-        Err(Error::new(ErrorCode::SCHEMA_NOT_FOUND, text))
+        Error::new(ErrorCode::SCHEMA_NOT_FOUND, text)
     }
 
     async fn files(&self, handle: &HiveHandle) -> Result<Vec<ObjectMeta>> {
@@ -227,24 +231,26 @@ impl Connector for HiveConnector {
         scan::open(&self.footers, scan, split, context)
     }
 
-    async fn create_schema(&self, schema: &str, properties: &[(String, String)]) -> Result<()> {
-        let record = ddl::schema_record(&self.catalog, properties)?;
-        let name = schema.to_string();
+    async fn create_schema(&self, schema: NewSchema) -> Result<()> {
+        let record = ddl::schema_record(&self.catalog, &schema)?;
+        let name = schema.name.clone();
         if self.ask(move |metastore| metastore.create_schema(&name, &record)).await? {
             return Ok(());
         }
-        let text = format!("Schema '{}.{schema}' already exists", self.catalog);
+        let text = format!("Schema '{}.{}' already exists", self.catalog, schema.name);
         Err(Error::new(ErrorCode::SCHEMA_ALREADY_EXISTS, text))
     }
 
-    async fn drop_schema(&self, schema: &str) -> Result<()> {
-        self.require_schema(schema).await?;
-        let name = schema.to_string();
-        if self.ask(move |metastore| metastore.drop_schema(&name)).await? {
-            return Ok(());
+    async fn drop_schema(&self, schema: &str, identity: Option<&Identity>) -> Result<()> {
+        let (name, creator) = (schema.to_string(), identity.map(|identity| identity.0.clone()));
+        match self.ask(move |metastore| metastore.drop_schema(&name, creator.as_deref())).await? {
+            DroppedSchema::Dropped => Ok(()),
+            DroppedSchema::NotThere => Err(self.schema_not_found(schema)),
+            DroppedSchema::NotEmpty => {
+                let text = format!("Cannot drop non-empty schema '{schema}'");
+                Err(Error::new(ErrorCode::SCHEMA_NOT_EMPTY, text))
+            }
         }
-        let text = format!("Cannot drop non-empty schema '{schema}'");
-        Err(Error::new(ErrorCode::SCHEMA_NOT_EMPTY, text))
     }
 
     async fn create_table(&self, table: NewTable) -> Result<()> {
@@ -252,32 +258,41 @@ impl Connector for HiveConnector {
         let (record, location) = ddl::table_record(&self.catalog, &self.config, &table)?;
         let (schema, name) = (table.schema.clone(), table.name.clone());
         let exists = self.ask(move |metastore| Ok(metastore.table(&schema, &name)?.is_some())).await?;
-        if !exists {
-            if self.config.location_checks {
-                let metadata = tokio::fs::metadata(location.as_path()).await;
-                if !metadata.is_ok_and(|metadata| metadata.is_dir()) {
-                    let text = format!("External location must be a directory: {location}");
-                    return Err(Error::new(ErrorCode::INVALID_TABLE_PROPERTY, text));
-                }
-            }
-            let (schema, name) = (table.schema.clone(), table.name.clone());
-            if self.ask(move |metastore| metastore.create_table(&schema, &name, &record)).await? {
-                return Ok(());
+        if !exists && self.config.location_checks {
+            let metadata = tokio::fs::metadata(location.as_path()).await;
+            if !metadata.is_ok_and(|metadata| metadata.is_dir()) {
+                let text = format!("External location must be a directory: {location}");
+                return Err(Error::new(ErrorCode::INVALID_TABLE_PROPERTY, text));
             }
         }
-        if table.if_not_exists {
+        let (schema, name) = (table.schema.clone(), table.name.clone());
+        if self.ask(move |metastore| metastore.create_table(&schema, &name, &record)).await?
+            || table.if_not_exists
+        {
             return Ok(());
         }
         let text = format!("Table '{}.{}.{}' already exists", self.catalog, table.schema, table.name);
         Err(Error::new(ErrorCode::TABLE_ALREADY_EXISTS, text))
     }
 
-    async fn drop_table(&self, schema: &str, table: &str) -> Result<()> {
+    async fn drop_table(&self, schema: &str, table: &str, identity: Option<&Identity>) -> Result<()> {
         let (schema_name, name) = (schema.to_string(), table.to_string());
-        if self.ask(move |metastore| metastore.drop_table(&schema_name, &name)).await? {
+        let creator = identity.map(|identity| identity.0.clone());
+        if self.ask(move |metastore| metastore.drop_table(&schema_name, &name, creator.as_deref())).await? {
             return Ok(());
         }
         let text = format!("Table '{}.{schema}.{table}' does not exist", self.catalog);
         Err(Error::new(ErrorCode::TABLE_NOT_FOUND, text))
+    }
+
+    async fn identity(&self, schema: &str, table: Option<&str>) -> Result<Option<Identity>> {
+        let (schema, table) = (schema.to_string(), table.map(str::to_string));
+        let creator = self.ask(move |metastore| {
+            Ok(match table {
+                Some(table) => metastore.table(&schema, &table)?.and_then(|record| record.creator),
+                None => metastore.schema(&schema)?.and_then(|record| record.creator),
+            })
+        });
+        Ok(creator.await?.map(Identity))
     }
 }

@@ -33,6 +33,9 @@ pub(crate) struct SchemaRecord {
     /// Where managed tables would lie, as the user wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
+    /// The statement that created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) creator: Option<String>,
 }
 
 /// What a table's file says.
@@ -47,6 +50,9 @@ pub(crate) struct TableRecord {
     /// A comment for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) comment: Option<String>,
+    /// The statement that created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) creator: Option<String>,
 }
 
 /// A column of a [`TableRecord`].
@@ -76,6 +82,17 @@ pub(crate) struct FileMetastore {
     directory: PathBuf,
     /// Held while something is created or dropped.
     writing: Mutex<()>,
+}
+
+/// What became of a schema that was to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DroppedSchema {
+    /// It is gone.
+    Dropped,
+    /// There is no such schema.
+    NotThere,
+    /// It has tables.
+    NotEmpty,
 }
 
 /// Numbers the temporary files of this process.
@@ -116,37 +133,56 @@ impl FileMetastore {
         }
     }
 
-    /// Creates a schema. False if it exists.
+    /// Creates a schema. False if it exists and was not created by the same statement.
     pub(crate) fn create_schema(&self, schema: &str, record: &SchemaRecord) -> Result<bool> {
         let directory = self.schema_directory(schema).ok_or_else(|| invalid_name("schema", schema))?;
         let _writing = self.lock();
-        self.write_new(&directory, SCHEMA_FILE, record)
+        let is_ours = |found: &SchemaRecord| found.creator.is_some() && found.creator == record.creator;
+        Ok(self.write_new(&directory, SCHEMA_FILE, record)?
+            || read(&directory.join(SCHEMA_FILE))?.as_ref().is_some_and(is_ours))
     }
 
-    /// Drops a schema. The caller knows that it exists. False if it has tables.
-    pub(crate) fn drop_schema(&self, schema: &str) -> Result<bool> {
-        let directory = self.schema_directory(schema).ok_or_else(|| invalid_name("schema", schema))?;
+    /// Drops a schema, if it was created by that statement; whoever created it, if none is named.
+    pub(crate) fn drop_schema(&self, schema: &str, creator: Option<&str>) -> Result<DroppedSchema> {
+        let Some(directory) = self.schema_directory(schema) else {
+            return Ok(DroppedSchema::NotThere);
+        };
         let _writing = self.lock();
-        if !entries(&directory, TABLE_FILE)?.is_empty() {
-            return Ok(false);
+        let found: Option<SchemaRecord> = read(&directory.join(SCHEMA_FILE))?;
+        if !found.is_some_and(|found| creator.is_none() || found.creator.as_deref() == creator) {
+            return Ok(DroppedSchema::NotThere);
         }
-        remove(&directory, SCHEMA_FILE)?;
-        Ok(true)
+        if !entries(&directory, TABLE_FILE)?.is_empty() {
+            return Ok(DroppedSchema::NotEmpty);
+        }
+        Ok(match remove(&directory, SCHEMA_FILE)? {
+            true => DroppedSchema::Dropped,
+            false => DroppedSchema::NotThere,
+        })
     }
 
-    /// Creates a table in a schema that exists. False if the table exists.
+    /// Creates a table in a schema that exists. False if the table exists and was not created by the same statement.
     pub(crate) fn create_table(&self, schema: &str, table: &str, record: &TableRecord) -> Result<bool> {
         let directory = self.table_directory(schema, table).ok_or_else(|| invalid_name("table", table))?;
         let _writing = self.lock();
-        self.write_new(&directory, TABLE_FILE, record)
+        let is_ours = |found: &TableRecord| found.creator.is_some() && found.creator == record.creator;
+        Ok(self.write_new(&directory, TABLE_FILE, record)?
+            || read(&directory.join(TABLE_FILE))?.as_ref().is_some_and(is_ours))
     }
 
-    /// Drops a table, not its data. False if it does not exist.
-    pub(crate) fn drop_table(&self, schema: &str, table: &str) -> Result<bool> {
+    /// Drops a table, not its data, if it was created by that statement; whoever created it, if none is named. False
+    /// if there is no such table.
+    pub(crate) fn drop_table(&self, schema: &str, table: &str, creator: Option<&str>) -> Result<bool> {
         let Some(directory) = self.table_directory(schema, table) else {
             return Ok(false);
         };
         let _writing = self.lock();
+        if creator.is_some() {
+            let found: Option<TableRecord> = read(&directory.join(TABLE_FILE))?;
+            if found.is_none_or(|found| found.creator.as_deref() != creator) {
+                return Ok(false);
+            }
+        }
         remove(&directory, TABLE_FILE)
     }
 
@@ -289,10 +325,11 @@ mod tests {
             format: "PARQUET".to_string(),
             external_location: "/data/t".to_string(),
             comment: None,
+            creator: None,
         }
     }
 
-    const NOWHERE: SchemaRecord = SchemaRecord { location: None };
+    const NOWHERE: SchemaRecord = SchemaRecord { location: None, creator: None };
 
     #[test]
     fn what_is_created_is_there_for_every_process_until_dropped() {
@@ -308,12 +345,41 @@ mod tests {
         assert_eq!(other.table("s", "t").unwrap(), Some(record()));
         assert_eq!(other.table("s", "u").unwrap(), None);
 
-        assert!(!other.drop_schema("s").unwrap());
-        assert!(other.drop_table("s", "t").unwrap());
-        assert!(!other.drop_table("s", "t").unwrap());
-        assert!(other.drop_schema("s").unwrap());
+        assert_eq!(other.drop_schema("s", None).unwrap(), DroppedSchema::NotEmpty);
+        assert!(other.drop_table("s", "t", None).unwrap());
+        assert!(!other.drop_table("s", "t", None).unwrap());
+        assert_eq!(other.drop_schema("s", None).unwrap(), DroppedSchema::Dropped);
+        assert_eq!(other.drop_schema("s", None).unwrap(), DroppedSchema::NotThere);
         assert!(metastore.schemas().unwrap().is_empty());
         assert_eq!(fs::read_dir(&metastore.directory).unwrap().count(), 0, "no file is left behind");
+    }
+
+    #[test]
+    fn a_statement_that_creates_again_finds_its_own() {
+        let (_directory, metastore) = metastore();
+        let by = |creator: &str| SchemaRecord { creator: Some(creator.into()), ..NOWHERE };
+        let table_by = |creator: &str| TableRecord { creator: Some(creator.into()), ..record() };
+        for _ in 0..2 {
+            assert!(metastore.create_schema("s", &by("first")).unwrap());
+            assert!(metastore.create_table("s", "t", &table_by("first")).unwrap());
+        }
+        assert!(!metastore.create_schema("s", &by("second")).unwrap());
+        assert!(!metastore.create_table("s", "t", &table_by("second")).unwrap());
+        assert!(!metastore.create_schema("s", &NOWHERE).unwrap());
+        assert!(!metastore.create_table("s", "t", &record()).unwrap());
+    }
+
+    #[test]
+    fn a_statement_that_drops_again_spares_what_came_after() {
+        let (_directory, metastore) = metastore();
+        let by = |creator: &str| SchemaRecord { creator: Some(creator.into()), ..NOWHERE };
+        let table_by = |creator: &str| TableRecord { creator: Some(creator.into()), ..record() };
+        metastore.create_schema("s", &by("second")).unwrap();
+        metastore.create_table("s", "t", &table_by("second")).unwrap();
+        assert!(!metastore.drop_table("s", "t", Some("first")).unwrap());
+        assert!(metastore.drop_table("s", "t", Some("second")).unwrap());
+        assert_eq!(metastore.drop_schema("s", Some("first")).unwrap(), DroppedSchema::NotThere);
+        assert_eq!(metastore.drop_schema("s", Some("second")).unwrap(), DroppedSchema::Dropped);
     }
 
     #[test]

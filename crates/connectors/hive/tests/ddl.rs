@@ -5,8 +5,8 @@
 mod common;
 
 use base::ErrorCode;
-use common::Fixture;
-use connector::NewTable;
+use common::{Fixture, new_schema};
+use connector::{Identity, NewSchema, NewTable};
 
 fn with_property(mut table: NewTable, name: &str, value: Option<&str>) -> NewTable {
     table.properties.retain(|(known, _)| known != name);
@@ -40,18 +40,18 @@ async fn a_dropped_table_is_gone_but_not_its_data() {
     fixture.table("t", &[("id", "bigint")]).await;
     let file = fixture.data("t").join("f");
     std::fs::write(&file, "data").unwrap();
-    let error = fixture.catalog.drop_schema("s").await.unwrap_err();
+    let error = fixture.catalog.drop_schema("s", None).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::SCHEMA_NOT_EMPTY);
 
-    fixture.catalog.drop_table("s", "t").await.unwrap();
+    fixture.catalog.drop_table("s", "t", None).await.unwrap();
     assert!(fixture.catalog.table("s", "t").await.unwrap().is_none());
     assert!(file.exists());
-    let error = fixture.catalog.drop_table("s", "t").await.unwrap_err();
+    let error = fixture.catalog.drop_table("s", "t", None).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::TABLE_NOT_FOUND);
 
-    fixture.catalog.drop_schema("s").await.unwrap();
+    fixture.catalog.drop_schema("s", None).await.unwrap();
     assert!(!fixture.catalog.schema_exists("s").await.unwrap());
-    let error = fixture.catalog.drop_schema("s").await.unwrap_err();
+    let error = fixture.catalog.drop_schema("s", None).await.unwrap_err();
     assert_eq!(
         (error.code(), error.message()),
         (ErrorCode::SCHEMA_NOT_FOUND, "Schema 'hive.s' does not exist")
@@ -61,7 +61,7 @@ async fn a_dropped_table_is_gone_but_not_its_data() {
 #[tokio::test]
 async fn what_exists_is_not_created_again() {
     let fixture = Fixture::new().await;
-    let error = fixture.catalog.create_schema("s", &[]).await.unwrap_err();
+    let error = fixture.catalog.create_schema(new_schema("s", &[])).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::SCHEMA_ALREADY_EXISTS);
 
     let new = fixture.new_table("t", &[("id", "bigint")]);
@@ -72,6 +72,41 @@ async fn what_exists_is_not_created_again() {
     let other = NewTable { if_not_exists: true, ..fixture.new_table("t", &[("other", "varchar")]) };
     fixture.catalog.create_table(other).await.unwrap();
     assert_eq!(fixture.catalog.table("s", "t").await.unwrap().unwrap().columns, new.columns);
+}
+
+#[tokio::test]
+async fn a_statement_that_is_run_again_finds_what_it_did() {
+    let fixture = Fixture::new().await;
+    let by = |id: &str| id.parse().map(Some).unwrap();
+    let first = NewTable {
+        creator: by("20261120_061411_00007_abcde"),
+        ..fixture.new_table("t", &[("id", "bigint")])
+    };
+    let second = NewTable { creator: by("20261120_061411_00008_abcde"), ..first.clone() };
+    assert_eq!(fixture.catalog.identity("s", Some("t")).await.unwrap(), None);
+    fixture.catalog.create_table(first.clone()).await.unwrap();
+    let dropped = fixture.catalog.identity("s", Some("t")).await.unwrap();
+    assert!(dropped.is_some());
+    fixture.catalog.create_table(first).await.unwrap();
+    let error = fixture.catalog.create_table(second.clone()).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::TABLE_ALREADY_EXISTS);
+
+    fixture.catalog.drop_table("s", "t", dropped.as_ref()).await.unwrap();
+    fixture.catalog.create_table(second).await.unwrap();
+    let error = fixture.catalog.drop_table("s", "t", dropped.as_ref()).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::TABLE_NOT_FOUND);
+    assert!(fixture.catalog.table("s", "t").await.unwrap().is_some(), "another table of that name is spared");
+
+    let schema = NewSchema { creator: by("20261120_061411_00009_abcde"), ..new_schema("x", &[]) };
+    fixture.catalog.create_schema(schema.clone()).await.unwrap();
+    fixture.catalog.create_schema(schema).await.unwrap();
+    let error = fixture.catalog.create_schema(new_schema("x", &[])).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::SCHEMA_ALREADY_EXISTS);
+    let other = Identity("20261120_061411_00010_abcde".into());
+    let error = fixture.catalog.drop_schema("x", Some(&other)).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::SCHEMA_NOT_FOUND);
+    let identity = fixture.catalog.identity("x", None).await.unwrap();
+    fixture.catalog.drop_schema("x", identity.as_ref()).await.unwrap();
 }
 
 #[tokio::test]
@@ -108,10 +143,10 @@ async fn properties_are_checked() {
         assert_eq!(error.code(), code, "{name} {value:?}: {error}");
         assert!(error.message().contains(text), "{error}");
     }
-    let error = fixture.catalog.create_schema("x", &[("colour".into(), "red".into())]).await.unwrap_err();
+    let error = fixture.catalog.create_schema(new_schema("x", &[("colour", "red")])).await.unwrap_err();
     let expected = "Catalog 'hive' schema property 'colour' does not exist";
     assert_eq!((error.code(), error.message()), (ErrorCode::INVALID_SCHEMA_PROPERTY, expected));
-    fixture.catalog.create_schema("x", &[("location".into(), "file:///data/x".into())]).await.unwrap();
+    fixture.catalog.create_schema(new_schema("x", &[("location", "file:///data/x")])).await.unwrap();
 
     let parquet = Fixture::with(&[("hive.storage-format", "parquet")]).await;
     let new = with_property(parquet.new_table("t", &[("id", "bigint")]), "format", None);

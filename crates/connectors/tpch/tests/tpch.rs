@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, SchemaRef};
 use arrow::util::pretty::pretty_format_batches;
-use connector::{Connector, Scan, Split, SplitOptions, TableMetadata};
+use connector::{Connector, NewSchema, Scan, Split, SplitOptions, TableMetadata};
 use datafusion::execution::TaskContext;
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
@@ -276,7 +276,8 @@ async fn metadata_is_trinos() {
     assert!(catalog.tables("default").await.unwrap().is_empty());
     assert!(catalog.table("default", "orders").await.unwrap().is_none());
     assert!(catalog.table("tiny", "order").await.unwrap().is_none());
-    let error = catalog.create_schema("mine", &[]).await.unwrap_err();
+    let schema = NewSchema { name: "mine".into(), properties: Vec::new(), creator: None };
+    let error = catalog.create_schema(schema).await.unwrap_err();
     assert_eq!(error.message(), "This connector does not support creating schemas");
 }
 

@@ -4,6 +4,7 @@ pub mod information_schema;
 mod metadata;
 pub mod rows;
 mod system;
+mod tasks;
 
 pub use metadata::{CoordinatorMetadata, catalog_not_found};
 pub use system::{SYSTEM_CATALOG, SystemSources, SystemTables};

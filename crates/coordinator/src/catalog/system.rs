@@ -1,7 +1,6 @@
 //! The catalog `system`: the cluster's own state as tables.
 
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -9,10 +8,11 @@ use base::{Error, NodeId, Result};
 use connector::snapshot::SnapshotTables;
 use connector::{Catalogs, TableHandle, TableMetadata};
 use protocol::client::server_info::TRINO_VERSION;
-use scheduler::{AttemptState, NodeState};
+use scheduler::NodeState;
 
 use super::information_schema;
 use super::rows::{Cell, Column, ColumnKind, record_batch, table_metadata};
+use super::tasks::{TASK_COLUMNS, task_rows};
 use crate::dispatch::{DispatchState, Dispatcher};
 use crate::node::NodeDescription;
 use crate::query::{Query, QueryRegistry};
@@ -119,35 +119,7 @@ const TABLES: &[(&str, &str, &[Column])] = &[
             ("error_code", ColumnKind::Text),
         ],
     ),
-    (
-        "runtime",
-        "tasks",
-        &[
-            ("node_id", ColumnKind::Text),
-            ("task_id", ColumnKind::Text),
-            ("stage_id", ColumnKind::Text),
-            ("query_id", ColumnKind::Text),
-            ("state", ColumnKind::Text),
-            ("splits", ColumnKind::Bigint),
-            ("queued_splits", ColumnKind::Bigint),
-            ("running_splits", ColumnKind::Bigint),
-            ("completed_splits", ColumnKind::Bigint),
-            ("split_scheduled_time_ms", ColumnKind::Bigint),
-            ("split_cpu_time_ms", ColumnKind::Bigint),
-            ("split_blocked_time_ms", ColumnKind::Bigint),
-            ("internal_network_input_bytes", ColumnKind::Bigint),
-            ("processed_input_bytes", ColumnKind::Bigint),
-            ("processed_input_rows", ColumnKind::Bigint),
-            ("output_bytes", ColumnKind::Bigint),
-            ("output_rows", ColumnKind::Bigint),
-            ("physical_input_bytes", ColumnKind::Bigint),
-            ("physical_written_bytes", ColumnKind::Bigint),
-            ("created", ColumnKind::Instant),
-            ("start", ColumnKind::Instant),
-            ("last_heartbeat", ColumnKind::Instant),
-            ("end", ColumnKind::Instant),
-        ],
-    ),
+    ("runtime", "tasks", TASK_COLUMNS),
 ];
 
 impl SystemTables {
@@ -298,63 +270,4 @@ fn query_row(query: &Query) -> Vec<Cell> {
         error.map(|code| code.error_type.as_str()).into(),
         error.map(|code| code.name).into(),
     ]
-}
-
-fn task_rows(state: &DispatchState) -> Vec<Vec<Cell>> {
-    let mut rows = Vec::new();
-    for query in state.core().queries() {
-        let Some(execution) = state.execution(&query.id()) else {
-            continue;
-        };
-        for stage in query.stages() {
-            for task in stage.tasks() {
-                for attempt in task.attempts {
-                    let id = base::AttemptId {
-                        task: base::TaskId { query: query.id(), stage: stage.id, partition: task.partition },
-                        generation: attempt.generation,
-                        epoch: attempt.epoch,
-                        number: attempt.number,
-                    };
-                    let record = execution.attempts.get(&id);
-                    let stats = record.map(|record| record.stats.clone()).unwrap_or_default();
-                    let splits = task.input.splits.iter().map(Vec::len).sum::<usize>() as u64;
-                    let name = match attempt.state {
-                        AttemptState::Running => "RUNNING",
-                        AttemptState::Committed => "FINISHED",
-                        AttemptState::Aborted => "ABORTED",
-                        AttemptState::Failed | AttemptState::Lost => "FAILED",
-                    };
-                    let ended = attempt.ended_at.and(record.map(|record| record.last_heard));
-                    let time =
-                        |of: fn(&crate::dispatch::AttemptRecord) -> SystemTime| Cell::from(record.map(of));
-                    rows.push(vec![
-                        attempt.node.as_str().into(),
-                        id.to_string().into(),
-                        stage.id.to_string().into(),
-                        query.id().to_string().into(),
-                        name.into(),
-                        Cell::count(splits),
-                        Cell::count(0),
-                        Cell::count(splits.saturating_sub(stats.completed_splits)),
-                        Cell::count(stats.completed_splits),
-                        Cell::count(stats.wall_nanos / 1_000_000),
-                        Cell::count(stats.cpu_nanos / 1_000_000),
-                        Cell::count(0),
-                        Cell::count(stats.exchange_input_bytes),
-                        Cell::count(stats.input_bytes),
-                        Cell::count(stats.input_rows),
-                        Cell::count(stats.output_bytes),
-                        Cell::count(stats.output_rows),
-                        Cell::count(stats.physical_input_bytes),
-                        Cell::count(stats.output_stored_bytes),
-                        time(|record| record.created),
-                        time(|record| record.created),
-                        time(|record| record.last_heard),
-                        ended.into(),
-                    ]);
-                }
-            }
-        }
-    }
-    rows
 }

@@ -1,10 +1,10 @@
 //! Deletes what queries left in the store, and looks again until it is gone.
 //!
 //! A query is cleaned when it is released. First its plan goes, after which nobody goes on with it, and its output;
-//! some seconds later its records, the outcome last: a client that lost the last answer can ask again, even another
-//! coordinator. A coordinator may die in between, a worker that was taken for lost may still write, and the store may
-//! refuse a removal. So the store is swept from time to time, often as long as there is a reason to, for queries of
-//! this life and those before it that nobody runs.
+//! some seconds after its client was told its records, the outcome last: a client that lost the last answer can ask
+//! again, even another coordinator. A coordinator may die in between, a worker that was taken for lost may still
+//! write, and the store may refuse a removal. So the store is swept from time to time, often as long as there is a
+//! reason to, for queries of this life and those before it that nobody runs.
 //!
 //! Only the coordinator that leads deletes.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use base::{QueryId, Result};
 use exchange::ExchangeManager;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ pub(super) struct SweepTimes {
     pub distrust_period: Duration,
     /// How long the outcome of a query stays after everybody is done with it.
     pub done_retention: Duration,
+    /// How long it stays if the client has not asked for it.
+    pub untold_retention: Duration,
 }
 
 impl Default for SweepTimes {
@@ -51,6 +53,7 @@ impl Default for SweepTimes {
             interval_in_distrust: Duration::from_secs(1),
             distrust_period: Duration::from_secs(60),
             done_retention: Duration::from_secs(2),
+            untold_retention: Duration::from_secs(30),
         }
     }
 }
@@ -58,8 +61,17 @@ impl Default for SweepTimes {
 /// Deletes what queries left in the store.
 #[derive(Debug)]
 pub(super) struct Cleaner {
-    requests: mpsc::Sender<(QueryId, Part)>,
+    requests: mpsc::Sender<Request>,
     distrust: Arc<Distrust>,
+}
+
+/// A part of a query is to be deleted.
+#[derive(Debug)]
+struct Request {
+    query: QueryId,
+    part: Part,
+    /// Who waits until it is.
+    waiting: Option<oneshot::Sender<()>>,
 }
 
 /// Until when there is a reason to look whether something was left.
@@ -137,8 +149,17 @@ impl Cleaner {
         self.request(query, Part::Output);
     }
 
+    /// Deletes everything of a query at once, and tells when nothing is there.
+    pub(super) fn purge(&self, query: QueryId, answer: oneshot::Sender<()>) {
+        self.send(Request { query, part: Part::All, waiting: Some(answer) });
+    }
+
     fn request(&self, query: QueryId, part: Part) {
-        if self.requests.try_send((query, part)).is_err() {
+        self.send(Request { query, part, waiting: None });
+    }
+
+    fn send(&self, request: Request) {
+        if self.requests.try_send(request).is_err() {
             self.distrust();
         }
     }
@@ -150,7 +171,7 @@ impl Cleaner {
 }
 
 /// What is deleted of a query, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Removal {
     at: Instant,
     part: Part,
@@ -158,6 +179,8 @@ struct Removal {
     is_running: bool,
     /// What was asked for while it was.
     asked: Option<Part>,
+    /// Who waits until everything is deleted.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// A part of what a query has in the store. Each includes those before it.
@@ -220,7 +243,7 @@ struct Sweeper {
 }
 
 impl Sweeper {
-    async fn run(mut self, mut requested: mpsc::Receiver<(QueryId, Part)>) {
+    async fn run(mut self, mut requested: mpsc::Receiver<Request>) {
         let mut changes = self.distrust.until.subscribe();
         let mut removals = JoinSet::new();
         let mut swept = Instant::now();
@@ -232,7 +255,7 @@ impl Sweeper {
             let due = self.start_due(&mut removals);
             tokio::select! {
                 request = requested.recv() => match request {
-                    Some((query, part)) => self.clean(query, part),
+                    Some(Request { query, part, waiting }) => self.clean(query, part, waiting),
                     None => return,
                 },
                 // A removal that panicked is done again by a sweep.
@@ -264,6 +287,14 @@ impl Sweeper {
                 next = Some(next.map_or(removal.at, |next: Instant| next.min(removal.at)));
                 continue;
             }
+            let known = self.known.queries.get(query);
+            if removal.part == Part::All
+                && known.is_some_and(|known| known.is_awaited(self.times.untold_retention))
+            {
+                removal.at = now + self.times.interval_in_distrust;
+                next = Some(next.map_or(removal.at, |next: Instant| next.min(removal.at)));
+                continue;
+            }
             removal.is_running = true;
             let (query, part, remover) = (*query, removal.part, self.remover.clone());
             removals.spawn(async move { (query, part, remover.remove(query, part).await) });
@@ -271,23 +302,28 @@ impl Sweeper {
         next
     }
 
-    fn clean(&mut self, query: QueryId, part: Part) {
+    fn clean(&mut self, query: QueryId, part: Part, waiting: Option<oneshot::Sender<()>>) {
         if self.waiting.len() >= WAITING_COUNT_MAX {
             return self.distrust.extend();
         }
         let now = Instant::now();
-        match self.waiting.entry(query) {
+        let removal = match self.waiting.entry(query) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Removal { at: now, part, is_running: false, asked: None });
+                vacant.insert(Removal { at: now, part, is_running: false, asked: None, waiting: Vec::new() })
             }
             // The plan goes with whatever else goes.
-            Entry::Occupied(_) if part == Part::Plan => {}
-            Entry::Occupied(known) if known.get().is_running => known.into_mut().asked = Some(part),
-            // What is asked for again was written since: it begins again.
+            Entry::Occupied(_) if part == Part::Plan => return,
             Entry::Occupied(known) => {
-                *known.into_mut() = Removal { at: now, part, is_running: false, asked: None };
+                let known = known.into_mut();
+                match known.is_running {
+                    true => known.asked = Some(part),
+                    // What is asked for again was written since: it begins again.
+                    false => (known.at, known.part, known.asked) = (now, part, None),
+                }
+                known
             }
-        }
+        };
+        removal.waiting.extend(waiting);
     }
 
     fn removed(&mut self, query: QueryId, part: Part, outcome: Result<()>) {
@@ -308,7 +344,10 @@ impl Sweeper {
                 (removal.part, removal.at) = (Part::All, now + self.times.done_retention);
             }
             (Ok(()), None, Part::Plan | Part::All) => {
-                entry.remove();
+                for waiting in entry.remove().waiting {
+                    // Whoever waited may have gone away; then nobody misses the answer.
+                    let _ = waiting.send(());
+                }
             }
         }
     }
@@ -319,7 +358,7 @@ impl Sweeper {
         for query in self.known.retain_gone(listed).await? {
             if !self.waiting.contains_key(&query) && self.remover.is_left(query).await? {
                 tracing::info!(%query, "a query that is gone has left something in the store");
-                self.clean(query, Part::Output);
+                self.clean(query, Part::Output, None);
             }
         }
         Ok(())

@@ -12,7 +12,9 @@ use tempfile::TempDir;
 
 use super::super::DispatcherOptions;
 use super::*;
+use crate::query::Query;
 use crate::state::{Identity, Leadership};
+use protocol::client::ClientContext;
 
 const OURS: &str = "20261120_061411_00001_abcde";
 const OTHERS: &str = "20261120_061411_00001_fghij";
@@ -72,6 +74,7 @@ struct Fixture {
     directory: TempDir,
     store: Arc<Stubborn>,
     state: StateStore,
+    queries: Arc<QueryRegistry>,
     cleaner: Cleaner,
     _stop: tokio_util::sync::DropGuard,
 }
@@ -99,9 +102,10 @@ impl Fixture {
             coordinator_ids: vec!["abcde".to_owned()],
             stop: stop.clone(),
         });
-        let known = KnownQueries { coordinator_ids: vec!["abcde".to_owned()], queries, dispatcher };
+        let coordinator_ids = vec!["abcde".to_owned()];
+        let known = KnownQueries { coordinator_ids, queries: Arc::clone(&queries), dispatcher };
         let cleaner = Cleaner::start(exchange, state.clone(), known, times, stop.clone());
-        let fixture = Fixture { directory, store, state, cleaner, _stop: stop.drop_guard() };
+        let fixture = Fixture { directory, store, state, queries, cleaner, _stop: stop.drop_guard() };
         fixture.write(OURS);
         fixture.write(OTHERS);
         fixture
@@ -134,6 +138,7 @@ fn sweeps_in_distrust_only() -> SweepTimes {
         interval_in_distrust: OFTEN,
         distrust_period: SELDOM,
         done_retention: Duration::ZERO,
+        untold_retention: SELDOM,
     }
 }
 
@@ -207,4 +212,32 @@ async fn the_outcome_stays_for_a_while() {
     }
     let left = fixture.state.look(query).await.unwrap();
     assert!(left.has_query && left.is_done && !left.has_plan, "{left:?}");
+}
+
+#[tokio::test]
+async fn an_outcome_that_nobody_was_told_stays_until_somebody_is() {
+    let fixture = Fixture::new(0, sweeps_in_distrust_only()).await;
+    let query = Arc::new(Query::new(OURS.parse().unwrap(), "SELECT".into(), ClientContext::default()));
+    fixture.queries.insert(Arc::clone(&query));
+    query.fail(Query::canceled());
+    for key in [ObjectKey::Query(query.id), ObjectKey::Done(query.id)] {
+        fixture.state.create(key, Bytes::from_static(b"content")).await.unwrap();
+    }
+    fixture.cleaner.clean(query.id);
+    let since = Instant::now();
+    while fixture.exists(&format!("{OURS}/0")) {
+        assert!(since.elapsed() < PATIENCE, "it stays");
+        tokio::time::sleep(OFTEN).await;
+    }
+    // Another query is asked for later, and gone.
+    fixture.write("20261120_061411_00002_abcde");
+    fixture.cleaner.clean("20261120_061411_00002_abcde".parse().unwrap());
+    while fixture.exists("20261120_061411_00002_abcde") {
+        assert!(since.elapsed() < PATIENCE, "it stays");
+        tokio::time::sleep(OFTEN).await;
+    }
+    let left = fixture.state.look(query.id).await.unwrap();
+    assert!(left.has_query && left.is_done, "{left:?}");
+    query.set_told();
+    fixture.cleaned().await;
 }

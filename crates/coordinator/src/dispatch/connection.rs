@@ -1,6 +1,7 @@
 //! The stream to one worker, and what was already sent on it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base::{AttemptId, Incarnation, NodeId, QueryId, StageId};
 use protocol::node::wire;
@@ -18,6 +19,8 @@ pub struct WorkerDescription {
     pub incarnation: Incarnation,
     /// Where it serves `/v1/info` and `/v1/status`.
     pub http_uri: String,
+    /// Where it serves the outputs of its attempts.
+    pub direct_uri: Arc<str>,
 }
 
 /// The stream to one worker.

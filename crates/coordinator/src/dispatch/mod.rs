@@ -6,10 +6,15 @@
 mod assignment;
 mod cleaner;
 mod connection;
+mod durability;
 mod execution;
+mod inline;
 mod node_service;
 mod persister;
+mod pipeline;
 mod records;
+mod region;
+mod reports;
 mod root_output;
 mod splits;
 mod state;
@@ -18,9 +23,9 @@ mod totals;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base::{Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result, StageId};
+use base::{AttemptId, Error, Incarnation, Millis, NodeId, OutputId, QueryId, Result, StageId};
 use connector::Split;
-use exchange::ExchangeManager;
+use exchange::{Committed, ExchangeManager};
 use protocol::node::NodeReport;
 use protocol::state::TasksContent;
 use scheduler::{Core, CoreOptions, Event, Record};
@@ -32,7 +37,9 @@ pub use connection::{Outbox, WorkerDescription};
 pub use execution::{AttemptRecord, Execution, ScanDescription, StageDescription, Submission};
 pub use node_service::{NodeService, NodeServiceOptions};
 use persister::Persister;
+pub use pipeline::{Pipeline, PipelineOptions};
 pub use records::Recovery;
+pub use region::Producer;
 pub use root_output::{NextOutput, RootOutput};
 pub use state::DispatchState;
 pub use totals::AttemptCounts;
@@ -59,6 +66,22 @@ enum Input {
     Persisted {
         query: QueryId,
         created: Box<Result<(Record, TasksContent)>>,
+    },
+    /// A query is to have records. It is told when it has, or has ended.
+    MakeDurable {
+        query: QueryId,
+        answer: oneshot::Sender<Result<()>>,
+    },
+    /// It is known what is in the store of an output that an attempt reported.
+    Committed {
+        query: QueryId,
+        attempt: AttemptId,
+        found: Box<Committed>,
+    },
+    /// Everything is to be deleted that former lives left of a query. It is told when that is done.
+    Purge {
+        query: QueryId,
+        answer: oneshot::Sender<()>,
     },
     Cancel(QueryId, Error),
     Close(QueryId),
@@ -132,10 +155,11 @@ impl Dispatcher {
         let dispatcher = Dispatcher { inbox };
         let epoch = state.leadership().epoch();
         let core = Core::new(epoch, core);
-        let known = KnownQueries { coordinator_ids, queries, dispatcher: dispatcher.clone() };
-        let cleaner = Cleaner::start(exchange, state.clone(), known, SweepTimes::default(), stop.clone());
-        let persister = Persister::new(state, dispatcher.clone());
-        let state = DispatchState::new(core, epoch, dispatcher.clone(), cleaner, persister);
+        let known =
+            KnownQueries { coordinator_ids, queries: Arc::clone(&queries), dispatcher: dispatcher.clone() };
+        let persister = Persister::new(state.clone(), Arc::clone(&exchange), dispatcher.clone());
+        let cleaner = Cleaner::start(exchange, state, known, SweepTimes::default(), stop.clone());
+        let state = DispatchState::new(core, epoch, dispatcher.clone(), queries, cleaner, persister);
         tokio::spawn(async move {
             // What was decided and not done is decided again by the next life.
             stop.run_until_cancelled(run(state, facts)).await;
@@ -151,6 +175,24 @@ impl Dispatcher {
     /// Runs a planned query. What becomes of it is told to the submission's [`RootOutput`].
     pub async fn submit(&self, submission: Submission) {
         self.send(Input::Submit(Box::new(submission))).await;
+    }
+
+    /// Records all that was decided and committed of a query that runs without records, and all that will be. Returns
+    /// when what there is can be relied upon, or the query has failed.
+    ///
+    /// # Errors
+    /// If what is in the store is not what the query goes by, or this life of the coordinator has ended.
+    pub async fn make_durable(&self, query: QueryId) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::MakeDurable { query, answer }).await;
+        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))?
+    }
+
+    /// Deletes everything that former lives of the coordinator left of a query.
+    pub async fn purge(&self, query: QueryId) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::Purge { query, answer }).await;
+        answered.await.map_err(|_| Error::internal("the scheduler has stopped"))
     }
 
     /// Ends a query with an error, unless it has ended.
@@ -236,5 +278,9 @@ async fn run(mut state: DispatchState, mut facts: mpsc::Receiver<Input>) {
     }
 }
 
+#[cfg(test)]
+mod pipeline_tests;
+#[cfg(test)]
+mod test_worker;
 #[cfg(test)]
 mod tests;

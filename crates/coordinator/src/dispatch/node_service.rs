@@ -84,6 +84,7 @@ impl Coordinator for NodeService {
             node: NodeId::new(announcement.node_id.as_str()),
             incarnation: Incarnation(announcement.incarnation),
             http_uri: announcement.http_uri.clone(),
+            direct_uri: announcement.direct_uri.as_str().into(),
         };
         let (outbox, outgoing) = mpsc::channel(OUTBOX_COUNT_MAX);
         let objection = self.objection(&announcement, &worker);

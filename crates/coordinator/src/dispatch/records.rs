@@ -125,20 +125,14 @@ impl DispatchState {
     /// Goes on with a query of a former life.
     pub(super) fn recover(&mut self, now: Millis, recovery: Recovery) {
         let Recovery { submission, records, splits, commits } = recovery;
-        let Submission { query, shape, options, stages, split_options, root } = submission;
-        let mut execution = Execution::new(&shape, stages, split_options, root);
+        let (query, options) = (submission.query, submission.options.clone());
+        let (shape, mut execution) = Execution::new(submission);
         for (stage, split) in splits {
             // Records were written by those who agreed.
             execution.learn_splits(stage, vec![split]);
         }
-        let recovered = |record: &CommitRecord| RecoveredCommit {
-            winner: record.attempt(),
-            output: OutputSize {
-                rows: record.rows(),
-                partition_bytes: record.partition_bytes(),
-                checksum: record.checksum(),
-            },
-        };
+        let recovered =
+            |record: &CommitRecord| RecoveredCommit { winner: record.attempt(), output: output_size(record) };
         let known = commits.iter().map(recovered).collect();
         execution.reported_records = commits.into_iter().map(|record| (record.attempt(), record)).collect();
         self.executions.insert(query, execution);
@@ -198,6 +192,11 @@ impl DispatchState {
         self.step(now, Event::OutputLost { output, error });
         Ok(())
     }
+}
+
+/// What the core is told of an output.
+pub(super) fn output_size(record: &CommitRecord) -> OutputSize {
+    OutputSize { rows: record.rows(), partition_bytes: record.partition_bytes(), checksum: record.checksum() }
 }
 
 /// The error of a query whose tables are not any more what its tasks were formed of.

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
-use async_trait::async_trait;
 use base::{Incarnation, NodeId};
 use bytes::Bytes;
-use connector::{Connector, Scan, Split, SplitOptions, TableHandle, TableMetadata};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use connector::{Scan, SplitOptions, TableHandle};
 use exchange::{ExchangeManager, ExchangeOptions, ObjectKey};
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
 use protocol::node::NodeReport;
 use protocol::node::wire::coordinator_message::Message;
 use scheduler::{
@@ -24,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::super::test_worker::Splits;
 use super::super::{
     Dispatcher, DispatcherOptions, Input, RootOutput, ScanDescription, StageDescription, WorkerDescription,
 };
@@ -33,40 +30,6 @@ use crate::state::{Identity, Leadership, StateStore};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A catalog whose tables have the splits that it is made of.
-#[derive(Debug)]
-struct Splits(Vec<&'static str>);
-
-#[async_trait]
-impl Connector for Splits {
-    async fn schemas(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn tables(&self, _schema: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    async fn table(&self, _schema: &str, _table: &str) -> Result<Option<TableMetadata>> {
-        Ok(None)
-    }
-
-    async fn splits(
-        &self,
-        _scan: &Scan,
-        _options: &SplitOptions,
-    ) -> Result<BoxStream<'static, Result<Vec<Split>>>> {
-        let split =
-            |name: &&'static str| Split { payload: Bytes::from_static(name.as_bytes()), size_bytes: 1 };
-        let splits: Vec<Split> = self.0.iter().map(split).collect();
-        Ok(stream::once(async move { Ok(splits) }).boxed())
-    }
-
-    fn open(&self, _: &Scan, _: &Split, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        Err(Error::internal("nobody reads here"))
-    }
-}
 
 fn query() -> QueryId {
     "20261120_061411_00001_abcde".parse().unwrap()
@@ -86,10 +49,12 @@ fn submission(splits: Vec<&'static str>, root: Arc<RootOutput>) -> Submission {
     let scan = ScanDescription { connector: Arc::new(Splits(splits)), scan };
     Submission {
         query: query(),
+        epoch: base::Epoch(1),
         shape: QueryShape { stages: vec![stage] },
         options: QueryOptions { task_split_count_max: 1, ..QueryOptions::default() },
         stages: vec![StageDescription { fragment: Bytes::new(), scans: vec![scan] }],
         split_options: SplitOptions { target_size_bytes: 1, node_count: 1, slot_count: 1 },
+        pipeline: None,
         root,
     }
 }
@@ -131,7 +96,12 @@ impl Life {
     async fn assigned(&self, submission: Submission) -> Result<Vec<Vec<String>>> {
         let (outbox, mut stream) = mpsc::channel(64);
         let (node, incarnation) = (NodeId::new("n1"), Incarnation(1));
-        let description = WorkerDescription { node: node.clone(), incarnation, http_uri: String::new() };
+        let description = WorkerDescription {
+            node: node.clone(),
+            incarnation,
+            http_uri: String::new(),
+            direct_uri: "".into(),
+        };
         self.dispatcher.send(Input::Attached { description, connection: 0, outbox }).await;
         self.dispatcher.submit(submission).await;
         let report = NodeReport {

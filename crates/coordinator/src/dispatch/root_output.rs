@@ -1,4 +1,4 @@
-//! What the client waits for: the committed outputs of the root stage, and how the query ended.
+//! What the client waits for: the outputs of the root stage, and how the query ended.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,7 +8,9 @@ use base::{Error, OutputId};
 use exchange::CommitRecord;
 use tokio::sync::Notify;
 
-/// The committed outputs of a query's root stage as they become known.
+use super::region::Producer;
+
+/// The outputs of a query's root stage as they become known: committed ones, or where they are written.
 ///
 /// The event loop writes it; the reader of the result waits on it.
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ pub struct RootOutput {
 
 #[derive(Debug, Default)]
 struct Progress {
+    producers: Option<Arc<[Producer]>>,
     outputs: BTreeMap<u32, Arc<CommitRecord>>,
     tasks: Option<u32>,
     outcome: Option<Result<(), Error>>,
@@ -38,6 +41,28 @@ impl RootOutput {
     pub fn select(&self, output: OutputId, record: Arc<CommitRecord>) {
         self.lock().outputs.insert(output.task.partition, record);
         self.changed.notify_waiters();
+    }
+
+    /// The attempts of the root stage run, and what they write is the result: nothing of it is committed.
+    pub fn stream(&self, producers: Vec<Producer>) {
+        self.lock().producers = Some(producers.into());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for the attempts whose outputs are the result. Fails when the query does.
+    pub async fn producers(&self) -> Result<Arc<[Producer]>, Error> {
+        self.wait(|progress| {
+            if let Some(Err(error)) = &progress.outcome {
+                return Some(Err(error.clone()));
+            }
+            progress.producers.clone().map(Ok)
+        })
+        .await
+    }
+
+    /// Waits until the query has failed. Never returns if it does not.
+    pub async fn failed(&self) -> Error {
+        self.wait(|progress| progress.outcome.clone()?.err()).await
     }
 
     /// Outputs of root tasks do not count any more.
@@ -64,6 +89,13 @@ impl RootOutput {
     pub fn finish(&self, outcome: Result<(), Error>) {
         self.lock().outcome.get_or_insert(outcome);
         self.changed.notify_waiters();
+    }
+
+    /// Nobody reads the outputs any more.
+    pub fn forget_outputs(&self) {
+        let mut progress = self.lock();
+        progress.outputs.clear();
+        progress.producers = None;
     }
 
     /// How the query ended, if it has.

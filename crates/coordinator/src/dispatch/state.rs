@@ -5,22 +5,27 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base::{AttemptId, Epoch, Error, ErrorType, Incarnation, Millis, NodeId, OutputId, QueryId};
-use exchange::CommitRecord;
-use protocol::node::{NodeReport, wire};
-use scheduler::{AttemptSpec, AttemptStatus, Command, Core, Event};
+use protocol::node::wire;
+use scheduler::{AttemptSpec, Command, Core, Event};
 
-use super::assignment::assignment;
+use super::assignment::{assignment, source_bytes};
 use super::cleaner::Cleaner;
 use super::connection::{Connection, Outbox, WorkerDescription, reject_superseded};
-use super::execution::{AttemptRecord, Execution, Submission};
+use super::execution::{Execution, Submission};
 use super::persister::Persister;
+use super::region::{Producer, Region};
+use super::reports::HeldReport;
 use super::splits::SplitEnumeration;
 use super::totals::{AttemptCounts, AttemptTotals};
 use super::{Dispatcher, Input};
 use crate::flight::FlightRecorder;
+use crate::query::{QueryProgress, QueryRegistry};
 
 /// How long a query that nobody wants may wait for workers to let go of it before it is cleaned all the same.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
+/// A message to a worker that tells of so many bytes of outputs tells of no further attempts. Together with the outputs
+/// that one more attempt reads it is far below what a message may have.
+const ASSIGNMENTS_BYTES_MAX: usize = protocol::node::MESSAGE_BYTES_MAX / 2;
 
 /// The state of the event loop.
 pub struct DispatchState {
@@ -29,15 +34,21 @@ pub struct DispatchState {
     /// What the core's time 0 is.
     started: SystemTime,
     dispatcher: Dispatcher,
+    /// The queries that are remembered.
+    queries: Arc<QueryRegistry>,
     connections: BTreeMap<NodeId, Connection>,
-    usage: BTreeMap<NodeId, wire::NodeUsage>,
+    pub(super) usage: BTreeMap<NodeId, wire::NodeUsage>,
     pub(super) executions: BTreeMap<QueryId, Execution>,
     /// The newest message for each worker that was not sent yet.
     desired: BTreeMap<NodeId, PendingDesired>,
-    cleaner: Cleaner,
+    pub(super) cleaner: Cleaner,
     totals: AttemptTotals,
     pub(super) persister: Persister,
     recorder: FlightRecorder,
+    /// The last reports of workers of which something was held back.
+    pub(super) held_reports: BTreeMap<NodeId, HeldReport>,
+    /// How many reports the core was told.
+    pub(super) report_sequence: u64,
 }
 
 struct PendingDesired {
@@ -60,6 +71,7 @@ impl DispatchState {
         core: Core,
         epoch: Epoch,
         dispatcher: Dispatcher,
+        queries: Arc<QueryRegistry>,
         cleaner: Cleaner,
         persister: Persister,
     ) -> Self {
@@ -69,6 +81,7 @@ impl DispatchState {
             epoch,
             started: SystemTime::now(),
             dispatcher,
+            queries,
             connections: BTreeMap::new(),
             usage: BTreeMap::new(),
             executions: BTreeMap::new(),
@@ -76,6 +89,8 @@ impl DispatchState {
             cleaner,
             totals: AttemptTotals::default(),
             persister,
+            held_reports: BTreeMap::new(),
+            report_sequence: 0,
         }
     }
 
@@ -125,17 +140,15 @@ impl DispatchState {
         match input {
             Input::Submit(submission) => self.submit(now, *submission),
             Input::Recover(recovery) => self.recover(now, *recovery),
-            Input::Persisted { query, created } => self.persisted(now, query, *created),
-            Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
-            Input::Close(query) => {
-                self.totals.close(&self.core, query);
-                self.step(now, Event::QueryClosed { query });
-                self.clean_without_waiting(query);
-                match self.executions.contains_key(&query) {
-                    true => self.cleaner.forget_plan(query),
-                    false => self.cleaner.clean(query),
-                }
+            Input::Persisted { query, created } => {
+                self.persisted(now, query, *created);
+                self.settle_durability(query);
             }
+            Input::MakeDurable { query, answer } => self.make_durable(now, query, answer),
+            Input::Committed { query, attempt, found } => self.output_committed(now, query, attempt, *found),
+            Input::Purge { query, answer } => self.cleaner.purge(query, answer),
+            Input::Cancel(query, error) => self.step(now, Event::QueryCancelled { query, error }),
+            Input::Close(query) => self.close(now, query),
             Input::NotReleased(query) => {
                 if self.executions.contains_key(&query) {
                     self.cleaner.clean(query);
@@ -150,7 +163,7 @@ impl DispatchState {
             // What an older stream still brings is known from the newer one, or of an older life.
             Input::Reported { node, connection, report } => {
                 if self.is_current(&node, connection) {
-                    self.report(now, node, *report);
+                    self.report(now, node, connection, *report);
                 }
             }
             Input::Detached { node, incarnation, connection } => {
@@ -168,9 +181,24 @@ impl DispatchState {
     }
 
     fn submit(&mut self, now: Millis, submission: Submission) {
-        let Submission { query, shape, options, stages, split_options, root } = submission;
-        self.executions.insert(query, Execution::new(&shape, stages, split_options, root));
+        let (query, options) = (submission.query, submission.options.clone());
+        let (shape, execution) = Execution::new(submission);
+        self.executions.insert(query, execution);
         self.step(now, Event::QuerySubmitted { query, shape, options });
+    }
+
+    /// Nobody wants a query any more.
+    fn close(&mut self, now: Millis, query: QueryId) {
+        if !self.executions.contains_key(&query) {
+            return self.cleaner.clean(query);
+        }
+        self.totals.close(&self.core, query);
+        self.step(now, Event::QueryClosed { query });
+        // If it is released already, it is being cleaned.
+        if self.executions.get(&query).is_some_and(Execution::is_store_used) {
+            self.clean_without_waiting(query);
+            self.cleaner.forget_plan(query);
+        }
     }
 
     fn attach(&mut self, now: Millis, description: WorkerDescription, connection: u64, outbox: Outbox) {
@@ -198,7 +226,7 @@ impl DispatchState {
         connected.max(in_core)
     }
 
-    fn is_current(&self, node: &NodeId, connection: u64) -> bool {
+    pub(super) fn is_current(&self, node: &NodeId, connection: u64) -> bool {
         self.connections.get(node).is_some_and(|current| current.id == connection)
     }
 
@@ -221,56 +249,14 @@ impl DispatchState {
         self.step(now, Event::WorkerDisconnected { node, incarnation });
     }
 
-    fn report(&mut self, now: Millis, node: NodeId, mut report: NodeReport) {
-        let heard = SystemTime::now();
-        let mut strangers = false;
-        for status in &report.report.attempts {
-            let query = status.attempt.task.query;
-            let Some(execution) = self.executions.get_mut(&query) else {
-                strangers = true;
-                continue;
-            };
-            let details = report.details.remove(&status.attempt).unwrap_or_default();
-            if let AttemptStatus::Committed { winner, .. } = status.status
-                && !execution.is_decided(winner.output())
-            {
-                match CommitRecord::decode(&details.commit_record, winner.output()) {
-                    Ok(record) => {
-                        execution.reported_records.insert(winner, record);
-                    }
-                    Err(error) => tracing::error!(%winner, %error, "a commit record cannot be read"),
-                }
-            }
-            let record = execution.attempts.entry(status.attempt).or_insert_with(|| AttemptRecord {
-                is_running: true,
-                peak_memory_bytes: 0,
-                node: node.clone(),
-                stats: wire::AttemptStats::default(),
-                created: heard,
-                last_heard: heard,
-            });
-            record.is_running = status.status == AttemptStatus::Running;
-            record.peak_memory_bytes = status.peak_memory_bytes;
-            record.stats = details.stats;
-            record.last_heard = heard;
-        }
-        if strangers {
-            self.cleaner.distrust();
-        }
-        self.usage.insert(node.clone(), report.usage);
-        self.step(now, Event::WorkerReported { node, report: report.report });
-    }
-
     /// Cleans a query that nobody wants although a worker does not let go of it: an attempt that computes without
     /// a pause notices late that it is not wanted. What it still writes is cleaned when the query is released.
     fn clean_without_waiting(&self, query: QueryId) {
-        if self.executions.contains_key(&query) {
-            let dispatcher = self.dispatcher.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(RELEASE_PATIENCE).await;
-                dispatcher.send(Input::NotReleased(query)).await;
-            });
-        }
+        let dispatcher = self.dispatcher.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(RELEASE_PATIENCE).await;
+            dispatcher.send(Input::NotReleased(query)).await;
+        });
     }
 
     pub(super) fn step(&mut self, now: Millis, event: Event) {
@@ -314,6 +300,8 @@ impl DispatchState {
             Command::Superseded { by } => {
                 self.persister.state().leadership().superseded_by(by);
             }
+            Command::RegionStarted { query, attempts } => self.start_region(query, attempts),
+            Command::QueryDurable { query } => self.decisions_recorded(query),
             Command::OutputSelected { output, winner } => self.select(output, winner),
             Command::StageSealed { query, stage, tasks } => {
                 let Some(execution) = self.executions.get_mut(&query) else {
@@ -332,16 +320,38 @@ impl DispatchState {
                 {
                     self.persister.keep_recording(query, self.recorder.write_down(query, error));
                 }
+                if let Some(known) = self.queries.get(&query) {
+                    QueryProgress::see(self, &known, true);
+                }
                 if let Some(execution) = self.executions.get(&query) {
                     execution.root.finish(outcome);
                 }
+                self.settle_durability(query);
             }
             Command::QueryReleased { query } => {
-                self.executions.remove(&query);
                 self.totals.release(&query);
-                self.cleaner.clean(query);
+                let Some(mut execution) = self.executions.remove(&query) else {
+                    return;
+                };
+                execution.tell_durable(Ok(()));
+                if execution.is_store_used() {
+                    self.cleaner.clean(query);
+                }
             }
         }
+    }
+
+    /// The attempts of a region are placed: from now on it is known who reads from whom.
+    fn start_region(&mut self, query: QueryId, attempts: Vec<(AttemptId, NodeId, Incarnation)>) {
+        let Some(execution) = self.executions.get_mut(&query) else {
+            return;
+        };
+        let producers = attempts.into_iter().filter_map(|(attempt, node, incarnation)| {
+            // Whoever is gone by now will be told to be, and nobody reads from him.
+            let connection = self.connections.get(&node).filter(|known| known.incarnation == incarnation)?;
+            Some(Producer { attempt, incarnation, uri: Arc::clone(&connection.description.direct_uri) })
+        });
+        execution.start_region(Region::new(producers));
     }
 
     fn select(&mut self, output: OutputId, winner: AttemptId) {
@@ -349,6 +359,10 @@ impl DispatchState {
         let Some(execution) = self.executions.get_mut(&query) else {
             return;
         };
+        if !execution.is_committed(output.task.stage) {
+            // Whoever reads it has done so.
+            return;
+        }
         let Some(record) = execution.reported_records.remove(&winner) else {
             tracing::error!(%winner, "the output of an attempt was selected without its commit record");
             let error = Error::internal(format!("the commit record of attempt {winner} is missing"));
@@ -381,37 +395,50 @@ impl DispatchState {
             let mut message = wire::Desired {
                 epoch: pending.epoch.0,
                 sequence: pending.sequence,
-                attempts: pending.attempts.iter().map(|spec| spec.attempt.into()).collect(),
+                attempts: Vec::with_capacity(pending.attempts.len()),
                 assignments: Vec::new(),
                 fragments: Vec::new(),
             };
+            let node_bytes = self.core.node(&node).map_or(0, |node| node.capacity.memory_bytes);
+            let mut attempts = BTreeSet::new();
             let mut fragments = BTreeSet::new();
-            for spec in pending.attempts.iter().filter(|spec| connection.lacks_attempt(&spec.attempt)) {
+            let mut bytes = 0;
+            for spec in &pending.attempts {
                 let task = spec.attempt.task;
-                let Some(execution) = self.executions.get(&task.query) else {
-                    continue;
-                };
-                match assignment(execution, spec) {
-                    Ok(assignment) => message.assignments.extend(assignment),
-                    Err(error) => {
-                        tracing::error!(attempt = %spec.attempt, %error, "an attempt cannot be described");
-                        let dispatcher = self.dispatcher.clone();
-                        tokio::spawn(async move { dispatcher.cancel(task.query, error).await });
+                if connection.lacks_attempt(&spec.attempt)
+                    && let Some(execution) = self.executions.get_mut(&task.query)
+                {
+                    if bytes > ASSIGNMENTS_BYTES_MAX {
+                        // The core takes what the worker does not hold for lost, and places it again.
                         continue;
                     }
+                    match assignment(execution, spec, node_bytes) {
+                        Ok(Some(mut assignment)) => {
+                            execution.give_room(spec.attempt, &mut assignment);
+                            bytes += source_bytes(&assignment);
+                            message.assignments.push(assignment);
+                        }
+                        Ok(None) => {}
+                        Err(error) => {
+                            tracing::error!(attempt = %spec.attempt, %error, "an attempt cannot be described");
+                            let dispatcher = self.dispatcher.clone();
+                            tokio::spawn(async move { dispatcher.cancel(task.query, error).await });
+                        }
+                    }
+                    if connection.lacks_fragment(task.query, task.stage)
+                        && fragments.insert((task.query, task.stage))
+                        && let Some(stage) = execution.stage(task.stage)
+                    {
+                        message.fragments.push(wire::Fragment {
+                            query: task.query.to_string(),
+                            stage: task.stage.0,
+                            encoded: stage.fragment.clone(),
+                        });
+                    }
                 }
-                if connection.lacks_fragment(task.query, task.stage)
-                    && fragments.insert((task.query, task.stage))
-                    && let Some(stage) = execution.stage(task.stage)
-                {
-                    message.fragments.push(wire::Fragment {
-                        query: task.query.to_string(),
-                        stage: task.stage.0,
-                        encoded: stage.fragment.clone(),
-                    });
-                }
+                message.attempts.push(spec.attempt.into());
+                attempts.insert(spec.attempt);
             }
-            let attempts = pending.attempts.iter().map(|spec| spec.attempt).collect();
             connection.send_desired(message, attempts);
         }
     }

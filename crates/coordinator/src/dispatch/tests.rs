@@ -49,6 +49,7 @@ impl Fixture {
             node: NodeId::new("n1"),
             incarnation: Incarnation(incarnation),
             http_uri: "http://127.0.0.1:1".to_owned(),
+            direct_uri: "http://127.0.0.1:2".into(),
         };
         let attached = Input::Attached { description, connection, outbox };
         self.dispatcher.send(attached).await;
@@ -138,10 +139,12 @@ fn submission(query: QueryId) -> Submission {
     };
     Submission {
         query,
+        epoch: base::Epoch(1),
         shape: QueryShape { stages: vec![stage] },
         options: QueryOptions::default(),
         stages: vec![StageDescription { fragment: bytes::Bytes::new(), scans: Vec::new() }],
         split_options: connector::SplitOptions { target_size_bytes: 1, node_count: 1, slot_count: 1 },
+        pipeline: None,
         root: Arc::default(),
     }
 }

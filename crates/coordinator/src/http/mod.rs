@@ -4,22 +4,33 @@ mod authentication;
 mod base_uri;
 mod monitoring;
 mod node;
+mod pace;
 mod query;
+mod query_stats;
 mod results;
+mod serve;
 mod statement;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{FromRef, Request};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate, SizeAbove};
 
 pub use node::standby_router;
+pub use serve::serve;
+
+use pace::Pace;
 
 use crate::node::NodeDescription;
 use crate::services::Services;
+
+/// An answer of so many bytes fits one packet: to compress it costs time and gains nothing.
+const COMPRESSED_BYTES_MIN: u16 = 1300;
 
 /// What the resources share.
 #[derive(Clone)]
@@ -47,8 +58,14 @@ pub fn router(state: HttpState) -> Router {
         .method_not_allowed_fallback(async || {
             Refusal(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".into())
         })
-        .layer(CompressionLayer::new().gzip(true))
+        .layer(CompressionLayer::new().gzip(true).compress_when(compressible()))
+        .layer(from_fn(async |request: Request, next: Next| Pace::default().keep(request, next).await))
         .with_state(state)
+}
+
+/// What is compressed if the client takes that.
+fn compressible() -> impl Predicate {
+    DefaultPredicate::new().and(SizeAbove::new(COMPRESSED_BYTES_MIN))
 }
 
 /// An answer that is not the one that was asked for: a status and a sentence.

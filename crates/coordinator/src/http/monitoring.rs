@@ -61,6 +61,7 @@ async fn metrics_page(state: &HttpState, floors: &Floors) -> Result<Response, Re
     };
     page.add_each(&table::WORKERS, workers_in);
     page.add(&table::ACTIVE_WORKERS, workers_in("active"));
+    page.add(&table::SLOW_WORKERS, cluster.slow_workers);
     page.add(&table::WANTED_WORKERS, cluster.wanted_workers);
     page.add(&table::LEASED_MEMORY, cluster.leased_bytes);
     page.add(&table::MEMORY_CAPACITY, cluster.memory_bytes);
@@ -74,6 +75,7 @@ struct Cluster {
     running_tasks: u64,
     attempts: AttemptCounts,
     workers: Vec<NodeState>,
+    slow_workers: usize,
     wanted_workers: u32,
     leased_bytes: u64,
     memory_bytes: u64,
@@ -90,6 +92,9 @@ impl Cluster {
             running_tasks: running.sum(),
             attempts: state.attempt_counts(),
             workers: present().filter_map(|node| node.state).collect(),
+            slow_workers: present()
+                .filter(|node| node.is_slow && node.state == Some(NodeState::Active))
+                .count(),
             wanted_workers: core.wanted_workers(),
             leased_bytes: present().map(|node| node.leased_bytes).sum(),
             memory_bytes: present().map(|node| node.capacity.memory_bytes).sum(),

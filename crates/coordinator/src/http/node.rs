@@ -95,16 +95,22 @@ async fn status(State(state): State<HttpState>) -> Json<Value> {
     }))
 }
 
-/// The workers that are connected and have told what they can carry.
+/// The workers that are connected and have told what they can carry, and how slow they are compared with others.
 async fn nodes(State(services): State<Arc<Services>>) -> Result<Json<Value>, Refusal> {
     let nodes = services
         .dispatcher
         .inspect(|state| {
-            let known = |node: &NodeId| state.core().node(node).is_some_and(|known| known.state.is_some());
-            let ready = state.nodes().filter(|(node, _)| known(node));
-            ready
-                .map(|(node, connected)| json!({ "nodeId": node.as_str(), "uri": connected.description.http_uri }))
-                .collect::<Vec<_>>()
+            let known = |node: &NodeId| state.core().node(node).filter(|known| known.state.is_some());
+            let ready = state.nodes().filter_map(|(node, connected)| {
+                let known = known(node)?;
+                Some(json!({
+                    "nodeId": node.as_str(),
+                    "uri": connected.description.http_uri,
+                    "slowness": known.slowness,
+                    "slow": known.is_slow,
+                }))
+            });
+            ready.collect::<Vec<_>>()
         })
         .await
         .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;

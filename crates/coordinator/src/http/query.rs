@@ -9,13 +9,12 @@ use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use base::{Error, ErrorCode};
-use chrono::{DateTime, Utc};
 use protocol::client::QueryError;
-use protocol::client::succinct::succinct_duration;
 use scheduler::AttemptState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::query_stats::query_stats;
 use super::{HttpState, Refusal};
 use crate::query::{AttemptProgress, Query, QueryProgress};
 use crate::services::Services;
@@ -57,12 +56,7 @@ async fn one(State(services): State<Arc<Services>>, Path(id): Path<String>) -> R
 
 fn summary(query: &Query) -> Value {
     let status = query.status();
-    let times = &status.times;
-    let progress = query.progress();
-    let stats = progress.statement_stats(query);
     let client = &query.client;
-    let at = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-    let millis = |count: u64| succinct_duration(base::Duration::millis(count));
     json!({
         "queryId": query.id.to_string(),
         "session": {
@@ -74,41 +68,17 @@ fn summary(query: &Query) -> Value {
         },
         "resourceGroupId": ["global"],
         "state": status.state.as_str(),
-        "scheduled": stats.scheduled,
+        "scheduled": query.statement_stats().scheduled,
         "self": format!("/v1/query/{}", query.id),
         "query": query.text,
         "updateType": status.update_type,
-        "queryStats": {
-            "createTime": at(times.created),
-            "endTime": times.ended.map(at),
-            "queuedTime": millis(stats.queued_time_millis),
-            "elapsedTime": millis(stats.elapsed_time_millis),
-            "executionTime": millis(stats.elapsed_time_millis.saturating_sub(stats.queued_time_millis)),
-            "planningTime": millis(stats.planning_time_millis),
-            "totalDrivers": stats.total_splits,
-            "queuedDrivers": stats.queued_splits,
-            "runningDrivers": stats.running_splits,
-            "completedDrivers": stats.completed_splits,
-            "failedTasks": progress.stages.iter().map(|stage| stage.failed_attempts + stage.lost_attempts).sum::<u32>(),
-            "physicalInputDataSize": format!("{}B", stats.physical_input_bytes),
-            "rawInputDataSize": format!("{}B", stats.processed_bytes),
-            "rawInputPositions": stats.processed_rows,
-            "spilledDataSize": format!("{}B", stats.spilled_bytes),
-            "peakUserMemoryReservation": format!("{}B", stats.peak_memory_bytes),
-            "peakTotalMemoryReservation": format!("{}B", stats.peak_memory_bytes),
-            "totalCpuTime": millis(stats.cpu_time_millis),
-            "totalScheduledTime": millis(stats.wall_time_millis),
-            "fullyBlocked": false,
-            "blockedReasons": [],
-            "progressPercentage": stats.progress_percentage,
-            "runningPercentage": stats.running_percentage,
-        },
+        "queryStats": query_stats(query),
         "errorType": status.error.as_ref().map(|error| error.code().error_type.as_str()),
         "errorCode": status.error.as_ref().map(|error| {
             let code = error.code();
             json!({ "code": code.code, "name": code.name, "type": code.error_type.as_str(), "fatal": false })
         }),
-        "retryPolicy": "TASK",
+        "retryPolicy": query.retry_policy.as_str(),
     })
 }
 

@@ -3,18 +3,45 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use protocol::client::{Column, HeaderPrefix, QueryError, QueryResults, SessionUpdate};
+use protocol::client::{Column, HeaderPrefix, QueryError, QueryResults, SessionUpdate, StatementStats};
 use serde_json::value::RawValue;
 
 use super::base_uri::BaseUri;
-use crate::query::{Page, Query, QueryStatus};
+use crate::query::{Page, Query, QueryState, QueryStatus};
+
+/// The document that tells that a statement was accepted, however far it is by now.
+pub fn respond_accepted(base: &BaseUri, query: &Query, next_uri: String) -> Response {
+    let stats = StatementStats {
+        state: QueryState::Queued.as_str().into(),
+        queued: true,
+        ..StatementStats::default()
+    };
+    let results = QueryResults {
+        id: query.id.to_string(),
+        info_uri: info_uri(base, query),
+        partial_cancel_uri: None,
+        next_uri: Some(next_uri),
+        columns: None,
+        data: None,
+        stats,
+        error: None,
+        warnings: Vec::new(),
+        update_type: None,
+        update_count: None,
+    };
+    Json(results).into_response()
+}
+
+fn info_uri(base: &BaseUri, query: &Query) -> String {
+    format!("{}/ui#/queries/{}", base.0, query.id)
+}
 
 /// The document of a page, with the headers that tell the client what to change in its session.
 pub fn respond(base: &BaseUri, query: &Query, page: &Page, next_uri: Option<String>) -> Response {
     let status = query.status();
     let results = QueryResults {
         id: query.id.to_string(),
-        info_uri: format!("{}/ui#/queries/{}", base.0, query.id),
+        info_uri: info_uri(base, query),
         partial_cancel_uri: None,
         next_uri,
         columns: columns(query, &status),

@@ -1,4 +1,7 @@
 //! `/v1/statement`: the statement protocol.
+//!
+//! A statement starts when it is posted, and is answered when its result is there, or soon. The answer never has rows
+//! or an error: some clients look for them on the pages only that they fetch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,23 +20,28 @@ use tokio::time::Instant;
 
 use super::authentication::basic_user;
 use super::base_uri::BaseUri;
-use super::results::respond;
+use super::results::{respond, respond_accepted};
 use super::{HttpState, Refusal};
-use crate::query::{Page, PageError, Position, Query, QueryProgress, QueryState, run};
+use crate::first_answer::Waiting;
+use crate::query::{FirstAnswer, Page, PageError, Position, Query, QueryProgress, QueryState, run};
+use crate::recovery::recover_late;
 use crate::services::Services;
-use crate::slug::SlugContext;
+use crate::slug::FIRST_TOKEN;
 
 /// How long a request for a page waits for something to tell.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What a client is told whose query is not on record.
+const ENDED_WITH_COORDINATOR: &str = "Query not found: the coordinator that ran it has ended, and a query under \
+    retry-policy NONE or QUERY ends with it. Run it again";
 
 /// The resources.
 pub fn routes() -> Router<HttpState> {
     Router::new()
         .route("/v1/statement", post(submit).head(|| async { StatusCode::OK }))
-        .route("/v1/statement/queued/{query}/{slug}/{token}", get(queued).delete(cancel_queued))
         .route(
             "/v1/statement/executing/{query}/{slug}/{token}",
-            get(executing).head(heartbeat).delete(cancel_executing),
+            get(executing).head(heartbeat).delete(cancel),
         )
         .route("/v1/statement/executing/partialCancel/{query}/{stage}/{slug}/{token}", delete(partial_cancel))
 }
@@ -41,15 +49,17 @@ pub fn routes() -> Router<HttpState> {
 /// The parts of a page's address.
 type Address = Path<(String, String, u64)>;
 
-/// Where a page goes on, in its address.
+/// What else is in the address of a page.
 #[derive(Deserialize)]
-struct PagePosition {
+struct PageParameters {
+    /// Where the page goes on. None: at the beginning.
     position: Option<String>,
+    /// The statement of a short query, for another coordinator.
+    capsule: Option<String>,
 }
 
-impl PagePosition {
-    /// None: at the beginning.
-    fn parse(&self) -> Result<Option<Position>, Refusal> {
+impl PageParameters {
+    fn position(&self) -> Result<Option<Position>, Refusal> {
         let position = self.position.as_deref().map(str::parse).transpose();
         position.map_err(|_| Refusal::not_found("Query not found"))
     }
@@ -67,11 +77,23 @@ async fn submit(
     }
     let client = client_context(&headers)?;
     check_prepared_statements(&client)?;
-    let accepted = services.accept(text.to_string(), client).await;
-    let query =
-        accepted.map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?;
-    let next = queued_uri(&base, &query, 1);
-    Ok(respond(&base, &query, &Page::default(), Some(next)))
+    let query = services.accept(text.to_string(), client);
+    let _attended = query.attend();
+    let waiting = Waiting::new(&services, &query);
+    begin(&services, &query);
+    let answer = first_answer(&services, &query).await?;
+    waiting.answered();
+    let mut next = page_uri(&base, &query, FIRST_TOKEN, None);
+    if let FirstAnswer::Short { capsule } = answer {
+        next.push_str("?capsule=");
+        next.push_str(&capsule);
+    }
+    Ok(respond_accepted(&base, &query, next))
+}
+
+async fn first_answer(services: &Arc<Services>, query: &Arc<Query>) -> Result<FirstAnswer, Refusal> {
+    let answer = services.first_answer(query).await;
+    answer.map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))
 }
 
 fn client_context(headers: &HeaderMap) -> Result<ClientContext, Refusal> {
@@ -103,46 +125,53 @@ fn check_prepared_statements(client: &ClientContext) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn queued(
-    State(services): State<Arc<Services>>,
-    base: BaseUri,
-    Path((id, slug, token)): Address,
-) -> Result<Response, Refusal> {
-    let query = find(&services, &id, SlugContext::Queued, token, None, &slug)?;
-    let _attended = query.attend();
-    if token == 0 || token > query.queued_token() + 1 {
-        return Err(Refusal::gone("Invalid token"));
-    }
-    query.raise_queued_token(token);
+/// Begins a query, if it was not begun.
+fn begin(services: &Arc<Services>, query: &Arc<Query>) {
     if query.begin() {
-        tokio::spawn(run(Arc::clone(&services), Arc::clone(&query)));
+        tokio::spawn(run(Arc::clone(services), Arc::clone(query)));
     }
-    // Waiting in vain is no error: the client asks again.
-    let _ = tokio::time::timeout(WAIT_MAX, query.reached(QueryState::Planning)).await;
-    let next = match query.state() {
-        QueryState::Queued => Some(queued_uri(&base, &query, token + 1)),
-        QueryState::Failed => None,
-        _ => Some(executing_uri(&base, &query, 0, None)),
-    };
-    Ok(respond(&base, &query, &Page::default(), next))
 }
 
 async fn executing(
     State(services): State<Arc<Services>>,
     base: BaseUri,
     Path((id, slug, token)): Address,
-    Parameters(position): Parameters<PagePosition>,
+    Parameters(parameters): Parameters<PageParameters>,
 ) -> Result<Response, Refusal> {
-    let position = position.parse()?;
-    let query = find(&services, &id, SlugContext::Executing, token, position, &slug)?;
+    let position = parameters.position()?;
+    let query = match find(&services, &id, token, position, &slug).await {
+        Ok(query) => query,
+        Err(refusal) => {
+            services.run_again(unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?)
+        }
+    };
     let _attended = query.attend();
+    query.set_asked();
+    // Another coordinator may have begun it and got nowhere.
+    begin(&services, &query);
+    first_answer(&services, &query).await?;
     let page = page(&services, &query, token, position).await?;
     QueryProgress::refresh(&services, &query).await;
     let failed = query.state() == QueryState::Failed;
-    let is_final = page.is_last && page.data.is_none();
-    let next = (!failed && !is_final).then(|| executing_uri(&base, &query, token + 1, page.next));
+    let next = (!failed && !page.is_final).then(|| page_uri(&base, &query, token + 1, page.next));
+    if next.is_none() {
+        query.set_told();
+    }
     let page = if failed { Page::default() } else { page };
     Ok(respond(&base, &query, &page, next))
+}
+
+/// The query of an address that a former life of the coordinator gave out without recording the query.
+fn unrecorded(
+    services: &Services,
+    id: &str,
+    token: u64,
+    parameters: &PageParameters,
+    slug: &str,
+) -> Option<Query> {
+    let capsule = parameters.capsule.as_deref().filter(|_| token == FIRST_TOKEN)?;
+    let query = services.open_capsule(id.parse().ok()?, capsule)?;
+    query.slug.is_valid(token, None, slug).then_some(query)
 }
 
 /// The page of a token: the one that is kept, or the next one.
@@ -159,6 +188,8 @@ async fn page(
         PageError::Unknown => Refusal::not_found("Invalid token"),
     })?;
     if let Some(page) = pages.kept(token) {
+        drop(pages);
+        deliver_short(services, query, &page).await;
         return Ok(page);
     }
     if !pages.has_source() {
@@ -183,7 +214,8 @@ async fn page(
     }
     match pages.make(token, position, deadline).await {
         Ok(page) => {
-            if page.is_last && page.data.is_none() {
+            if page.is_final {
+                pages.release();
                 services.finish(query).await;
             }
             Ok(page)
@@ -200,32 +232,46 @@ async fn page(
     }
 }
 
+/// The page of a query that was kept before it was asked for is about to be delivered. If no page follows, the query has
+/// ended, and its rows are not kept for ever.
+async fn deliver_short(services: &Arc<Services>, query: &Arc<Query>, page: &Page) {
+    if page.is_final && !query.state().is_final() {
+        query.pages.lock().await.release();
+        services.finish(query).await;
+        if let Some(rows) = &page.data {
+            services.delivered.delivered(query, rows.len()).await;
+        }
+    }
+}
+
 async fn heartbeat(
     State(services): State<Arc<Services>>,
     Path((id, slug, token)): Address,
-    Parameters(position): Parameters<PagePosition>,
+    Parameters(parameters): Parameters<PageParameters>,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug)?;
-    drop(query.attend());
+    match find(&services, &id, token, parameters.position()?, &slug).await {
+        Ok(query) => drop(query.attend()),
+        // It runs again when its client asks for its rows.
+        Err(refusal) => drop(unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?),
+    }
     Ok(StatusCode::OK)
 }
 
-async fn cancel_queued(
+async fn cancel(
     State(services): State<Arc<Services>>,
     Path((id, slug, token)): Address,
+    Parameters(parameters): Parameters<PageParameters>,
 ) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Queued, token, None, &slug)?;
-    services.end(&query, Query::canceled()).await;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn cancel_executing(
-    State(services): State<Arc<Services>>,
-    Path((id, slug, token)): Address,
-    Parameters(position): Parameters<PagePosition>,
-) -> Result<StatusCode, Refusal> {
-    let query = find(&services, &id, SlugContext::Executing, token, position.parse()?, &slug)?;
-    services.end(&query, Query::canceled()).await;
+    match find(&services, &id, token, parameters.position()?, &slug).await {
+        Ok(query) => {
+            query.set_told();
+            services.end(&query, Query::canceled()).await;
+        }
+        Err(refusal) => {
+            let query = unrecorded(&services, &id, token, &parameters, &slug).ok_or(refusal)?;
+            services.end(&services.remember(query).0, Query::canceled()).await;
+        }
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -234,31 +280,34 @@ async fn partial_cancel(
     State(services): State<Arc<Services>>,
     Path((id, _stage, slug, token)): Path<(String, u32, String, u64)>,
 ) -> Result<Response, Refusal> {
-    find(&services, &id, SlugContext::Executing, token, None, &slug)?;
+    find(&services, &id, token, None, &slug).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn find(
-    services: &Services,
+async fn find(
+    services: &Arc<Services>,
     id: &str,
-    context: SlugContext,
     token: u64,
     position: Option<Position>,
     slug: &str,
 ) -> Result<Arc<Query>, Refusal> {
-    services
-        .query(id)
-        .filter(|query| query.slug.is_valid(context, token, position, slug))
-        .ok_or_else(|| Refusal::not_found("Query not found"))
+    let known = match services.query(id) {
+        Some(query) => Some(query),
+        // Whether there is one cannot be said now. The client asks again.
+        None => recover_late(services, id)
+            .await
+            .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?,
+    };
+    known.filter(|query| query.slug.is_valid(token, position, slug)).ok_or_else(|| {
+        match services.is_of_former_life(id) {
+            true => Refusal::not_found(ENDED_WITH_COORDINATOR),
+            false => Refusal::not_found("Query not found"),
+        }
+    })
 }
 
-fn queued_uri(base: &BaseUri, query: &Query, token: u64) -> String {
-    let slug = query.slug.make(SlugContext::Queued, token, None);
-    format!("{}/v1/statement/queued/{}/{slug}/{token}", base.0, query.id)
-}
-
-fn executing_uri(base: &BaseUri, query: &Query, token: u64, position: Option<Position>) -> String {
-    let slug = query.slug.make(SlugContext::Executing, token, position);
+fn page_uri(base: &BaseUri, query: &Query, token: u64, position: Option<Position>) -> String {
+    let slug = query.slug.make(token, position);
     let mut uri = format!("{}/v1/statement/executing/{}/{slug}/{token}", base.0, query.id);
     if let Some(position) = position {
         uri.push_str(&format!("?position={position}"));

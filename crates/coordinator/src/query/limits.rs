@@ -51,7 +51,7 @@ fn exceeded(which: &str, limit: Duration) -> Error {
 /// The error of a query whose client went away, if it did: it was not heard of for `timeout`.
 pub fn abandoned(query: &Arc<Query>, timeout: std::time::Duration) -> Option<Error> {
     // Whoever waits for a page is there, however long the page takes.
-    if query.is_attended() {
+    if query.is_attended() || query.state().is_final() {
         return None;
     }
     let status = query.status();

@@ -5,19 +5,24 @@ mod limits;
 mod pages;
 mod position;
 mod progress;
+mod recorded;
 mod registry;
 mod result_reader;
+mod result_stream;
 mod run;
+mod short_answers;
 mod state;
+mod work;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base::{Error, ErrorCode, QueryId};
+use config::RetryPolicy;
 use protocol::client::{ClientContext, SessionUpdate, StatementStats};
 use sql::OutputColumn;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::dispatch::RootOutput;
 use crate::slug::Slug;
@@ -27,9 +32,12 @@ pub use limits::abandoned;
 pub use pages::{Page, PageError, Pages};
 pub use position::Position;
 pub use progress::{AttemptProgress, QueryProgress};
+pub use recorded::{FirstAnswer, Recorded};
 pub use registry::QueryRegistry;
 pub use result_reader::ReadConsent;
-pub use run::{resume, run};
+pub use result_stream::DirectInput;
+pub use run::{answer_again, resume, resume_definition, run};
+pub use short_answers::DeliveredAnswers;
 pub use state::{QueryState, QueryStatus};
 
 /// A query that was accepted.
@@ -42,20 +50,30 @@ pub struct Query {
     pub client: ClientContext,
     /// The secrets in its addresses.
     pub slug: Slug,
+    /// What is tried again when something of it fails.
+    pub retry_policy: RetryPolicy,
     /// The result as the client fetches it.
     pub pages: tokio::sync::Mutex<Pages>,
+    /// What of it is on record. Whoever changes that, or relies on it, holds the lock meanwhile.
+    pub recorded: tokio::sync::Mutex<Recorded>,
+    /// How its client was answered first. Empty until it is.
+    pub first_answer: OnceCell<FirstAnswer>,
     status: Mutex<QueryStatus>,
     /// Who ends it.
     owner: Mutex<Owner>,
     /// The last that is known of its stages; kept when the scheduler has forgotten it.
     progress: Mutex<QueryProgress>,
     changed: watch::Sender<()>,
-    /// Whether it was begun: the client has asked for the first page.
-    begun: AtomicBool,
-    /// The last token of a page asked for while it was queued.
-    queued_token: AtomicU64,
     /// How many requests of the client are being served.
     attended: AtomicU64,
+    /// Whether it was begun.
+    begun: AtomicBool,
+    /// Whether it waits until its client has the address of its first page.
+    waits: AtomicBool,
+    /// Whether its client has.
+    asked: AtomicBool,
+    /// Whether the client was told how it ended, or knows.
+    told: AtomicBool,
 }
 
 /// Who ends a query.
@@ -91,13 +109,27 @@ impl Drop for Attendance {
 }
 
 impl Query {
-    /// A query that is accepted now.
+    /// A query that is accepted now. Nothing of it is recorded.
     pub fn new(id: QueryId, text: String, client: ClientContext) -> Self {
         let slug_key = *Slug::random().key();
         Query::of(id, QueryRecord { text, client, slug_key, created: SystemTime::now() })
     }
 
-    /// The query of a record.
+    /// A query of a former life of the coordinator, which is on record.
+    pub fn recovered(id: QueryId, record: QueryRecord) -> Self {
+        Query {
+            recorded: tokio::sync::Mutex::new(Recorded::Everything),
+            first_answer: OnceCell::new_with(Some(FirstAnswer::Recorded)),
+            ..Query::of(id, record)
+        }
+    }
+
+    /// The same under another retry policy than `TASK`.
+    pub fn under(self, retry_policy: RetryPolicy) -> Self {
+        Query { retry_policy, ..self }
+    }
+
+    /// The query of a statement that is not recorded.
     pub fn of(id: QueryId, record: QueryRecord) -> Self {
         let QueryRecord { text, client, slug_key, created } = record;
         Query {
@@ -105,14 +137,19 @@ impl Query {
             text,
             client,
             slug: Slug::of(slug_key),
+            retry_policy: RetryPolicy::Task,
             pages: tokio::sync::Mutex::new(Pages::default()),
+            recorded: tokio::sync::Mutex::new(Recorded::Nothing),
+            first_answer: OnceCell::new(),
             status: Mutex::new(QueryStatus::new(created)),
             owner: Mutex::new(Owner::Anybody),
             progress: Mutex::new(QueryProgress::default()),
             changed: watch::Sender::new(()),
-            begun: AtomicBool::new(false),
-            queued_token: AtomicU64::new(0),
             attended: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -121,24 +158,38 @@ impl Query {
         !self.begun.swap(true, Ordering::AcqRel)
     }
 
-    /// The last token of a page asked for while it was queued.
-    pub fn queued_token(&self) -> u64 {
-        self.queued_token.load(Ordering::Acquire)
+    /// Its client asks for a page, so it has the address.
+    pub fn set_asked(&self) {
+        if !self.asked.swap(true, Ordering::AcqRel) {
+            self.changed.send_replace(());
+        }
     }
 
-    /// Pages of any token may be asked for: another coordinator gave out their addresses.
-    pub fn accept_any_queued_token(&self) {
-        self.queued_token.store(u64::MAX - 1, Ordering::Release);
+    /// Waits until its client asks for a page. There is no use in letting the client wait for a first answer meanwhile.
+    pub async fn asked(&self) {
+        self.waits.store(true, Ordering::Release);
+        self.changed.send_replace(());
+        self.until(|| self.asked.load(Ordering::Acquire)).await;
     }
 
-    /// A page of that token was asked for while it was queued.
-    pub fn raise_queued_token(&self, token: u64) {
-        self.queued_token.fetch_max(token, Ordering::AcqRel);
+    /// Waits until its tasks are done or it has ended, or until it waits for its client.
+    pub async fn is_answerable(&self) {
+        self.until(|| self.waits.load(Ordering::Acquire) || self.state() >= QueryState::Finishing).await;
+    }
+
+    /// Another coordinator began it.
+    pub fn was_begun(&self) {
+        lock(&self.status).times.was_begun();
     }
 
     /// What is known of it.
     pub fn status(&self) -> QueryStatus {
         lock(&self.status).clone()
+    }
+
+    /// When it ended, if it has.
+    pub fn ended_at(&self) -> Option<Instant> {
+        lock(&self.status).times.ended_at
     }
 
     /// Its state.
@@ -257,6 +308,16 @@ impl Query {
         self.attended.load(Ordering::Acquire) > 0
     }
 
+    /// The client was told how it ended, or has ended it.
+    pub fn set_told(&self) {
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// Whether it ended, not longer ago than that, and its client may still ask how.
+    pub fn is_awaited(&self, within: Duration) -> bool {
+        self.ended_at().is_some_and(|at| at.elapsed() < within) && !self.told.load(Ordering::Acquire)
+    }
+
     fn touch(&self) {
         let mut status = lock(&self.status);
         status.times.heard = SystemTime::now();
@@ -265,17 +326,17 @@ impl Query {
 
     /// Waits until it has reached a state, or a later one.
     pub async fn reached(&self, state: QueryState) {
-        let mut changes = self.changed.subscribe();
-        while self.state() < state {
-            // The sender lives as long as the query.
-            let _ = changes.changed().await;
-        }
+        self.until(|| self.state() >= state).await;
     }
 
     /// Waits until the columns of its result are known, or it has ended.
     pub async fn has_columns(&self) {
+        self.until(|| self.is_described()).await;
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool) {
         let mut changes = self.changed.subscribe();
-        while !self.is_described() {
+        while !holds() {
             // The sender lives as long as the query.
             let _ = changes.changed().await;
         }

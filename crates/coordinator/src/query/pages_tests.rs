@@ -9,10 +9,41 @@ fn batch(rows: std::ops::Range<i64>) -> RecordBatch {
     RecordBatch::try_from_iter([("n", column)]).unwrap()
 }
 
-fn pages(batches: Vec<RecordBatch>) -> Pages {
+fn encoder() -> RowEncoder {
+    RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL)
+}
+
+/// Pages of rows that are all here.
+fn whole(batches: Vec<RecordBatch>) -> Pages {
     let mut pages = Pages::default();
-    let encoder = RowEncoder::new(vec![Type::Bigint], ClientCapabilities::ALL);
-    pages.set_source(PageSource::Rows(batches), encoder);
+    pages.set_source(PageSource::Rows(batches), encoder());
+    pages
+}
+
+/// Pages of rows that come one after the other, read after a position.
+fn streamed_after(position: Option<Position>) -> (Pages, mpsc::Sender<Result<ResultBatch>>) {
+    let (sender, batches) = mpsc::channel(1);
+    let begun = position.map(|position| (position.task, position.generation));
+    let cursor = Some(Cursor { batches, position, partial: None, begun });
+    (Pages { encoder: Some(encoder()), cursor, ..Pages::default() }, sender)
+}
+
+fn streamed() -> (Pages, mpsc::Sender<Result<ResultBatch>>) {
+    streamed_after(None)
+}
+
+/// The same, of these batches.
+fn pages_after(position: Option<Position>, batches: Vec<RecordBatch>) -> Pages {
+    let (pages, sender) = streamed_after(position);
+    tokio::spawn(async move {
+        let numbered = (0..)
+            .zip(batches)
+            .skip_while(|(number, _)| position.is_some_and(|position| *number < position.batch));
+        for (number, rows) in numbered {
+            // Whoever reads may want no more.
+            let _ = sender.send(result_batch(0, number, rows)).await;
+        }
+    });
     pages
 }
 
@@ -22,7 +53,7 @@ fn soon() -> Instant {
 
 #[tokio::test]
 async fn the_last_page_is_kept_and_no_other() {
-    let mut pages = pages(vec![batch(0..2)]);
+    let mut pages = pages_after(None, vec![batch(0..2)]);
     assert_eq!(pages.check(0), Ok(()));
     let first = pages.make(0, None, soon()).await.unwrap();
     assert_eq!(first.data.as_deref(), Some("[[0],[1]]"));
@@ -40,7 +71,7 @@ async fn the_last_page_is_kept_and_no_other() {
 async fn read_through(count: i64, forget_after: u64) -> u64 {
     let batches =
         || (0..count).step_by(50_000).map(|start| batch(start..count.min(start + 50_000))).collect();
-    let mut pages = pages(batches());
+    let mut pages = pages_after(None, batches());
     let (mut token, mut expected, mut position) = (0, 0, None);
     loop {
         assert_eq!(pages.check(token), Ok(()));
@@ -55,7 +86,7 @@ async fn read_through(count: i64, forget_after: u64) -> u64 {
         }
         token += 1;
         if token % forget_after == 0 {
-            pages = self::pages(batches());
+            pages = pages_after(position, batches());
         }
     }
     assert_eq!(expected, count);
@@ -77,23 +108,46 @@ async fn a_result_is_read_on_by_somebody_who_knows_nothing_but_the_position() {
 
 #[tokio::test]
 async fn a_position_beyond_its_batch_is_refused() {
-    let mut pages = pages(vec![batch(0..2)]);
     let position = Position { task: 0, generation: 0, batch: 0, row: 3 };
+    let mut pages = pages_after(Some(position), vec![batch(0..2)]);
     let error = pages.make(7, Some(position), soon()).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::EXCHANGE_DATA_LOST);
 }
 
-/// Pages of rows that come one after the other.
-fn streamed() -> (Pages, mpsc::Sender<Result<ResultBatch>>) {
-    let (sender, receiver) = mpsc::channel(1);
-    let mut pages = pages(Vec::new());
-    let batches = Batches::Stream(receiver);
-    pages.cursor = Some(Cursor { batches, position: None, partial: None, begun: None });
-    (pages, sender)
-}
-
 fn result_batch(generation: u32, batch: u64, rows: RecordBatch) -> Result<ResultBatch> {
     Ok(ResultBatch { task: 0, generation, batch, rows })
+}
+
+#[tokio::test]
+async fn a_result_that_fits_one_page_is_whole() {
+    let (mut pages, sender) = streamed();
+    let sent = tokio::spawn(async move {
+        for at in 0..3 {
+            sender.send(result_batch(0, at, batch(0..1))).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let page = pages.make_whole(0, soon()).await.unwrap();
+    sent.await.unwrap();
+    assert_eq!(page.data.as_deref(), Some("[[0],[0],[0]]"));
+    assert!(page.is_final && pages.kept(0).unwrap().is_final);
+    assert_eq!(pages.check(1), Err(PageError::Unknown), "nothing follows");
+    pages.forget();
+    assert_eq!(pages.check(0), Err(PageError::Gone));
+}
+
+#[tokio::test]
+async fn a_result_that_does_not_fit_one_page_or_is_late_goes_on_as_any_other() {
+    let mut long = pages_after(None, (0..20).map(|at| batch(at * 50_000..(at + 1) * 50_000)).collect());
+    let first = long.make_whole(0, soon()).await.unwrap();
+    assert!(!first.is_final && first.data.is_some());
+    let second = long.make(1, first.next, soon()).await.unwrap();
+    assert!(second.data.is_some());
+    let (mut late, sender) = streamed();
+    sender.send(result_batch(0, 0, batch(0..1))).await.unwrap();
+    let page = late.make_whole(0, Instant::now()).await.unwrap();
+    assert!(!page.is_final);
+    drop(sender);
 }
 
 #[tokio::test]
@@ -124,4 +178,27 @@ async fn rows_of_two_versions_of_an_output_are_never_mixed() {
     sender.send(result_batch(1, 0, batch(0..1))).await.unwrap();
     let error = pages.make(1, page.next, soon()).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::EXCHANGE_DATA_LOST);
+}
+
+#[tokio::test]
+async fn rows_that_are_all_here_are_one_page_whatever_another_coordinator_finds() {
+    let mut pages = whole(vec![batch(0..200_000), batch(200_000..400_000)]);
+    let page = pages.make(0, None, soon()).await.unwrap();
+    let rows: Vec<[i64; 1]> = serde_json::from_str(page.data.as_deref().unwrap()).unwrap();
+    assert!(rows.iter().map(|[row]| *row).eq(0..400_000));
+    assert!(page.is_last && page.next.is_some());
+    let last = pages.make(1, page.next, soon()).await.unwrap();
+    assert!(last.data.is_none() && last.is_last);
+    for found in [Vec::new(), vec![batch(0..3)], vec![batch(0..500_000)]] {
+        let mut other = whole(found);
+        let last = other.make(1, page.next, soon()).await.unwrap();
+        assert!(last.data.is_none() && last.is_last);
+        assert_eq!(other.check(2), Err(PageError::Unknown));
+    }
+}
+
+#[tokio::test]
+async fn no_rows_make_no_page() {
+    let page = whole(vec![batch(0..0)]).make(0, None, soon()).await.unwrap();
+    assert!(page.data.is_none() && page.is_last && page.next.is_none());
 }

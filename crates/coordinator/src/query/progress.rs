@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use base::{AttemptId, NodeId, QueryId, StageId, TaskId};
 use protocol::client::{StageStats, StatementStats};
-use scheduler::{AttemptState, StageState};
+use scheduler::{AttemptState, QueryView, StageState, TaskView};
 
+use super::work::{Work, failed_work};
 use super::{Query, QueryState};
-use crate::dispatch::{DispatchState, Execution};
+use crate::dispatch::{AttemptCounts, DispatchState, Execution, Pipeline};
 use crate::services::Services;
 
 /// How far the stages of a query are.
@@ -23,6 +24,10 @@ pub struct QueryProgress {
     pub memory_bytes: u64,
     /// The greatest such sum that was seen.
     pub peak_memory_bytes: u64,
+    /// How often the query was tried again as a whole.
+    pub retries: u32,
+    /// Of a query whose stages run at the same time: how many splits its attempts have read, and are to read.
+    pub splits: Option<(u64, u64)>,
     /// The attempts, if they were asked for; no more than [`ATTEMPT_COUNT_MAX`].
     pub attempts: Vec<AttemptProgress>,
 }
@@ -68,59 +73,18 @@ pub struct StageProgress {
     pub failed_attempts: u32,
     /// Attempts whose worker vanished.
     pub lost_attempts: u32,
+    /// Attempts that nobody wanted any more.
+    pub aborted_attempts: u32,
     /// Workers that run or ran attempts.
     pub nodes: BTreeSet<NodeId>,
     /// What its attempts have done. Attempts that were lost count too: they cost as much.
     pub work: Work,
+    /// The part of that which attempts did that failed or whose worker vanished.
+    pub failed_work: Work,
     /// Rows that its committed tasks wrote.
     pub output_rows: u64,
     /// Bytes that its committed tasks wrote, before compression.
     pub output_bytes: u64,
-}
-
-/// What attempts have done, added up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Rows read from tables.
-    pub scanned_rows: u64,
-    /// Bytes read from tables.
-    pub scanned_bytes: u64,
-    /// Bytes read from the exchange.
-    pub exchange_input_bytes: u64,
-    /// Bytes in the exchange that were written, compressed.
-    pub stored_bytes: u64,
-    /// Bytes spilled to disk.
-    pub spilled_bytes: u64,
-    /// Time on processors.
-    pub cpu_nanos: u64,
-    /// Time from start to end.
-    pub wall_nanos: u64,
-    /// Splits that were read.
-    pub completed_splits: u64,
-}
-
-impl Work {
-    fn add(&mut self, stats: &protocol::node::wire::AttemptStats) {
-        self.scanned_rows += stats.input_rows;
-        self.scanned_bytes += stats.physical_input_bytes;
-        self.exchange_input_bytes += stats.exchange_input_bytes;
-        self.stored_bytes += stats.output_stored_bytes;
-        self.spilled_bytes += stats.spilled_bytes;
-        self.cpu_nanos += stats.cpu_nanos;
-        self.wall_nanos += stats.wall_nanos;
-        self.completed_splits += stats.completed_splits;
-    }
-
-    fn add_all(&mut self, other: &Work) {
-        self.scanned_rows += other.scanned_rows;
-        self.scanned_bytes += other.scanned_bytes;
-        self.exchange_input_bytes += other.exchange_input_bytes;
-        self.stored_bytes += other.stored_bytes;
-        self.spilled_bytes += other.spilled_bytes;
-        self.cpu_nanos += other.cpu_nanos;
-        self.wall_nanos += other.wall_nanos;
-        self.completed_splits += other.completed_splits;
-    }
 }
 
 impl QueryProgress {
@@ -128,16 +92,21 @@ impl QueryProgress {
     pub fn of(state: &DispatchState, query: QueryId) -> Option<Self> {
         let view = state.core().query(&query)?;
         let execution = state.execution(&query)?;
-        let mut progress = QueryProgress::default();
+        let retries = execution.pipeline.as_ref().map_or(0, Pipeline::retries);
+        let splits = execution.pipeline.is_some().then(|| splits_of(view, execution));
+        let mut progress = QueryProgress { retries, splits, ..QueryProgress::default() };
         for stage in view.stages() {
             let mut nodes = BTreeSet::new();
             let mut work = Work::default();
-            for (_, attempt) in execution.attempts_of(stage.id) {
+            for (_, attempt) in execution.attempts_of(query, stage.id) {
                 nodes.insert(attempt.node.clone());
                 work.add(&attempt.stats);
                 if attempt.is_running {
                     progress.memory_bytes += attempt.peak_memory_bytes;
                 }
+            }
+            for output in execution.inherited_outputs(stage.id, state.epoch()) {
+                work.add_inherited(output);
             }
             progress.nodes.extend(nodes.iter().cloned());
             progress.stages.push(StageProgress {
@@ -151,8 +120,10 @@ impl QueryProgress {
                 attempts: stage.counts.started_attempts,
                 failed_attempts: stage.counts.failed_attempts,
                 lost_attempts: stage.counts.lost_attempts,
+                aborted_attempts: stage.counts.aborted_attempts,
                 nodes,
                 work,
+                failed_work: failed_work(execution, query, &stage),
                 output_rows: stage.output_rows,
                 output_bytes: stage.output_bytes,
             });
@@ -192,33 +163,57 @@ impl QueryProgress {
         Self::look(services, query, false).await;
     }
 
-    /// Remembers what is seen within the loop, so that no older look can replace a newer one. A query that the
-    /// scheduler has forgotten stays as it was last seen.
+    /// Remembers what is seen within the loop, so that no older look can replace a newer one. A query that has ended
+    /// stays as it was seen then.
     async fn look(services: &Services, query: &Arc<Query>, with_attempts: bool) {
-        if query.root().is_none() {
+        if query.root().is_none_or(|root| root.outcome().is_some()) {
             return;
         }
         let query = Arc::clone(query);
-        let looked = services.dispatcher.inspect(move |state| {
-            let Some(mut progress) = Self::of(state, query.id) else { return };
-            let attempts = with_attempts.then(|| Self::attempts_of(state, query.id));
-            query.update_progress(|known| {
-                progress.attempts = attempts.unwrap_or_else(|| std::mem::take(&mut known.attempts));
-                progress.peak_memory_bytes = progress.memory_bytes.max(known.peak_memory_bytes);
-                *known = progress;
-            });
-        });
+        let looked = services.dispatcher.inspect(move |state| Self::see(state, &query, with_attempts));
         // Without a scheduler the process is ending, and whoever asks is told what is known.
         let _ = looked.await;
     }
 
+    /// Remembers how far a query is. To be called within the loop.
+    pub fn see(state: &DispatchState, query: &Query, with_attempts: bool) {
+        let Some(mut progress) = Self::of(state, query.id) else { return };
+        let attempts = with_attempts.then(|| Self::attempts_of(state, query.id));
+        query.update_progress(|known| {
+            progress.attempts = attempts.unwrap_or_else(|| std::mem::take(&mut known.attempts));
+            progress.peak_memory_bytes = progress.memory_bytes.max(known.peak_memory_bytes);
+            *known = progress;
+        });
+    }
+
     /// The work of all stages.
     pub fn work(&self) -> Work {
+        self.sum(|stage| &stage.work)
+    }
+
+    /// The part of it which attempts did that failed or whose worker vanished.
+    pub fn failed_work(&self) -> Work {
+        self.sum(|stage| &stage.failed_work)
+    }
+
+    fn sum(&self, of: impl Fn(&StageProgress) -> &Work) -> Work {
         let mut work = Work::default();
         for stage in &self.stages {
-            work.add_all(&stage.work);
+            work.add_all(of(stage));
         }
         work
+    }
+
+    /// The attempts of all stages.
+    pub fn attempt_counts(&self) -> AttemptCounts {
+        let mut counts = AttemptCounts::default();
+        for stage in &self.stages {
+            counts.started += u64::from(stage.attempts);
+            counts.failed += u64::from(stage.failed_attempts);
+            counts.lost += u64::from(stage.lost_attempts);
+            counts.aborted += u64::from(stage.aborted_attempts);
+        }
+        counts
     }
 
     /// How much is done, in percent. None before there is a task.
@@ -226,6 +221,10 @@ impl QueryProgress {
         // The number of tasks of a stage is not known before its inputs are complete, so stages count alike.
         if self.stages.iter().all(|stage| stage.tasks == 0) {
             return None;
+        }
+        // Where all stages run at the same time, no task ends before nearly all of them do.
+        if let Some((read, total)) = self.splits.filter(|(_, total)| *total > 0) {
+            return Some(100.0 * read.min(total) as f64 / total as f64);
         }
         let done: f64 = self.stages.iter().map(StageProgress::done_fraction).sum();
         Some(100.0 * done / self.stages.len() as f64)
@@ -322,6 +321,19 @@ impl StageProgress {
             StageState::Abandoned => "ABORTED",
         }
     }
+}
+
+/// How many splits the attempts of a query have read that run at the same time, and how many they are to read.
+fn splits_of(view: QueryView<'_>, execution: &Execution) -> (u64, u64) {
+    let of_task = |task: TaskView<'_>| task.input.splits.iter().map(Vec::len).sum::<usize>() as u64;
+    let (mut read, mut total) = (0, 0);
+    for stage in view.stages() {
+        total += stage.tasks().map(of_task).sum::<u64>();
+        let attempts = execution.chosen_attempts(stage.id).into_iter();
+        let known = attempts.filter_map(|attempt| execution.attempts.get(&attempt));
+        read += known.map(|record| record.stats.completed_splits).sum::<u64>();
+    }
+    (read, total)
 }
 
 fn producers(execution: &Execution, stage: StageId) -> Vec<StageId> {

@@ -1,6 +1,7 @@
 //! The queries that are remembered.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -35,9 +36,12 @@ impl QueryRegistry {
         self.lock().queries.insert(query.id, query);
     }
 
-    /// Forgets a query.
-    pub fn remove(&self, id: &QueryId) {
-        self.lock().queries.remove(id);
+    /// Remembers a query unless there is one of that id, and says whether it did. Tells the one that is remembered.
+    pub fn get_or_insert(&self, query: Arc<Query>) -> (Arc<Query>, bool) {
+        match self.lock().queries.entry(query.id) {
+            Entry::Occupied(known) => (Arc::clone(known.get()), false),
+            Entry::Vacant(vacant) => (Arc::clone(vacant.insert(query)), true),
+        }
     }
 
     /// A query, if it is remembered.
@@ -55,7 +59,7 @@ impl QueryRegistry {
         let remembered = self.lock();
         let mut counts = remembered.forgotten.clone();
         for query in remembered.queries.values() {
-            *counts.entry(query.status().state).or_default() += 1;
+            *counts.entry(query.state()).or_default() += 1;
         }
         counts
     }
@@ -63,19 +67,19 @@ impl QueryRegistry {
     /// Forgets ended queries that are old enough and too many.
     pub fn expire(&self) {
         let mut remembered = self.lock();
-        let ended: Vec<(QueryId, QueryState, Duration)> = remembered
-            .queries
-            .values()
-            .filter_map(|query| {
-                let status = query.status();
-                Some((query.id, status.state, status.times.ended_at?.elapsed()))
-            })
-            .collect();
-        let excess = ended.len().saturating_sub(self.history_count_max);
-        for (id, state, age) in ended.into_iter().take(excess) {
-            if age >= self.expire_age_min && remembered.queries.remove(&id).is_some() {
-                *remembered.forgotten.entry(state).or_default() += 1;
+        let mut ended = 0_usize;
+        let mut old = Vec::new();
+        for query in remembered.queries.values() {
+            let Some(at) = query.ended_at() else { continue };
+            ended += 1;
+            if at.elapsed() >= self.expire_age_min {
+                old.push((ended, query.id, query.state()));
             }
+        }
+        let excess = ended.saturating_sub(self.history_count_max);
+        for (_, id, state) in old.into_iter().filter(|(number, ..)| *number <= excess) {
+            remembered.queries.remove(&id);
+            *remembered.forgotten.entry(state).or_default() += 1;
         }
     }
 

@@ -13,7 +13,7 @@ use super::position::Position;
 use crate::dispatch::{Dispatcher, NextOutput, RootOutput};
 
 /// How many batches of a result are read ahead of the client.
-const RESULT_BATCH_COUNT_MAX: usize = 2;
+pub(super) const RESULT_BATCH_COUNT_MAX: usize = 2;
 /// How often an output is read on that the store does not give.
 const READ_TRIES_MAX: u32 = 5;
 /// How much longer the wait before each further try is.

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use base::{Error, ErrorCode, Result};
+use config::RetryPolicy;
 use exchange::ObjectKey;
-use scheduler::Record;
-use sql::{AnalyzedQuery, Explain, OutputColumn, Statement};
+use planner::explain::{OutlineLine, outline};
+use protocol::client::SessionUpdate;
+use sql::{Explain, OutputColumn, Statement};
 use types::json::RowEncoder;
 
-use super::explain_analyze::explain_analyze;
+use super::explain_analyze;
 use super::limits::TimeLimits;
 use super::pages::PageSource;
-use super::progress::QueryProgress;
+use super::recorded::Recorded;
 use super::result_reader::ResultReader;
+use super::result_stream::ResultStream;
 use super::{Query, QueryState};
+use crate::definition::{self, Intent, is_definition};
 use crate::dispatch::{Recovery, RootOutput};
 use crate::plan::{self, PlannedQuery};
 use crate::recovery::Remains;
@@ -21,45 +25,121 @@ use crate::services::Services;
 use crate::state::PlanRecord;
 use crate::statement::{self, StatementContext, StatementResult};
 
-/// Runs an accepted query to its end.
+/// Runs an accepted query to its end, or until this life of the coordinator ends.
 pub async fn run(services: Arc<Services>, query: Arc<Query>) {
     if !query.advance(QueryState::Planning) {
         return;
     }
-    if let Err(error) = run_to_rows(&services, &query).await {
+    if let Some(Err(error)) = services.stop.run_until_cancelled(run_to_rows(&services, &query)).await {
         services.end(&query, error).await;
     }
 }
 
+/// Goes on with a statement of which it is recorded what it changes, and maybe done.
+pub async fn resume_definition(services: Arc<Services>, query: Arc<Query>, intent: Intent) {
+    if !query.advance(QueryState::Planning) {
+        return;
+    }
+    let carry_out = async {
+        let context = StatementContext::of(&services, &query)?;
+        keep_limits(&services, &query, &context);
+        let statement = statement::resolve(&context, &query.text)?;
+        definition::carry_out(&services, query.id, &intent).await?;
+        deliver(&query, StatementResult::update(&statement, SessionUpdate::default())).await
+    };
+    if let Some(Err(error)) = services.stop.run_until_cancelled(carry_out).await {
+        services.end(&query, error).await;
+    }
+}
+
+/// Makes the answer of a statement once more whose outcome is recorded: its client may not have got it. Rows that
+/// tasks computed are gone when everybody is done with them; of those nothing is made.
+pub async fn answer_again(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
+    let (of_services, of_query) = (Arc::clone(services), Arc::clone(query));
+    let result = plan::on_planning_thread(move || async move {
+        let context = StatementContext::of(&of_services, &of_query)?;
+        Ok(match &statement::resolve(&context, &of_query.text)? {
+            Statement::Query(_) | Statement::Explain(Explain { analyze: true, .. }) => None,
+            done if is_definition(done) => Some(StatementResult::update(done, SessionUpdate::default())),
+            other => Some(statement::execute(&of_services, &context, other).await?),
+        })
+    });
+    match result.await? {
+        Some(result) => deliver(query, result).await,
+        None => Ok(()),
+    }
+}
+
 async fn run_to_rows(services: &Arc<Services>, query: &Arc<Query>) -> Result<()> {
-    let context = StatementContext::of(services, query)?;
+    let context = Arc::new(StatementContext::of(services, query)?);
     keep_limits(services, query, &context);
     check_length(services, query)?;
-    let statement = statement::resolve(&context, &query.text)?;
-    match &statement {
-        Statement::Query(inner) => {
-            let analyzed = services.analyzer.analyze(inner, &context.session).await?;
-            start(services, query, &context, analyzed).await
+    let prepared = {
+        let (services, query, context) = (Arc::clone(services), Arc::clone(query), Arc::clone(&context));
+        plan::on_planning_thread(move || async move { prepare(&services, &query, &context).await }).await?
+    };
+    match prepared {
+        Prepared::Planned(planned) => {
+            let (root, record) = submit(services, query, &context, *planned).await?;
+            serve(services, query, &root, record).await;
+            Ok(())
         }
-        Statement::Explain(Explain { analyze: true, statement, .. }) => {
-            let Statement::Query(inner) = statement.as_ref() else {
-                return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported"));
-            };
-            let analyzed = services.analyzer.analyze(inner, &context.session).await?;
-            let planned = plan::plan(services, &context, analyzed).await?;
-            let result = explain_analyze(services, query, &context, planned).await?;
-            deliver(query, result).await
-        }
-        other => {
-            let result = statement::execute(services, &context, other).await?;
-            if statement::is_definition(other) {
-                // What was done is not to be done again by another coordinator.
-                let done = Record::Done { outcome: Ok(()) };
-                services.state.create_record(query.id, &done, Vec::new()).await?;
-            }
-            deliver(query, result).await
+        Prepared::Answered(result) => deliver(query, *result).await,
+        Prepared::Definition(done) => {
+            // A client that gets no answer may send its statement again. What changes something is begun when the
+            // client has its answer, and is never done again as if nothing had happened.
+            services.make_durable(query).await?;
+            query.asked().await;
+            definition::run(services, &context, query.id, &done).await?;
+            deliver(query, StatementResult::update(&done, SessionUpdate::default())).await
         }
     }
+}
+
+/// A statement that was read, and what of it can be done without its client and without workers.
+enum Prepared {
+    /// Workers are to run it.
+    Planned(Box<PlannedQuery>),
+    /// It has its answer.
+    Answered(Box<StatementResult>),
+    /// It changes something.
+    Definition(Statement),
+}
+
+/// Reads a statement, plans it if workers are to run it, and answers it if it changes nothing.
+async fn prepare(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    context: &StatementContext,
+) -> Result<Prepared> {
+    let statement = statement::resolve(context, &query.text)?;
+    let (inner, purpose) = match &statement {
+        Statement::Query(inner) => (inner, Purpose::Rows),
+        Statement::Explain(Explain { analyze: true, statement, .. }) => match statement.as_ref() {
+            Statement::Query(inner) => (inner, Purpose::Analysis),
+            _ => return Err(Error::not_supported("EXPLAIN ANALYZE of this statement is not supported")),
+        },
+        done if is_definition(done) => return Ok(Prepared::Definition(statement)),
+        other => {
+            let result = statement::execute(services, context, other).await?;
+            return Ok(Prepared::Answered(Box::new(result)));
+        }
+    };
+    let analyzed = services.analyzer.analyze(inner, &context.session).await?;
+    let mut planned = plan::plan(services, context, analyzed).await?;
+    if purpose == Purpose::Analysis {
+        planned.record.outline = Some(outline(&planned.plan));
+    }
+    Ok(Prepared::Planned(Box::new(planned)))
+}
+
+/// What a query is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Its rows.
+    Rows,
+    /// What is measured meanwhile: `EXPLAIN ANALYZE`.
+    Analysis,
 }
 
 /// Refuses a statement that is longer than `query.max-length`.
@@ -89,44 +169,41 @@ fn keep_limits(services: &Arc<Services>, query: &Arc<Query>, context: &Statement
     });
 }
 
-/// Hands a query to the scheduler, and lets the client read what its root tasks commit.
-async fn start(
-    services: &Arc<Services>,
-    query: &Arc<Query>,
-    context: &StatementContext,
-    analyzed: AnalyzedQuery,
-) -> Result<()> {
-    let planned = plan::plan(services, context, analyzed).await?;
-    let (root, record) = submit(services, query, context, planned).await?;
-    serve(services, query, &root, record).await;
-    Ok(())
-}
-
-/// Records a planned query and hands it to the scheduler.
-pub async fn submit(
+/// Hands a planned query to the scheduler. It is recorded before if the query is.
+async fn submit(
     services: &Arc<Services>,
     query: &Arc<Query>,
     context: &StatementContext,
     planned: PlannedQuery,
-) -> Result<(Arc<RootOutput>, PlanRecord)> {
+) -> Result<(Arc<RootOutput>, Arc<PlanRecord>)> {
     let PlannedQuery { plan, record } = planned;
-    let content = record.encode()?;
-    let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
-    if found != content {
-        // Another coordinator has planned it, and maybe more.
-        let record = PlanRecord::decode(query.id, &found)?;
-        let root = go_on(services, query, context, &record).await?;
-        return Ok((root, record));
+    let mut record = Arc::new(record);
+    let mut recorded = query.recorded.lock().await;
+    // Another coordinator cannot go on with what runs all at once.
+    let is_durable = matches!(*recorded, Recorded::Everything) && query.retry_policy == RetryPolicy::Task;
+    if is_durable {
+        let content = record.encode()?;
+        let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
+        if found != content {
+            // Another coordinator has planned it, and maybe more.
+            record = Arc::new(PlanRecord::decode(query.id, &found)?);
+            let root = go_on(services, query, context, &record).await?;
+            return Ok((root, record));
+        }
     }
     let root = Arc::new(RootOutput::default());
-    let submission =
+    let mut submission =
         plan::submission(services, &context.settings, query.id, &record, Some(&plan), Arc::clone(&root))?;
+    submission.options.is_durable = is_durable;
     if let Err(error) = hand_over(query, &root) {
         // Its plan may have come after everything else of it went.
         services.dispatcher.close(query.id).await;
         return Err(error);
     }
     services.dispatcher.submit(submission).await;
+    if let Recorded::Nothing = *recorded {
+        *recorded = Recorded::NothingOf(Arc::clone(&record));
+    }
     Ok((root, record))
 }
 
@@ -135,8 +212,9 @@ pub async fn submit(
 pub async fn resume(services: &Arc<Services>, query: &Arc<Query>, record: PlanRecord) -> Result<()> {
     let context = StatementContext::of(services, query)?;
     keep_limits(services, query, &context);
+    query.was_begun();
     let root = go_on(services, query, &context, &record).await?;
-    serve(services, query, &root, record).await;
+    serve(services, query, &root, Arc::new(record)).await;
     Ok(())
 }
 
@@ -146,7 +224,7 @@ async fn go_on(
     context: &StatementContext,
     record: &PlanRecord,
 ) -> Result<Arc<RootOutput>> {
-    let left = Remains::read(services, query.id).await?;
+    let left = Remains::read(&services.state, &services.exchange, query.id, record.epoch).await?;
     let root = Arc::new(RootOutput::default());
     let submission =
         plan::submission(services, &context.settings, query.id, record, None, Arc::clone(&root))?;
@@ -168,31 +246,60 @@ fn hand_over(query: &Query, root: &Arc<RootOutput>) -> Result<()> {
     Ok(())
 }
 
-/// Lets the client read what the root tasks of a query commit.
-async fn serve(services: &Arc<Services>, query: &Arc<Query>, root: &Arc<RootOutput>, record: PlanRecord) {
-    let reader = ResultReader {
-        query: query.id,
-        root: Arc::clone(root),
-        schema: record.schema,
-        exchange: Arc::clone(&services.exchange),
-        dispatcher: services.dispatcher.clone(),
-    };
-    set_result(query, record.columns, PageSource::Exchange(reader)).await;
-    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root)));
+/// Lets the client read what the root tasks of a query commit; of one that is analysed, what was measured in the end.
+async fn serve(
+    services: &Arc<Services>,
+    query: &Arc<Query>,
+    root: &Arc<RootOutput>,
+    record: Arc<PlanRecord>,
+) {
+    let PlanRecord { schema, columns, outline, .. } = PlanRecord::clone(&record);
+    let streamed = (query.retry_policy == RetryPolicy::None).then(|| {
+        ResultStream::start(query.id, Arc::clone(root), Arc::clone(&schema), services.direct.clone())
+    });
+    match (&outline, streamed) {
+        (None, Some(stream)) => set_result(query, columns, PageSource::Stream(stream)).await,
+        (None, None) => {
+            let reader = ResultReader {
+                query: query.id,
+                root: Arc::clone(root),
+                schema,
+                exchange: Arc::clone(&services.exchange),
+                dispatcher: services.dispatcher.clone(),
+            };
+            set_result(query, columns, PageSource::Exchange(reader)).await;
+        }
+        (Some(_), Some(stream)) => {
+            tokio::spawn(async move { stream.drain().await });
+        }
+        (Some(_), None) => {}
+    }
+    tokio::spawn(watch(Arc::clone(services), Arc::clone(query), Arc::clone(root), outline));
 }
 
 /// Follows a query until the scheduler is done with it.
-async fn watch(services: Arc<Services>, query: Arc<Query>, root: Arc<RootOutput>) {
+async fn watch(
+    services: Arc<Services>,
+    query: Arc<Query>,
+    root: Arc<RootOutput>,
+    outline: Option<Vec<OutlineLine>>,
+) {
     // A life that ends before the query tells nothing of it: the next one does.
     let Some(outcome) = services.stop.run_until_cancelled(root.finished()).await else {
         return;
     };
-    QueryProgress::refresh_with_attempts(&services, &query).await;
-    match outcome {
-        Ok(()) => {
+    match (outcome, outline) {
+        (Ok(()), None) => {
             query.advance(QueryState::Finishing);
         }
-        Err(error) => services.conclude(&query, Err(error)).await,
+        (Ok(()), Some(outline)) => {
+            let told =
+                async { deliver(&query, explain_analyze::result(&services, &query, &outline).await?).await };
+            if let Err(error) = told.await {
+                services.end(&query, error).await;
+            }
+        }
+        (Err(error), _) => services.conclude(&query, Err(error)).await,
     }
 }
 

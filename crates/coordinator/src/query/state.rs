@@ -82,6 +82,11 @@ impl QueryTimes {
             heard_at,
         }
     }
+
+    /// Another coordinator began it. When, is not known; it was hardly long after it had accepted it.
+    pub fn was_begun(&mut self) {
+        self.planning_at = Some(self.created_at);
+    }
 }
 
 /// What is known of a query, apart from what it was asked with.
@@ -121,7 +126,9 @@ impl QueryStatus {
         }
         let now = Instant::now();
         match state {
-            QueryState::Planning => self.times.planning_at = Some(now),
+            QueryState::Planning => {
+                self.times.planning_at.get_or_insert(now);
+            }
             QueryState::Starting => self.times.planned_at = Some(now),
             QueryState::Finished | QueryState::Failed => {
                 self.times.ended = Some(SystemTime::now());
@@ -136,7 +143,18 @@ impl QueryStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn time_under_another_coordinator_is_not_spent_in_the_queue() {
+        let mut status = QueryStatus::new(SystemTime::now() - Duration::from_secs(7));
+        assert!(status.times.created_at.elapsed() >= Duration::from_secs(7));
+        status.times.was_begun();
+        assert!(status.advance(QueryState::Planning));
+        assert_eq!(status.times.planning_at, Some(status.times.created_at));
+    }
 
     #[test]
     fn a_final_state_stays() {

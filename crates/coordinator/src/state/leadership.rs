@@ -253,7 +253,7 @@ impl Leadership {
             let is_old = match object.key.parse() {
                 Ok(CoordinatorKey::Lease(epoch)) => epoch < self.epoch,
                 Ok(CoordinatorKey::Epoch(epoch)) => epoch.0.saturating_add(EPOCH_COUNT_MAX) < self.epoch.0,
-                Ok(CoordinatorKey::Flight(_)) | Err(_) => false,
+                Ok(CoordinatorKey::Flight(_) | CoordinatorKey::CapsuleKey) | Err(_) => false,
             };
             if is_old {
                 // What stays does no harm.

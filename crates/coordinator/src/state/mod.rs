@@ -8,4 +8,4 @@ mod store;
 pub use leadership::{Identity, Leadership};
 pub use plan_record::PlanRecord;
 pub use query_record::QueryRecord;
-pub use store::StateStore;
+pub use store::{StateStore, StoredQuery};

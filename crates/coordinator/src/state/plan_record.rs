@@ -5,10 +5,11 @@ use std::io::Cursor;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use base::{Error, ErrorCode, QueryId, Result};
+use base::{Epoch, Error, ErrorCode, QueryId, Result, StageId};
 use bytes::Bytes;
 use connector::SplitOptions;
 use exchange::ObjectKey;
+use planner::explain::{OutlineLine, PlanPart};
 use protocol::state::{self, shape_from_stages, stages_of_shape, wire};
 use scheduler::QueryShape;
 use sql::OutputColumn;
@@ -26,8 +27,10 @@ pub struct PlanRecord {
     pub columns: Vec<OutputColumn>,
     /// The columns of the result as the root stage writes them.
     pub schema: SchemaRef,
-    /// Whether the rows are for nobody: `EXPLAIN ANALYZE`.
-    pub is_analyzed: bool,
+    /// `EXPLAIN ANALYZE`: the rows are for nobody, and what happened is told in these lines.
+    pub outline: Option<Vec<OutlineLine>>,
+    /// The life of the coordinator that planned it. What attempts of earlier lives wrote is of another plan.
+    pub epoch: Epoch,
 }
 
 impl PlanRecord {
@@ -47,7 +50,8 @@ impl PlanRecord {
             }),
             columns: self.columns.iter().map(column).collect(),
             schema: encode_schema(&self.schema)?,
-            is_analyzed: self.is_analyzed,
+            outline: self.outline.iter().flatten().map(line_to_wire).collect(),
+            epoch: self.epoch.0,
         }))
     }
 
@@ -75,9 +79,27 @@ impl PlanRecord {
             },
             columns: message.columns.into_iter().map(column).collect::<Result<_>>()?,
             schema: decode_schema(&message.schema).map_err(|error| unreadable(error.to_string()))?,
-            is_analyzed: message.is_analyzed,
+            outline: (!message.outline.is_empty())
+                .then(|| message.outline.into_iter().map(line_from_wire).collect()),
+            epoch: Epoch(message.epoch),
         })
     }
+}
+
+fn line_to_wire(line: &OutlineLine) -> wire::OutlineLine {
+    let part = |part: PlanPart| wire::PlanPart {
+        stage: part.stage.0,
+        operator: part.operator.map(|number| number as u32),
+    };
+    wire::OutlineLine { depth: line.depth as u32, text: line.text.clone(), part: line.part.map(part) }
+}
+
+fn line_from_wire(line: wire::OutlineLine) -> OutlineLine {
+    let part = |part: wire::PlanPart| PlanPart {
+        stage: StageId(part.stage),
+        operator: part.operator.map(|number| number as usize),
+    };
+    OutlineLine { depth: line.depth as usize, text: line.text, part: line.part.map(part) }
 }
 
 fn encode_schema(schema: &SchemaRef) -> Result<Bytes> {
@@ -98,6 +120,11 @@ mod tests {
     use scheduler::{Distribution, StageShape};
     use std::sync::Arc;
     use types::Type;
+
+    fn line(text: &str, depth: usize, operator: Option<Option<usize>>) -> OutlineLine {
+        let part = operator.map(|operator| PlanPart { stage: StageId(0), operator });
+        OutlineLine { depth, text: text.into(), part }
+    }
 
     #[test]
     fn a_plan_comes_back_as_it_was() {
@@ -127,7 +154,12 @@ mod tests {
             split_options: SplitOptions { target_size_bytes: 7, node_count: 2, slot_count: 4 },
             columns,
             schema: Arc::new(Schema::new(fields)),
-            is_analyzed: false,
+            outline: Some(vec![
+                line("Fragment 0", 0, Some(None)),
+                line("", 1, None),
+                line("Scan", 2, Some(Some(3))),
+            ]),
+            epoch: Epoch(3),
         };
         let query = "20261120_061411_00007_abcde".parse().unwrap();
         assert_eq!(PlanRecord::decode(query, &record.encode().unwrap()).unwrap(), record);

@@ -10,11 +10,12 @@ use base::{Error, ErrorCode, QueryId, Result};
 use bytes::Bytes;
 use exchange::layout::FLIGHT_PREFIX;
 use exchange::{CoordinatorKey, CreateOutcome, ExchangeStore, ObjectKey, StoreErrorKind};
-use protocol::state::{TasksContent, record_from_content, record_to_content};
+use protocol::state::{self, TasksContent, record_from_content, record_to_content, wire};
 use scheduler::{Record, RecordKey};
 use tokio::time::sleep;
 
 use super::leadership::{Leadership, coordinator_ids};
+use crate::capsule::CapsuleKey;
 
 /// No record is larger than this many bytes.
 const RECORD_BYTES_MAX: u64 = 256 << 20;
@@ -40,6 +41,8 @@ pub struct StoredQuery {
     pub has_query: bool,
     /// Whether its plan is there.
     pub has_plan: bool,
+    /// Whether it is there what it is about to change in a catalog.
+    pub has_intent: bool,
     /// Whether its outcome is there.
     pub is_done: bool,
     /// Its other records.
@@ -63,30 +66,19 @@ impl StateStore {
     ///
     /// If this life of the coordinator leads no more.
     pub async fn create(&self, key: ObjectKey, content: Bytes) -> Result<Bytes> {
+        self.create_at(&key.to_string(), content).await
+    }
+
+    async fn create_at(&self, key: &str, content: Bytes) -> Result<Bytes> {
         let mut delay = RETRY_DELAY_FIRST;
         let mut is_told = false;
         loop {
-            match self.create_once(&key.to_string(), &content).await? {
+            match self.create_once(key, &content).await? {
                 Ok(found) => return Ok(found),
                 Err(error) if !std::mem::replace(&mut is_told, true) => {
                     tracing::warn!(%key, %error, "a record cannot be created yet");
                 }
                 Err(_) => {}
-            }
-            sleep(delay).await;
-            delay = (2 * delay).min(RETRY_DELAY_LONGEST);
-        }
-    }
-
-    /// The same, with an end: whoever waits can ask again.
-    pub async fn try_create(&self, key: ObjectKey, content: Bytes) -> Result<Bytes> {
-        let mut delay = RETRY_DELAY_FIRST;
-        let mut tries = 1;
-        loop {
-            match self.create_once(&key.to_string(), &content).await? {
-                Ok(found) => return Ok(found),
-                Err(error) if tries == TRIES_MAX => return Err(error),
-                Err(_) => tries += 1,
             }
             sleep(delay).await;
             delay = (2 * delay).min(RETRY_DELAY_LONGEST);
@@ -178,6 +170,7 @@ impl StateStore {
             match object.key.parse() {
                 Ok(ObjectKey::Query(_)) => found.has_query = true,
                 Ok(ObjectKey::Plan(_)) => found.has_plan = true,
+                Ok(ObjectKey::Intent(_)) => found.has_intent = true,
                 Ok(ObjectKey::Done(_)) => found.is_done = true,
                 Ok(ObjectKey::Tasks { stage, number, .. }) => {
                     found.records.push(RecordKey::Tasks { stage, number });
@@ -193,6 +186,22 @@ impl StateStore {
     /// The names of all lives of the coordinator that ever led here: what the ids of their queries end in.
     pub async fn coordinator_ids(&self) -> Result<Vec<String>> {
         Ok(coordinator_ids(&*self.store).await?)
+    }
+
+    /// What statements are sealed with, which all lives share. The first one makes it.
+    pub async fn capsule_key(&self) -> Result<CapsuleKey> {
+        let key = CoordinatorKey::CapsuleKey.to_string();
+        let made = CapsuleKey::random();
+        let content = state::encode(&wire::CapsuleKeyRecord { key: Bytes::copy_from_slice(made.bytes()) });
+        let found = self.create_at(&key, content).await?;
+        let record = state::decode::<wire::CapsuleKeyRecord>(&key, &found);
+        let key = record.ok().and_then(|record| record.key[..].try_into().ok());
+        if key.is_none() {
+            tracing::warn!(
+                "the key of all coordinators is unreadable: what this one seals no other one can open"
+            );
+        }
+        Ok(key.map_or(made, CapsuleKey::of))
     }
 
     /// Keeps the flight recording of a query that failed, and as many of those before as there may be.

@@ -34,7 +34,7 @@ pub async fn explain(
         Statement::Query(query) => {
             let analyzed = services.analyzer.analyze(query, &context.session).await?;
             match explain.explain_type {
-                ExplainType::Logical => plan::explain_logical(context, analyzed).await?,
+                ExplainType::Logical => plan::explain_logical(services, context, analyzed).await?,
                 ExplainType::Distributed => plan::plan(services, context, analyzed).await?.explain(),
                 ExplainType::Io | ExplainType::Validate => {
                     return Err(Error::not_supported("EXPLAIN (TYPE IO) is not supported"));

@@ -1,6 +1,5 @@
 //! Statements that the coordinator answers by itself.
 
-mod definition;
 mod describe;
 mod explain;
 mod prepared;
@@ -32,6 +31,8 @@ pub struct StatementContext {
     pub settings: SessionSettings,
     /// What the client told of its session.
     pub client: ClientContext,
+    /// The name of the transaction that the statement starts, if it starts one.
+    pub new_transaction_id: String,
 }
 
 /// What a statement gives.
@@ -69,8 +70,15 @@ impl StatementContext {
             },
             settings,
             client: client.clone(),
+            new_transaction_id: uuid(query.slug.secret("transaction")),
         })
     }
+}
+
+/// Bits in the form of a UUID.
+fn uuid(bits: u128) -> String {
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// No connector has session properties yet.
@@ -119,18 +127,7 @@ impl StatementResult {
     }
 }
 
-/// Whether a statement changes what there is, so that running it again would not do the same.
-pub fn is_definition(statement: &Statement) -> bool {
-    matches!(
-        statement,
-        Statement::CreateSchema { .. }
-            | Statement::DropSchema { .. }
-            | Statement::CreateTable { .. }
-            | Statement::DropTable { .. }
-    )
-}
-
-/// Answers a statement.
+/// Answers a statement that changes nothing. It may be answered again.
 pub async fn execute(
     services: &Arc<Services>,
     context: &StatementContext,
@@ -169,8 +166,10 @@ pub async fn execute(
         Statement::CreateSchema { .. }
         | Statement::DropSchema { .. }
         | Statement::CreateTable { .. }
-        | Statement::DropTable { .. } => definition::execute(services, context, statement).await,
-        Statement::Query(_) | Statement::Execute { .. } | Statement::ExecuteImmediate { .. } => {
+        | Statement::DropTable { .. }
+        | Statement::Query(_)
+        | Statement::Execute { .. }
+        | Statement::ExecuteImmediate { .. } => {
             Err(Error::internal("the statement is not one that the coordinator answers by itself"))
         }
     }

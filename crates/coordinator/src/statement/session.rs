@@ -5,7 +5,6 @@ use std::sync::Arc;
 use base::{Error, ErrorCode, Result};
 use config::SessionPropertyTable;
 use protocol::client::{ClientTransaction, SessionUpdate};
-use rand::Rng;
 use sql::{Metadata, SchemaName, SessionContext, Statement};
 
 use super::{StatementContext, StatementResult};
@@ -80,7 +79,9 @@ pub async fn execute(
             ClientTransaction::Id(_) => {
                 return Err(Error::not_supported("Nested transactions not supported"));
             }
-            ClientTransaction::None => update.started_transaction_id = Some(random_id()),
+            ClientTransaction::None => {
+                update.started_transaction_id = Some(context.new_transaction_id.clone());
+            }
         },
         Statement::Commit | Statement::Rollback => {
             if !matches!(context.client.transaction, ClientTransaction::Id(_)) {
@@ -91,11 +92,4 @@ pub async fn execute(
         _ => return Err(Error::internal("the statement is not about the session")),
     }
     Ok(StatementResult::update(statement, update))
-}
-
-/// A random id in the form of a UUID.
-fn random_id() -> String {
-    let bits: u128 = rand::rng().random();
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -54,23 +54,29 @@ impl Credit {
         self.0.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for so many bytes. More than there are at all are given to one who then has everything.
+    /// Gives as many bytes as are wanted if they are there now; else waits for the least that are of use. More than
+    /// there are at all are given to one who then has everything.
     ///
     /// Fails with the error of the memory pool where it refuses although nothing else is held.
-    pub(super) async fn reserve(&self, bytes: u64) -> Result<Reservation> {
+    pub(super) async fn reserve(&self, wanted: u64, least: u64) -> Result<Reservation> {
         let _turn = self.0.turn.lock().await;
-        let units = units_of(bytes).clamp(1, self.0.units_max);
-        let permit = Arc::clone(&self.0.units).acquire_many_owned(units).await;
+        let semaphore = Arc::clone(&self.0.units);
+        if let Ok(permit) = semaphore.try_acquire_many_owned(self.units(wanted))
+            && self.account().try_grow(wanted).is_ok()
+        {
+            return Ok(Reservation { permit, bytes: wanted, credit: self.clone() });
+        }
+        let permit = Arc::clone(&self.0.units).acquire_many_owned(self.units(least)).await;
         let permit = permit.expect("the semaphore is never closed");
         loop {
             let mut returned = std::pin::pin!(self.0.returned.notified());
             returned.as_mut().enable();
             {
                 let mut account = self.account();
-                match account.try_grow(bytes) {
+                match account.try_grow(least) {
                     Ok(()) => {
                         drop(account);
-                        return Ok(Reservation { permit, bytes, credit: self.clone() });
+                        return Ok(Reservation { permit, bytes: least, credit: self.clone() });
                     }
                     Err(error) if account.used() == 0 => return Err(error),
                     Err(_) => {}
@@ -78,6 +84,10 @@ impl Credit {
             }
             returned.await;
         }
+    }
+
+    fn units(&self, bytes: u64) -> u32 {
+        units_of(bytes).clamp(1, self.0.units_max)
     }
 
     /// The most bytes that were given out at once.
@@ -92,6 +102,11 @@ impl Credit {
 }
 
 impl Reservation {
+    /// How many bytes it is for.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Gives back what is above so many bytes.
     pub(super) fn shrink_to(&mut self, bytes: u64) {
         let excess = self.permit.num_permits().saturating_sub(units_of(bytes) as usize);
@@ -144,16 +159,16 @@ mod tests {
     #[tokio::test]
     async fn credit_is_bounded_and_goes_back() {
         let credit = Credit::new(100 * UNIT_BYTES, None);
-        let mut most = credit.reserve(90 * UNIT_BYTES).await.unwrap();
-        assert!(credit.reserve(20 * UNIT_BYTES).now_or_never().is_none());
+        let mut most = credit.reserve(90 * UNIT_BYTES, 90 * UNIT_BYTES).await.unwrap();
+        assert!(credit.reserve(20 * UNIT_BYTES, 20 * UNIT_BYTES).now_or_never().is_none());
         most.shrink_to(50 * UNIT_BYTES - 1);
         let part = most.split(30 * UNIT_BYTES + 1).unwrap();
         assert_eq!((most.bytes, part.bytes), (20 * UNIT_BYTES - 2, 30 * UNIT_BYTES + 1));
         assert_eq!((most.permit.num_permits(), part.permit.num_permits()), (20, 30));
         drop(most);
-        let rest = credit.reserve(70 * UNIT_BYTES).await.unwrap();
+        let rest = credit.reserve(70 * UNIT_BYTES, 70 * UNIT_BYTES).await.unwrap();
         assert_eq!(credit.used_bytes(), 100 * UNIT_BYTES + 1);
-        assert!(credit.reserve(UNIT_BYTES).now_or_never().is_none());
+        assert!(credit.reserve(UNIT_BYTES, UNIT_BYTES).now_or_never().is_none());
         drop((part, rest));
         assert_eq!(credit.used_bytes(), 0);
     }
@@ -161,12 +176,12 @@ mod tests {
     #[tokio::test]
     async fn more_than_there_is_is_charged_and_given_alone() {
         let credit = Credit::new(100 * UNIT_BYTES, None);
-        let some = credit.reserve(1).await.unwrap();
-        assert!(credit.reserve(150 * UNIT_BYTES).now_or_never().is_none());
+        let some = credit.reserve(1, 1).await.unwrap();
+        assert!(credit.reserve(150 * UNIT_BYTES, 150 * UNIT_BYTES).now_or_never().is_none());
         drop(some);
-        let mut all = credit.reserve(150 * UNIT_BYTES).await.unwrap();
+        let mut all = credit.reserve(150 * UNIT_BYTES, 150 * UNIT_BYTES).await.unwrap();
         assert_eq!(credit.used_bytes(), 150 * UNIT_BYTES);
-        assert!(credit.reserve(1).now_or_never().is_none());
+        assert!(credit.reserve(1, 1).now_or_never().is_none());
         let part = all.split(150 * UNIT_BYTES).unwrap();
         drop(all);
         assert_eq!((credit.used_bytes(), part.permit.num_permits()), (150 * UNIT_BYTES, 100));
@@ -178,13 +193,29 @@ mod tests {
     async fn a_pool_that_refuses_is_asked_again_when_something_went_back() {
         let pool = Arc::new(Pool(Mutex::new(50 * UNIT_BYTES)));
         let credit = Credit::new(100 * UNIT_BYTES, Some(pool.clone()));
-        let error = credit.reserve(60 * UNIT_BYTES).await.unwrap_err();
+        let error = credit.reserve(60 * UNIT_BYTES, 60 * UNIT_BYTES).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT);
-        let first = credit.reserve(30 * UNIT_BYTES).await.unwrap();
-        let mut second = std::pin::pin!(credit.reserve(30 * UNIT_BYTES));
+        let first = credit.reserve(30 * UNIT_BYTES, 30 * UNIT_BYTES).await.unwrap();
+        let mut second = std::pin::pin!(credit.reserve(30 * UNIT_BYTES, 30 * UNIT_BYTES));
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
         drop(second.await.unwrap());
         assert_eq!(*pool.0.lock().unwrap(), 50 * UNIT_BYTES);
+    }
+
+    #[tokio::test]
+    async fn who_wants_more_than_there_is_just_now_gets_the_least_that_is_of_use() {
+        let pool = Arc::new(Pool(Mutex::new(70 * UNIT_BYTES)));
+        let credit = Credit::new(100 * UNIT_BYTES, Some(pool.clone()));
+        let first = credit.reserve(60 * UNIT_BYTES, 1).await.unwrap();
+        assert_eq!(first.bytes(), 60 * UNIT_BYTES);
+        // There is credit, and the pool refuses.
+        let second = credit.reserve(30 * UNIT_BYTES, 5 * UNIT_BYTES).await.unwrap();
+        assert_eq!(second.bytes(), 5 * UNIT_BYTES);
+        // There is memory, and no credit.
+        *pool.0.lock().unwrap() += 100 * UNIT_BYTES;
+        let third = credit.reserve(50 * UNIT_BYTES, 5 * UNIT_BYTES).await.unwrap();
+        assert_eq!(third.bytes(), 5 * UNIT_BYTES);
+        assert_eq!(credit.used_bytes(), 70 * UNIT_BYTES);
     }
 }

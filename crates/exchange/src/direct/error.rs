@@ -47,6 +47,15 @@ pub enum DirectReadError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The producer failed or its output is gone, and nobody ended its reader although that gave them time to.
+    NoVerdict {
+        /// Whose output it was.
+        producer: AttemptId,
+        /// How long the reader waited.
+        waited: Duration,
+        /// Why it could not go on.
+        reason: String,
+    },
     /// A frame is not what was sent.
     Corrupt {
         /// Whose output it is.
@@ -67,8 +76,35 @@ impl DirectReadError {
             | DirectReadError::ProducerFailed { producer, .. }
             | DirectReadError::Unreachable { producer, .. }
             | DirectReadError::NotStarted { producer, .. }
+            | DirectReadError::NoVerdict { producer, .. }
             | DirectReadError::Corrupt { producer, .. } => Some(*producer),
             DirectReadError::Local(_) => None,
+        }
+    }
+
+    /// Whether it is for others to say what becomes of the reader: what happened to the producer is told by the
+    /// producer's own report, or by the loss of its worker, and a reader that failed at once would hide it.
+    pub(super) fn awaits_verdict(&self) -> bool {
+        match self {
+            DirectReadError::WorkerLost { .. }
+            | DirectReadError::OutputGone { .. }
+            | DirectReadError::ProducerFailed { .. } => true,
+            DirectReadError::Unreachable { .. }
+            | DirectReadError::NotStarted { .. }
+            | DirectReadError::NoVerdict { .. }
+            | DirectReadError::Corrupt { .. }
+            | DirectReadError::Local(_) => false,
+        }
+    }
+
+    /// The same error when nobody said anything for so long. It is no more that of the producer.
+    pub(super) fn without_verdict(self, waited: Duration) -> Self {
+        match (self.producer(), self) {
+            (_, lost @ DirectReadError::WorkerLost { .. }) => lost,
+            (Some(producer), error) if error.awaits_verdict() => {
+                DirectReadError::NoVerdict { producer, waited, reason: error.to_string() }
+            }
+            (_, error) => error,
         }
     }
 }
@@ -94,6 +130,10 @@ impl From<DirectReadError> for Error {
                 ErrorCode::PAGE_TRANSPORT_TIMEOUT,
                 format!("{producer} did not start within {waited:.2?}"),
             ),
+            DirectReadError::NoVerdict { producer, waited, reason } => {
+                let text = format!("{WORKER_NODE_ERROR} ({producer} - failure duration {waited:.2?})");
+                Error::new(ErrorCode::PAGE_TRANSPORT_TIMEOUT, text).caused_by(reason)
+            }
             DirectReadError::Corrupt { producer, reason } => Error::new(
                 ErrorCode::CORRUPT_PAGE,
                 format!("Checksum verification failure when reading the output of {producer}"),
@@ -105,14 +145,19 @@ impl From<DirectReadError> for Error {
 }
 
 impl From<DirectReadError> for Failure {
-    /// A worker that is lost or out of reach is no fault of the consumer; a producer's failure stays what it is.
+    /// A producer that is lost or out of reach is no fault of the consumer; its failure stays what it is.
     fn from(error: DirectReadError) -> Self {
         match error {
             DirectReadError::ProducerFailed { failure, .. } => failure,
-            error @ (DirectReadError::WorkerLost { .. } | DirectReadError::Unreachable { .. }) => {
+            error @ (DirectReadError::WorkerLost { .. }
+            | DirectReadError::Unreachable { .. }
+            | DirectReadError::NotStarted { .. }
+            | DirectReadError::NoVerdict { .. }) => {
                 Failure { class: FailureClass::WorkerLost, error: error.into() }
             }
-            error => Failure::of(error.into()),
+            error @ (DirectReadError::OutputGone { .. }
+            | DirectReadError::Corrupt { .. }
+            | DirectReadError::Local(_)) => Failure::of(error.into()),
         }
     }
 }
@@ -153,6 +198,13 @@ mod tests {
         assert_eq!(failure.error.code(), ErrorCode::PAGE_TRANSPORT_TIMEOUT);
         let lost = Failure::from(DirectReadError::WorkerLost { producer });
         assert_eq!((lost.class, lost.error.code()), (FailureClass::WorkerLost, ErrorCode::REMOTE_HOST_GONE));
+        let waited = Duration::from_secs(60);
+        let abandoned = Failure::from(failed.without_verdict(waited));
+        assert_eq!(abandoned.class, FailureClass::WorkerLost);
+        assert_eq!(abandoned.error.code(), ErrorCode::PAGE_TRANSPORT_TIMEOUT);
+        assert_eq!(abandoned.error.cause().unwrap().message, "Division by zero");
+        let lost = DirectReadError::WorkerLost { producer };
+        assert_eq!(lost.clone().without_verdict(waited), lost);
         let memory = Error::new(ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT, "no");
         assert_eq!(Failure::from(DirectReadError::from(memory)).class, FailureClass::InsufficientResources);
     }

@@ -56,6 +56,11 @@ impl OutputHandle {
         self.output.fail(failure);
     }
 
+    /// The bytes of the values that were pushed to each partition.
+    pub fn partition_bytes(&self) -> Arc<[u64]> {
+        self.output.partition_bytes()
+    }
+
     /// What it has done so far.
     pub fn metrics(&self) -> DirectSinkMetrics {
         self.output.metrics()

@@ -108,6 +108,9 @@ pub struct DirectReadOptions {
     pub error_duration_max: Duration,
     /// How long a producer may take to start.
     pub start_wait_max: Duration,
+    /// How long a reader whose producer failed or is gone waits for the one who runs it to end it, before it fails
+    /// itself. Zero: it fails at once, with the producer's failure.
+    pub verdict_wait_max: Duration,
     /// `exchange.data-integrity-verification`: what happens where a checksum does not match.
     pub integrity: DataIntegrity,
     /// How many bytes of values one frame may have.
@@ -127,6 +130,7 @@ impl DirectReadOptions {
             wait_max: Duration::from_secs(1),
             error_duration_max: Duration::from_secs(60),
             start_wait_max: Duration::from_secs(60),
+            verdict_wait_max: Duration::ZERO,
             integrity: DataIntegrity::default(),
             frame_bytes_max: 16 << 20,
             memory: None,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -46,6 +46,7 @@ struct State {
     space_wanted: Option<u64>,
     outcome: Outcome,
     metrics: DirectSinkMetrics,
+    partition_bytes: Vec<u64>,
 }
 
 /// Whether there is memory for more.
@@ -82,6 +83,7 @@ impl Output {
             space_wanted: None,
             outcome: Outcome::Running,
             metrics: DirectSinkMetrics::default(),
+            partition_bytes: vec![0; partitions as usize],
         };
         Ok(Output {
             bytes_max: match layout {
@@ -134,14 +136,11 @@ impl Output {
     }
 
     /// Brings what is charged for rows in line with what they hold.
-    pub(super) fn adjust(&self, difference: i64) -> Result<()> {
+    pub(super) fn adjust(&self, difference: i64) {
         let mut state = self.state();
         match difference {
-            0.. => state.account.try_grow(difference.unsigned_abs()),
-            ..0 => {
-                state.account.shrink(difference.unsigned_abs());
-                Ok(())
-            }
+            0.. => state.account.grow(difference.unsigned_abs()),
+            ..0 => state.account.shrink(difference.unsigned_abs()),
         }
     }
 
@@ -149,12 +148,20 @@ impl Output {
         self.state().queues.is_starving(partition)
     }
 
-    pub(super) fn count_rows(&self, rows: usize) {
-        self.state().metrics.rows += rows as u64;
+    /// Takes note of rows that were pushed, with the bytes of their values.
+    pub(super) fn count_rows(&self, partition: u32, rows: usize, bytes: u64) {
+        let mut state = self.state();
+        state.metrics.rows += rows as u64;
+        state.partition_bytes[partition as usize] += bytes;
+    }
+
+    /// The bytes of the values that were pushed to each partition.
+    pub(super) fn partition_bytes(&self) -> Arc<[u64]> {
+        self.state().partition_bytes.as_slice().into()
     }
 
     /// Gives frames to the consumers and takes the charge of what they were made of.
-    pub(super) fn enqueue(&self, encoded: EncodedRows) -> Result<()> {
+    pub(super) fn enqueue(&self, encoded: EncodedRows) {
         let mut state = self.state();
         let is_running = matches!(state.outcome, Outcome::Running);
         let mut charged = encoded.freed_bytes;
@@ -164,7 +171,7 @@ impl Output {
                 continue;
             }
             if held > charged {
-                state.account.try_grow(held - charged)?;
+                state.account.grow(held - charged);
                 charged = held;
             }
             charged -= held;
@@ -173,7 +180,6 @@ impl Output {
             state.queues.enqueue(encoded.partition, frame);
         }
         self.release(&mut state, charged);
-        Ok(())
     }
 
     /// Gives memory back. The producer goes on if that is enough.
@@ -211,7 +217,7 @@ impl Output {
         let mut rows = self.rows.lock().await;
         for partition in partitions {
             if let Some(encoded) = rows.encode_pending(partition)? {
-                self.enqueue(encoded)?;
+                self.enqueue(encoded);
             }
         }
         Ok(())

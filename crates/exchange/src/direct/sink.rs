@@ -9,8 +9,10 @@ use super::handle::DirectSinkMetrics;
 use super::options::DirectSinkOptions;
 use super::output::{Output, Reserved};
 use super::rows::EncodedRows;
-use crate::buffer::{FRAME_ROWS_MAX, frame_held_bytes, pieces, value_bytes};
+use crate::buffer::{FRAME_ROWS_MAX, frame_held_bytes, piece_rows, pieces, value_bytes};
+use crate::column::{Column, Rows};
 use crate::encode::arrow_error;
+use crate::routes::Routes;
 use crate::storage_type::StorageSchema;
 
 /// Whether a producer should go on.
@@ -33,6 +35,7 @@ pub struct DirectSink {
     output: Arc<Output>,
     storage: Arc<StorageSchema>,
     partitions: u32,
+    routes: Routes,
     frame_bytes_target: u64,
 }
 
@@ -43,7 +46,8 @@ impl DirectSink {
         partitions: u32,
         options: &DirectSinkOptions,
     ) -> Self {
-        DirectSink { output, storage, partitions, frame_bytes_target: options.frame_bytes_target.max(1) }
+        let frame_bytes_target = options.frame_bytes_target.max(1);
+        DirectSink { output, storage, partitions, routes: Routes::default(), frame_bytes_target }
     }
 
     /// Adds rows to a partition, and waits while the buffer is full. Rows that nobody wants are dropped. The types of
@@ -64,10 +68,10 @@ impl DirectSink {
         if batch.num_rows() == 0 || self.output.is_closed(partition) {
             return Ok(Demand::More);
         }
-        self.output.count_rows(batch.num_rows());
         let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
         drop(batch);
         let bytes = value_bytes(&stored);
+        self.output.count_rows(partition, stored.num_rows(), bytes);
         if self.is_small(&stored, bytes) {
             return self.push_small(partition, &stored, bytes).await;
         }
@@ -85,12 +89,73 @@ impl DirectSink {
         Ok(Demand::More)
     }
 
+    /// Adds each row to a partition of its own: given is the partition of every row. Otherwise as
+    /// [`push`](Self::push).
+    pub async fn push_rows(&mut self, batch: RecordBatch, partition_of_rows: &[u32]) -> Result<Demand> {
+        let rows = batch.num_rows();
+        if rows != partition_of_rows.len() {
+            return Err(Error::internal(format!(
+                "Direct exchange sink was given {} partitions for {rows} rows",
+                partition_of_rows.len()
+            )));
+        }
+        if self.output.is_ended() {
+            return Ok(Demand::NoMore);
+        }
+        let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
+        drop(batch);
+        let piece_rows = piece_rows(rows, value_bytes(&stored), self.frame_bytes_target);
+        for start in (0..rows).step_by(piece_rows) {
+            let length = piece_rows.min(rows - start);
+            let piece = stored.slice(start, length);
+            if self.spread(&piece, &partition_of_rows[start..start + length]).await? == Demand::NoMore {
+                return Ok(Demand::NoMore);
+            }
+        }
+        Ok(Demand::More)
+    }
+
+    /// Lets rows wait in their partitions.
+    async fn spread(&mut self, stored: &RecordBatch, partition_of_rows: &[u32]) -> Result<Demand> {
+        let count = self.partitions;
+        self.routes.group(partition_of_rows, count as usize).ok_or_else(|| {
+            Error::internal(format!("Direct exchange sink has {count} partitions, and was given more"))
+        })?;
+        let columns: Vec<Column> = stored.columns().iter().map(Column::new).collect();
+        let row_bytes = value_bytes(stored).div_ceil(stored.num_rows().max(1) as u64);
+        for partition in 0..count {
+            let rows = self.routes.of(partition as usize);
+            if rows.is_empty() || self.output.is_closed(partition) {
+                continue;
+            }
+            let bytes = row_bytes * rows.len() as u64;
+            self.output.count_rows(partition, rows.len(), bytes);
+            let demand = self.wait_with(partition, &columns, Rows::Chosen(rows), rows.len(), bytes).await?;
+            if demand == Demand::NoMore {
+                return Ok(demand);
+            }
+        }
+        Ok(Demand::More)
+    }
+
     fn is_small(&self, batch: &RecordBatch, bytes: u64) -> bool {
         bytes < self.frame_bytes_target && batch.num_rows() < FRAME_ROWS_MAX
     }
 
-    /// Lets rows wait until there are enough for a frame, or somebody waits for them.
     async fn push_small(&self, partition: u32, batch: &RecordBatch, bytes: u64) -> Result<Demand> {
+        let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
+        self.wait_with(partition, &columns, Rows::All, batch.num_rows(), bytes).await
+    }
+
+    /// Lets rows wait until there are enough for a frame, or somebody waits for them.
+    async fn wait_with(
+        &self,
+        partition: u32,
+        columns: &[Column],
+        chosen: Rows<'_>,
+        row_count: usize,
+        bytes: u64,
+    ) -> Result<Demand> {
         loop {
             let low_water = {
                 let mut rows = self.output.rows.lock().await;
@@ -100,12 +165,12 @@ impl DirectSink {
                     Reserved::Ended => return Ok(Demand::NoMore),
                     Reserved::Full { low_water } => low_water,
                     Reserved::Granted => {
-                        let difference = rows.push(partition, batch, bytes)?;
-                        self.output.adjust(difference)?;
+                        let difference = rows.push(partition, columns, chosen, row_count, bytes)?;
+                        self.output.adjust(difference);
                         let is_due = rows.is_full(partition, self.frame_bytes_target)
                             || self.output.is_starving(partition);
                         if is_due && let Some(encoded) = rows.encode_pending(partition)? {
-                            self.output.enqueue(encoded)?;
+                            self.output.enqueue(encoded);
                         }
                         return Ok(Demand::More);
                     }
@@ -120,7 +185,7 @@ impl DirectSink {
         let frames = {
             let mut rows = self.output.rows.lock().await;
             if let Some(encoded) = rows.encode_pending(partition)? {
-                self.output.enqueue(encoded)?;
+                self.output.enqueue(encoded);
             }
             rows.encode(partition, batch)?
         };
@@ -133,7 +198,7 @@ impl DirectSink {
                     Reserved::Granted => break,
                 }
             }
-            self.output.enqueue(EncodedRows { partition, frames: vec![frame], freed_bytes: held })?;
+            self.output.enqueue(EncodedRows { partition, frames: vec![frame], freed_bytes: held });
         }
         Ok(Demand::More)
     }

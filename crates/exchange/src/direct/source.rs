@@ -17,6 +17,10 @@ use crate::frame::FrameHeader;
 /// A request for less than this is not worth a round trip, in bytes.
 const REQUEST_BYTES_MIN: u64 = 16 << 10;
 
+/// What is asked for where it is not known that there is more, in bytes. What is asked for is charged while the request
+/// waits, and many readers wait for producers that have nothing yet.
+const REQUEST_BYTES_FIRST: u64 = 256 << 10;
+
 /// How long a producer is told that its consumer wants no more. One that does not hear it is ended by the coordinator.
 const CLOSE_DURATION_MAX: Duration = Duration::from_secs(10);
 
@@ -57,15 +61,60 @@ pub(super) fn share_bytes(options: &DirectReadOptions, sources: usize) -> u64 {
     share.clamp(REQUEST_BYTES_MIN, options.response_bytes_max.max(REQUEST_BYTES_MIN))
 }
 
+/// How much a source asks for: little while its producer has little, up to its share while that has more.
+#[derive(Debug)]
+struct Pace {
+    share_bytes: u64,
+    bytes: u64,
+    /// The length of the next frame, if it is known; else 0.
+    next_frame_bytes: u64,
+}
+
+impl Pace {
+    fn new(share_bytes: u64) -> Self {
+        Pace { share_bytes, bytes: REQUEST_BYTES_FIRST.min(share_bytes), next_frame_bytes: 0 }
+    }
+
+    fn wanted(&self) -> u64 {
+        self.bytes.max(self.next_frame_bytes)
+    }
+
+    /// What a request must be for at least to bring anything.
+    fn least(&self) -> u64 {
+        REQUEST_BYTES_MIN.min(self.share_bytes).max(self.next_frame_bytes)
+    }
+
+    fn answered(&mut self, response: &FetchResponse) {
+        self.next_frame_bytes = response.next_frame_bytes;
+        let bytes = match response.next_frame_bytes {
+            // Frames that come one at a time are about as long as each other.
+            0 => response.frames.iter().map(|frame| 2 * frame.len() as u64).max().unwrap_or(0),
+            _ => 2 * self.bytes,
+        };
+        self.bytes = bytes.max(REQUEST_BYTES_FIRST).min(self.share_bytes);
+    }
+}
+
 impl Source {
     /// Reads to the end, and tells the reader. If that is gone, there is nobody to tell.
     pub(super) async fn run(self) {
         let event = match self.read().await {
             Ok(true) => SourceEvent::Ended(self.number),
             Ok(false) => return,
-            Err(error) => SourceEvent::Failed(error),
+            Err(error) => SourceEvent::Failed(self.verdict(error).await),
         };
         self.events.send(event).await.ok();
+    }
+
+    /// Waits for somebody to end the reader, where that is for others to do.
+    async fn verdict(&self, error: DirectReadError) -> DirectReadError {
+        let wait_max = self.options.verdict_wait_max;
+        if wait_max.is_zero() || !error.awaits_verdict() {
+            return error;
+        }
+        tracing::debug!(slice = %self.slice, %error, "a reader waits to be ended");
+        sleep(wait_max).await;
+        error.without_verdict(wait_max)
     }
 
     /// False if the reader is gone.
@@ -73,10 +122,10 @@ impl Source {
         let start = Instant::now();
         let mut backoff = Backoff::new(self.options.error_duration_max);
         let mut token = 0;
-        let mut next_frame_bytes = 0;
+        let mut pace = Pace::new(self.share_bytes);
         loop {
-            let bytes_max = self.share_bytes.max(next_frame_bytes);
-            let mut reservation = self.credit.reserve(bytes_max).await?;
+            let mut reservation = self.credit.reserve(pace.wanted(), pace.least()).await?;
+            let bytes_max = reservation.bytes();
             let wait_max = self.options.wait_max;
             let request = FetchRequest { slice: self.slice.clone(), token, bytes_max, wait_max };
             let response = self.transport.fetch(&request).await.and_then(|response| self.checked(response));
@@ -91,7 +140,7 @@ impl Source {
             };
             backoff.succeeded();
             token += response.frames.len() as u64;
-            next_frame_bytes = response.next_frame_bytes;
+            pace.answered(&response);
             reservation.shrink_to(response.bytes());
             if !self.tell(response.frames, reservation).await {
                 return Ok(false);
@@ -194,5 +243,41 @@ pub(super) async fn close(slice: OutputSlice, transport: Arc<dyn FetchTransport>
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(pace: &mut Pace, frames: &[usize], next_frame_bytes: u64) {
+        let frames = frames.iter().map(|length| Bytes::from(vec![0; *length])).collect();
+        pace.answered(&FetchResponse { frames, is_end: false, next_frame_bytes });
+    }
+
+    #[test]
+    fn a_source_asks_for_more_where_there_is_more() {
+        let mut pace = Pace::new(4 << 20);
+        assert_eq!((pace.wanted(), pace.least()), (REQUEST_BYTES_FIRST, REQUEST_BYTES_MIN));
+        answer(&mut pace, &[], 0);
+        assert_eq!(pace.wanted(), REQUEST_BYTES_FIRST, "nothing came");
+        answer(&mut pace, &[], 900 << 10);
+        assert_eq!((pace.wanted(), pace.least()), (900 << 10, 900 << 10), "the next frame is larger");
+        answer(&mut pace, &[900 << 10], 100);
+        assert_eq!((pace.wanted(), pace.least()), (1 << 20, REQUEST_BYTES_MIN));
+        for _ in 0..5 {
+            answer(&mut pace, &[1 << 20], 100);
+        }
+        assert_eq!(pace.wanted(), 4 << 20);
+        answer(&mut pace, &[400 << 10], 0);
+        assert_eq!(pace.wanted(), 800 << 10, "the producer has no more just now");
+        answer(&mut pace, &[], 9 << 20);
+        assert_eq!((pace.wanted(), pace.least()), (9 << 20, 9 << 20), "a frame larger than the share");
+    }
+
+    #[test]
+    fn a_small_share_is_not_exceeded() {
+        let pace = Pace::new(20 << 10);
+        assert_eq!((pace.wanted(), pace.least()), (20 << 10, REQUEST_BYTES_MIN));
     }
 }

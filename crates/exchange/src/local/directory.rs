@@ -75,22 +75,23 @@ impl Directory {
         let temporary = PathBuf::from(name);
         let parent = path.parent().unwrap_or(&self.base);
         let mut last = None;
-        // A concurrent writer that gave up may remove the empty parent between our two calls.
+        // The parent is there most of the time. A concurrent writer that gave up may remove it again while it is empty.
         for _ in 0..DIRECTORY_RACES_MAX {
-            let opened = fs::create_dir_all(parent)
-                .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&temporary));
-            match opened {
+            let error = match OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Ok(file) => {
                     return Ok((file, TemporaryFile { path: temporary, base: self.base.clone() }));
                 }
-                // Also "exists" is such a race: the directory was there, and was gone when it was looked at.
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) =>
-                {
-                    last = Some(error);
-                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir_all(parent) {
+                    Ok(()) => error,
+                    Err(error) => error,
+                },
                 Err(error) => return Err(store_error(key, &error)),
+            };
+            // Also "exists" is such a race: the directory was there, and was gone when it was looked at.
+            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) {
+                return Err(store_error(key, &error));
             }
+            last = Some(error);
         }
         let detail = last.map(|error| error.to_string()).unwrap_or_default();
         Err(StoreError::new(StoreErrorKind::Unavailable, key, detail))

@@ -97,3 +97,54 @@ async fn an_output_that_nobody_committed_is_none() {
     let exchange = Exchange::new();
     assert_eq!(exchange.manager.committed(attempt(0, 0).output()).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_small_output_stays_out_of_the_store_until_somebody_commits_it() {
+    let exchange = Exchange::new();
+    let schema = words(0..1).schema();
+    let write = async |number, rows, unstored_bytes_max| {
+        let options = exchange::SinkOptions { unstored_bytes_max, ..exchange.sink_options() };
+        let mut sink = exchange.manager.sink(attempt(0, number), schema.clone(), 3, options).unwrap();
+        sink.push(1, words(0..rows)).await.unwrap();
+        sink.finish().await.unwrap()
+    };
+    let inline = write(0, 100, 64 << 10).await;
+    assert!(inline.is_inline && inline.winner == attempt(0, 0));
+    assert!(inline.record.stored_bytes() <= 64 << 10);
+    exchange.assert_empty();
+    assert_eq!(exchange.read(&inline.record, &schema, 1..2).await.unwrap(), words(0..100));
+
+    // An empty output has a record too, and 0 means none.
+    for (number, rows, unstored_bytes_max) in [(1, 0, 0), (2, 100_000, 64 << 10)] {
+        let stored = write(number, rows, unstored_bytes_max).await;
+        assert!(!stored.is_inline, "{rows} rows");
+        exchange.manager.remove_query(query()).await.unwrap();
+    }
+
+    let committed = exchange.manager.commit(inline.record.clone()).await.unwrap();
+    assert!(!committed.is_inline && committed.record == inline.record);
+    assert_eq!(exchange.manager.committed(attempt(0, 0).output()).await.unwrap(), Some(inline.record));
+    let late = write(3, 50, 64 << 10).await;
+    let late = exchange.manager.commit(late.record).await.unwrap();
+    assert_eq!(late.winner, attempt(0, 0), "a rival came first");
+}
+
+#[tokio::test]
+async fn what_may_stay_out_of_the_store_is_not_streamed_into_it() {
+    let exchange = Exchange::with(|options| options.inline_bytes_max = 0);
+    let schema = words(0..1).schema();
+    let options = exchange::SinkOptions {
+        unstored_bytes_max: 8 << 20,
+        frame_bytes_target: 16 << 10,
+        ..exchange.sink_options()
+    };
+    let mut sink = exchange.manager.sink(attempt(0, 0), schema.clone(), 1, options).unwrap();
+    for at in 0..20 {
+        sink.push(0, words(at * 1_000..(at + 1) * 1_000)).await.unwrap();
+    }
+    let committed = sink.finish().await.unwrap();
+    assert!(committed.is_inline);
+    exchange.assert_empty();
+    let handle = exchange::SourceHandle::embedded(&committed.record, 0..1).unwrap();
+    assert_eq!(exchange.read_all(vec![handle], &schema).await.unwrap(), words(0..20_000));
+}

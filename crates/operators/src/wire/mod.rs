@@ -12,7 +12,6 @@ mod tests;
 use base::{Error, Result};
 use connector::error::from_datafusion;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
@@ -21,14 +20,15 @@ use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf::PhysicalExprNode;
 use prost::Message;
 
-use crate::session::config_from_options;
+use crate::large_stack::on_stack_for_decoding;
+use crate::session::decoding_context;
 use crate::{Fragment, Sink, on_large_stack};
 use codec::OperatorCodec;
 use messages::{FragmentMessage, OptionMessage};
 
 /// The fragment as bytes. Fails if it has an operator or an expression that cannot travel.
 pub fn encode_fragment(fragment: &Fragment) -> Result<Vec<u8>> {
-    on_large_stack("encode-fragment", || {
+    on_large_stack(|| {
         let plan = limits::replace_wide_limits(&fragment.plan).map_err(|error| from_datafusion(&error))?;
         let plan = physical_plan_to_bytes_with_extension_codec(plan, &OperatorCodec)
             .map_err(|error| from_datafusion(&error))?;
@@ -54,24 +54,15 @@ pub fn encode_fragment(fragment: &Fragment) -> Result<Vec<u8>> {
 
 /// The fragment that [`encode_fragment`] wrote: a fresh plan that shares nothing with any other.
 ///
-/// Functions are looked up in the context; its options are replaced by the fragment's.
-pub fn decode_fragment(bytes: &[u8], context: &TaskContext) -> Result<Fragment> {
-    on_large_stack("decode-fragment", || {
+/// It may name all functions that workers know.
+pub fn decode_fragment(bytes: &[u8]) -> Result<Fragment> {
+    on_stack_for_decoding(bytes.len(), || {
         let message = FragmentMessage::decode(bytes)
             .map_err(|error| Error::internal("a fragment cannot be decoded").caused_by(error))?;
         let options: Vec<(String, String)> =
             message.options.into_iter().map(|option| (option.name, option.value)).collect();
         // Some expressions take options, such as the time zone, when they are made.
-        let context = TaskContext::new(
-            None,
-            context.session_id(),
-            config_from_options(&options)?,
-            context.scalar_functions().clone(),
-            context.higher_order_functions().clone(),
-            context.aggregate_functions().clone(),
-            context.window_functions().clone(),
-            context.runtime_env(),
-        );
+        let context = decoding_context(&options)?;
         let plan = physical_plan_from_bytes_with_extension_codec(&message.plan, &context, &OperatorCodec)
             .map_err(|error| from_datafusion(&error))?;
         let sink = if message.sink_partitions == 0 {

@@ -11,11 +11,10 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
-use datafusion::prelude::SessionConfig;
 
 use super::{decode_fragment, encode_fragment};
 use crate::test_inputs::{TestInputs, batch, context_of, numbers, scan, schema};
-use crate::{AtMostOneRowExec, ExchangeSourceExec, Fragment, Sink, SplitScanExec, task_context};
+use crate::{AtMostOneRowExec, ExchangeSourceExec, Fragment, Sink, SplitScanExec};
 
 const WIDE: usize = 5_000_000_000;
 
@@ -33,9 +32,8 @@ fn single(plan: Arc<dyn ExecutionPlan>) -> Fragment {
 
 /// Encodes, decodes and encodes again. The two encodings and the displayed plans must be the same.
 fn round_trip(fragment: &Fragment) -> Fragment {
-    let context = task_context(SessionConfig::new(), Arc::default());
     let bytes = encode_fragment(fragment).unwrap();
-    let decoded = decode_fragment(&bytes, &context).unwrap();
+    let decoded = decode_fragment(&bytes).unwrap();
     assert_eq!(encode_fragment(&decoded).unwrap(), bytes);
     let text = |fragment: &Fragment| displayable(fragment.plan.as_ref()).indent(true).to_string();
     assert_eq!(text(&decoded), text(fragment));
@@ -126,11 +124,10 @@ fn what_cannot_travel_is_refused() {
 
 #[test]
 fn foreign_bytes_and_options_are_internal_errors() {
-    let context = task_context(SessionConfig::new(), Arc::default());
-    let error = decode_fragment(b"\xff\xff\xff", &context).unwrap_err();
+    let error = decode_fragment(b"\xff\xff\xff").unwrap_err();
     assert_eq!(error.code(), ErrorCode::GENERIC_INTERNAL_ERROR);
     let mut fragment = single(Arc::new(CoalescePartitionsExec::new(source(0))));
     fragment.options = vec![("datafusion.execution.no_such_option".into(), "1".into())];
-    let error = decode_fragment(&encode_fragment(&fragment).unwrap(), &context).unwrap_err();
+    let error = decode_fragment(&encode_fragment(&fragment).unwrap()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::GENERIC_INTERNAL_ERROR);
 }

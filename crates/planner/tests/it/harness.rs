@@ -284,7 +284,7 @@ async fn run_task(fragment: &PlannedFragment, inputs: Inputs) -> base::Result<Ou
     let config = config_from_options(&fragment.fragment.options)?
         .with_extension(Arc::new(TaskInputsExtension(inputs)));
     let context = Arc::new(task_context(config, Arc::default()));
-    let fragment = decode_fragment(&encoded, &context)?;
+    let fragment = decode_fragment(&encoded)?;
     assert_eq!(fragment.plan.output_partitioning().partition_count(), 1);
     let batches =
         collect(Arc::clone(&fragment.plan), context).await.map_err(|error| from_datafusion(&error))?;

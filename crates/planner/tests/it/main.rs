@@ -7,6 +7,7 @@ mod determinism;
 mod harness;
 mod join_graphs;
 mod join_order;
+mod one_task;
 mod oracle;
 mod plans;
 mod rows;

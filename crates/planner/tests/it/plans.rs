@@ -62,7 +62,9 @@ async fn explain_shows_fragments_in_trinos_manner() {
         assert!(text.contains(expected), "no {expected} in\n{text}");
     }
     let plan = planned(sql).await;
-    let analyzed = explain::analyzed(&plan, &|stage, operator| match operator {
+    let outline = explain::outline(&plan);
+    assert_eq!(explain::analyzed(&outline, &|_| Vec::new()), text);
+    let analyzed = explain::analyzed(&outline, &|explain::PlanPart { stage, operator }| match operator {
         None => vec![format!("CPU of {stage}")],
         Some(operator) => vec![format!("rows of {stage}.{operator}")],
     });

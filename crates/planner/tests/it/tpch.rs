@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use planner::PlannerOptions;
+use planner::{PlannerOptions, SingleTask};
+use scheduler::Distribution;
 
 use crate::harness::{Random, plan, run, with_partitions, without_broadcast};
 use crate::rows::{assert_same, rows_of, sort};
@@ -43,6 +44,20 @@ async fn all_queries(options: PlannerOptions, seeds: Range<u64>) {
             assert_same(&name, &found, &expected);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_queries_with_one_task() {
+    let Some(queries) = queries() else { return };
+    let options = PlannerOptions { single_task: SingleTask::Always, ..with_partitions(4) };
+    for (name, sql) in queries {
+        // A scalar subquery is a fragment of its own.
+        let plan = plan(&sql, &options).await.unwrap();
+        let distributions: Vec<_> = plan.fragments.iter().map(|fragment| fragment.distribution).collect();
+        assert!(distributions.iter().all(|it| *it == Distribution::Single), "{name}: {distributions:?}");
+        assert!(plan.fragments.len() <= 2, "{name}: {distributions:?}");
+    }
+    all_queries(options, 0..1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

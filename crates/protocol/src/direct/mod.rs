@@ -10,6 +10,7 @@ mod credentials;
 mod failure;
 mod service;
 mod ticket;
+mod transport;
 
 use bytes::Bytes;
 
@@ -19,6 +20,7 @@ pub use credentials::Credentials;
 pub use failure::FetchFailure;
 pub use service::{DirectService, FlightMessage, FlightMessages, direct_server};
 pub use ticket::{FetchFrames, FetchTicket, OutputSlice};
+pub use transport::{DirectTransports, FlightTransport};
 
 /// The type of the action that closes a slice.
 pub const CLOSE_ACTION: &str = "steadfast.close";

@@ -27,6 +27,8 @@ pub struct AttemptDetails {
     pub stats: wire::AttemptStats,
     /// The commit record, if the output is committed. Encoded by the exchange.
     pub commit_record: Bytes,
+    /// The commit record is not in the store: the output is in it and nowhere else.
+    pub is_inline: bool,
 }
 
 impl From<NodeReport> for wire::WorkerReport {
@@ -83,6 +85,7 @@ fn attempt_to_wire(report: AttemptReport, details: AttemptDetails) -> wire::Atte
             partition_bytes: output.partition_bytes.to_vec(),
             commit_record: details.commit_record,
             checksum: output.checksum,
+            is_inline: details.is_inline,
         }),
         AttemptStatus::Failed(failure) => Status::Failed((&failure).into()),
         AttemptStatus::HandedBack => Status::HandedBack(wire::HandedBack {}),
@@ -131,11 +134,13 @@ fn attempt_from_wire(
 ) -> Result<(AttemptReport, AttemptDetails), InvalidMessage> {
     use wire::attempt_report::Status;
     let attempt = required_attempt(&message.attempt)?;
-    let mut commit_record = Bytes::new();
+    let mut details =
+        AttemptDetails { stats: message.stats.unwrap_or_default(), ..AttemptDetails::default() };
     let status = match message.status.ok_or(InvalidMessage("an attempt without status"))? {
         Status::Running(wire::Running {}) => AttemptStatus::Running,
         Status::Committed(committed) => {
-            commit_record = committed.commit_record;
+            details.commit_record = committed.commit_record;
+            details.is_inline = committed.is_inline;
             AttemptStatus::Committed {
                 winner: required_attempt(&committed.winner)?,
                 output: OutputSize {
@@ -154,7 +159,7 @@ fn attempt_from_wire(
         peak_memory_bytes: message.peak_memory_bytes,
         memory_bytes: message.memory_bytes,
     };
-    Ok((report, AttemptDetails { stats: message.stats.unwrap_or_default(), commit_record }))
+    Ok((report, details))
 }
 
 #[cfg(test)]
@@ -190,7 +195,10 @@ mod tests {
         let mut details: BTreeMap<_, _> =
             attempts.iter().map(|report| (report.attempt, AttemptDetails::default())).collect();
         let stats = wire::AttemptStats { input_rows: 9, ..Default::default() };
-        details.insert(attempt(1, 1), AttemptDetails { stats, commit_record: Bytes::from_static(b"record") });
+        details.insert(
+            attempt(1, 1),
+            AttemptDetails { stats, commit_record: Bytes::from_static(b"record"), is_inline: true },
+        );
         NodeReport {
             report: WorkerReport {
                 incarnation: Incarnation(5),

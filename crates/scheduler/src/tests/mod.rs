@@ -3,11 +3,14 @@
 //! `tests/README.md` of the crate lists Trino's acceptance rows and the test of each.
 
 mod draining;
+mod durability;
 mod forming;
 mod placing;
 mod racing;
 mod recording;
 mod recovering;
+mod regions;
 mod retrying;
 mod rolling_back;
+mod slow_nodes;
 mod workers;

@@ -256,6 +256,11 @@ impl Statement<'_> {
         }))
     }
 
+    /// Whether there is a page to be asked for.
+    pub fn has_next(&self) -> bool {
+        self.next_uri.is_some()
+    }
+
     /// Cancels the statement.
     pub async fn cancel(&mut self) -> Result<(), ClientError> {
         if let Some(next) = self.next_uri.take() {

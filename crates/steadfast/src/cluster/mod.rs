@@ -37,6 +37,8 @@ pub struct ClusterOptions {
     pub coordinator_address: Option<String>,
     /// The program of the nodes. None: the one that is running.
     pub program: Option<PathBuf>,
+    /// Whether stages have a place where they leave their output, as `retry-policy=TASK` needs.
+    pub has_exchange_manager: bool,
 }
 
 /// A catalog of a cluster.
@@ -83,6 +85,7 @@ impl ClusterOptions {
             catalogs: vec![CatalogOptions::new("tpch", "tpch"), hive],
             coordinator_address: None,
             program: None,
+            has_exchange_manager: true,
         }
     }
 
@@ -114,6 +117,9 @@ impl ClusterOptions {
         self.worker_directory(worker).join("spill")
     }
 }
+
+/// How much of the memory of a worker one query may use, where it has no leases.
+const QUERY_MEMORY_PER_NODE: &str = "80%";
 
 /// The `node.id` of the coordinator.
 const COORDINATOR: &str = "coordinator";
@@ -277,7 +283,11 @@ impl ClusterOptions {
     }
 
     fn node(&self, id: &str, coordinator: Option<&str>) -> LocalNode {
-        let mut extra = vec![(Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string())];
+        let mut extra = vec![
+            (Source::Config, "memory.heap-headroom-per-node".to_string(), "0B".to_string()),
+            // There are few users.
+            (Source::Config, "query.max-memory-per-node".to_string(), QUERY_MEMORY_PER_NODE.to_string()),
+        ];
         for catalog in &self.catalogs {
             let source = Source::Catalog(catalog.name.clone());
             let properties = catalog.properties.iter();
@@ -295,7 +305,7 @@ impl ClusterOptions {
             http_port: if coordinator.is_none() { self.port } else { 0 },
             discovery_uri: coordinator.map(str::to_string),
             data_dir: self.directory.join(id),
-            exchange_dir: self.exchange_directory(),
+            exchange_dir: self.has_exchange_manager.then(|| self.exchange_directory()),
             memory_limit: Some(self.memory_per_worker),
             task_slots: u32::try_from(slots).ok(),
             extra,

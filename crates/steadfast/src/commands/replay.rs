@@ -99,6 +99,7 @@ fn event_text(event: &Event) -> String {
         Event::QueryCancelled { query, error } => format!("{query} is ended: {}: {error}", error.code()),
         Event::QueryClosed { query } => format!("{query} is closed"),
         Event::RecordPersisted { query, record } => format!("{query}: {} is there", record_text(record)),
+        Event::DurabilityRequested { query } => format!("{query} is to outlive this coordinator"),
         Event::OutputLost { output, error } => {
             format!("output {}.{} of the result is lost: {error}", output.task, output.generation)
         }
@@ -147,6 +148,10 @@ fn command_text(command: &Command) -> String {
         Command::OutputsRolledBack { query, outputs } => {
             format!("{query}: {} outputs do not count any more", outputs.len())
         }
+        Command::RegionStarted { query, attempts } => {
+            format!("{query}: {} attempts run together", attempts.len())
+        }
+        Command::QueryDurable { query } => format!("{query} outlives this coordinator"),
         Command::StageSealed { query, stage, tasks } => format!("{query} stage {stage} has {tasks} tasks"),
         Command::QueryFinished { query, outcome: Ok(()) } => format!("{query} has finished"),
         Command::QueryFinished { query, outcome: Err(error) } => {

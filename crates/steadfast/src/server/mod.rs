@@ -2,18 +2,19 @@
 
 mod build;
 mod catalogs;
+mod descriptors;
+mod exchanges;
 mod machine;
 mod stop;
 
-use std::net::TcpListener;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use base::{DataSize, NodeId, StageId};
-use config::{CompressionCodec, ServerConfig};
+use config::ServerConfig;
 use connector::Catalogs;
 use coordinator::{Coordinator, CoordinatorOptions};
-use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions, ExchangeStore};
+use exchange::ExchangeManager;
 use nix::sys::signal::Signal;
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
@@ -21,6 +22,7 @@ use worker::{FailureInjection, InjectedAction, Worker, WorkerHandle, WorkerOptio
 
 use crate::Failure;
 pub use catalogs::catalogs;
+use exchanges::{direct_read_options, direct_sink_options, exchange_manager, state_store};
 pub use stop::{StopReason, StopRequests};
 
 /// A running node.
@@ -36,12 +38,16 @@ impl Node {
         let config = Arc::new(config);
         let (catalogs, connector_names) = catalogs(&config)?;
         let exchange = Arc::new(exchange_manager(&config)?);
-        exchange.probe().await?;
+        if config.exchange_manager.is_some() {
+            exchange.probe().await?;
+        }
+        let connection_count_max = descriptors::connection_count_max(&config.node);
         let bind_ip = config.node.bind_ip.as_deref().unwrap_or("0.0.0.0");
         let listener = listen(bind_ip, config.node.http_port)?;
         let build = build::build_id()?;
         if !config.node.coordinator {
             let uri = config.node.discovery_uri.clone().ok_or("discovery.uri is not set")?;
+            let listener = Port { listener, connection_count_max };
             let worker = start_worker(&config, catalogs, exchange, listener, uri, build).await?;
             let address = format!("http://{}", reachable(&config, worker.http_address()));
             return Ok(Node { address, coordinator: None, worker: Some(worker) });
@@ -53,6 +59,7 @@ impl Node {
             state: state_store(&config, &exchange).await?,
             exchange: Arc::clone(&exchange),
             listener,
+            connection_count_max,
             build: build.clone(),
             process_forwarded: config.node.process_forwarded,
         })
@@ -60,7 +67,8 @@ impl Node {
         let address = format!("http://{}", reachable(&config, coordinator.address()));
         let worker = match config.node.include_coordinator {
             true => {
-                let own = listen("127.0.0.1", 0)?;
+                // Other workers read from it too.
+                let own = Port { listener: listen(bind_ip, 0)?, connection_count_max };
                 let uri = format!("http://127.0.0.1:{}", coordinator.address().port());
                 Some(start_worker(&config, catalogs, exchange, own, uri, build).await?)
             }
@@ -152,69 +160,31 @@ fn listen(address: &str, port: u16) -> Result<TcpListener, Failure> {
     })
 }
 
-fn reachable(config: &ServerConfig, address: std::net::SocketAddr) -> String {
-    let host = match &config.node.internal_address {
-        Some(host) => host.clone(),
-        None if address.ip().is_unspecified() => "127.0.0.1".to_string(),
-        None => address.ip().to_string(),
-    };
-    format!("{host}:{}", address.port())
-}
-
-fn exchange_manager(config: &ServerConfig) -> Result<ExchangeManager, Failure> {
-    let compression = match config.query.exchange_compression_codec {
-        CompressionCodec::None => ExchangeCompression::None,
-        CompressionCodec::Lz4 => ExchangeCompression::Lz4,
-        CompressionCodec::Zstd => ExchangeCompression::Zstd,
-    };
-    let defaults = ExchangeOptions { compression, ..ExchangeOptions::default() };
-    let options = match &config.exchange_manager {
-        Some(manager) => ExchangeOptions {
-            base_directories: manager.base_directories.clone(),
-            fsync: manager.fsync,
-            inline_bytes_max: manager.inline_output_max_size.0,
-            sink_memory_bytes_max: manager.sink_memory_max.0,
-            concurrent_reads: manager.source_concurrent_readers as usize,
-            ..defaults
-        },
-        None => {
-            let directory = absolute(&config.node.data_dir.join("exchange"))?;
-            tracing::warn!(
-                directory,
-                "no exchange manager is configured: stages leave their output in a directory of this node, \
-                 which other machines cannot read"
-            );
-            ExchangeOptions { base_directories: vec![directory], ..defaults }
+/// Under which host and port others reach a socket.
+fn reachable(config: &ServerConfig, address: SocketAddr) -> String {
+    match (&config.node.internal_address, address.ip()) {
+        (Some(host), _) => format!("{host}:{}", address.port()),
+        (None, ip) if ip.is_unspecified() => {
+            // A coordinator's is its own, and may name itself as only itself does.
+            let coordinator = config.node.discovery_uri.as_deref().filter(|_| !config.node.coordinator);
+            let ip = machine::address_towards(coordinator);
+            SocketAddr::new(ip, address.port()).to_string()
         }
-    };
-    Ok(ExchangeManager::new(options)?)
+        (None, _) => address.to_string(),
+    }
 }
 
-/// Where it is kept what outlives the coordinator.
-async fn state_store(
-    config: &ServerConfig,
-    exchange: &ExchangeManager,
-) -> Result<Arc<dyn ExchangeStore>, Failure> {
-    let Some(directory) = &config.node.state_directory else {
-        return Ok(Arc::clone(exchange.store()));
-    };
-    let options = ExchangeOptions { base_directories: vec![directory.clone()], ..exchange.options().clone() };
-    let unusable = |error: base::Error| format!("coordinator.state-directory cannot be used: {error}");
-    let state = ExchangeManager::new(options).map_err(unusable)?;
-    state.probe().await.map_err(unusable)?;
-    Ok(Arc::clone(state.store()))
-}
-
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let path = std::path::absolute(path)?;
-    Ok(path.to_str().ok_or("node.data-dir is not UTF-8")?.to_string())
+/// Where a worker serves.
+struct Port {
+    listener: TcpListener,
+    connection_count_max: usize,
 }
 
 async fn start_worker(
     config: &ServerConfig,
     mut catalogs: Catalogs,
     exchange: Arc<ExchangeManager>,
-    http_listener: TcpListener,
+    port: Port,
     coordinator_uri: String,
     build: String,
 ) -> Result<WorkerHandle, Failure> {
@@ -224,13 +194,14 @@ async fn start_worker(
         None => machine::memory_limit()?,
     };
     let spill_directory = config.task.spill_paths.first().cloned().ok_or("spiller-spill-path is empty")?;
-    let http_uri = format!("http://{}", reachable(config, http_listener.local_addr()?));
+    let http_uri = format!("http://{}", reachable(config, port.listener.local_addr()?));
     let options = WorkerOptions {
         node_id: NodeId::new(config.node.id.as_str()),
         environment: config.node.environment.clone(),
         build,
         coordinator_uri,
-        http_listener,
+        http_listener: port.listener,
+        connection_count_max: port.connection_count_max,
         http_uri: Some(http_uri),
         capacity: Capacity {
             memory_bytes: config.memory.pool(limit).0,
@@ -239,6 +210,8 @@ async fn start_worker(
         catalogs,
         sink_options: exchange.options().sink(&spill_directory),
         read_options: exchange.options().read(),
+        direct_sink_options: direct_sink_options(config),
+        direct_read_options: direct_read_options(config),
         exchange,
         spill_directory,
         spill_bytes_max: DataSize(u64::MAX),

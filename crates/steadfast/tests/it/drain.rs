@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
+use serde_json::Value;
 use steadfast::client::Client;
 
-use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, sorted};
+use super::policies::{client_under, retries};
+use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, failure, sorted};
 
 const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
     FROM lineitem JOIN orders ON l_orderkey = o_orderkey GROUP BY 1, 2";
@@ -181,6 +183,45 @@ async fn a_drained_worker_holds_nothing_until_it_is_active_again() {
     assert_eq!(ended.code(), Some(0));
     let log = std::fs::read_to_string(test.cluster.worker(other).log()).unwrap();
     assert!(log.contains("Shutdown requested") && log.contains("the node has stopped"), "{log}");
+}
+
+/// Drains a worker under a query of that policy that waits a second before it ends. What became of the query, and its
+/// description.
+async fn drained_under(policy: &str, grace: &str) -> (Result<Vec<String>, String>, Vec<String>, Value) {
+    let test = slow_cluster(2, grace).await;
+    let expected = sorted(&client_under(&test, policy, "tpch", "tiny").query(QUERY).await.unwrap());
+    let running = RunningQuery::start(&client_under(&test, policy, "tpch", "tiny"), QUERY).await;
+    let worker = test.busy_worker(&running).await.expect("the query must be disturbed");
+    assert_eq!(request_state(&test, worker, "DRAINING").await.0, StatusCode::OK);
+    assert!(!running.is_finished(), "the query must be disturbed");
+    let id = running.id.clone();
+    let result = running.result().await;
+    wait_for_state(&test, worker, "DRAINED").await;
+    let described = test.describe(&id).await;
+    test.is_clean().await;
+    let result = result.map(|result| sorted(&result)).map_err(|error| failure::<()>(Err(error)).0);
+    (result, expected, described)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_not_retried_by_task_ends_before_its_workers_drain() {
+    for policy in ["NONE", "QUERY"] {
+        let (result, expected, described) = drained_under(policy, "2m").await;
+        assert_eq!(result, Ok(expected), "under {policy}");
+        assert_eq!(retries(&described), 0, "under {policy}");
+        let listed = attempts(&described);
+        assert!(listed.iter().all(|attempt| attempt.state == "FINISHED"), "under {policy}: {listed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_whose_worker_cannot_wait_for_it_runs_again_or_fails() {
+    let (result, expected, described) = drained_under("QUERY", "100ms").await;
+    assert_eq!(result, Ok(expected));
+    assert_eq!(retries(&described), 1);
+    assert_eq!(described["queryStats"]["failedTasks"], serde_json::json!(0));
+    let (result, ..) = drained_under("NONE", "100ms").await;
+    assert_eq!(result, Err("SERVER_SHUTTING_DOWN".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

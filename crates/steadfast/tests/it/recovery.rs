@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use steadfast::client::{Client, QueryResult, session};
-use steadfast::cluster::NodeProcess;
+use steadfast::cluster::{ClusterOptions, NodeProcess};
 
 use super::proxy::Proxy;
-use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, failure, sorted, until};
+use super::support::{Attempt, PATIENCE, RunningQuery, TestCluster, attempts, sorted, until, until_async};
 
 /// Long enough to be disturbed, short enough to wait for. Several stages, of each kind.
 const QUERY: &str = "SELECT l_shipmode, o_orderpriority, count(*), sum(l_quantity) \
@@ -19,6 +20,11 @@ const MANY_ROWS: &str = "SELECT l_orderkey, l_linenumber, l_comment, l_shipinstr
 
 /// How long the coordinator that leads may give no sign of itself.
 const LEASE: &str = "3s";
+
+/// Every query is recorded, however short it is.
+fn recording(options: ClusterOptions) -> ClusterOptions {
+    options.with("query.first-answer-wait", "0s")
+}
 
 /// Waits until some task of a query has committed and some task has not, and tells the attempts.
 async fn half_done(test: &TestCluster, running: &RunningQuery) -> Vec<Attempt> {
@@ -230,15 +236,105 @@ async fn what_was_done_is_not_done_again() {
     test.is_clean().await;
 }
 
+/// The bytes and the objects that a query has written to the exchange.
+fn exchange_written(description: &Value) -> (u64, u64) {
+    let stats = &description["queryStats"];
+    let size = stats["exchangeWrittenDataSize"].as_str().unwrap().strip_suffix('B').unwrap();
+    (size.parse().unwrap(), stats["exchangeWrittenObjects"].as_u64().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_analysis_that_is_lost_says_so() {
+async fn an_analysis_goes_on_under_the_next_coordinator() {
     let mut test = TestCluster::start().await;
     let client = test.client("tpch", "sf1");
     let running = RunningQuery::start(&client, &format!("EXPLAIN ANALYZE {QUERY}")).await;
-    half_done(&test, &running).await;
+    let before = half_done(&test, &running).await;
+    let written_before = exchange_written(&test.describe(&running.id).await);
     test.cluster.kill_coordinator().await.unwrap();
     test.cluster.restart_coordinator().await.unwrap();
-    assert_eq!(failure(running.result().await).0, "SERVER_SHUTTING_DOWN");
+    let id = running.id.clone();
+    let result = running.result().await.unwrap();
+    assert_eq!((result.rows.len(), result.columns.len()), (1, 1));
+    let written_after = exchange_written(&test.describe(&id).await);
+    assert!(
+        written_before.0 > 0 && written_after.0 >= written_before.0,
+        "{written_before:?} {written_after:?}"
+    );
+    assert!(written_after.1 >= written_before.1, "{written_before:?} {written_after:?}");
+    let text = result.rows[0][0].as_str().unwrap();
+    // Workers may have told the next life of tasks that ended under the former one.
+    for expected in ["Fragment 0 [", "Fragment 1 [", "Output: 35 rows"] {
+        assert!(text.contains(expected), "no {expected} in\n{text}");
+    }
+    assert_nothing_again(&before, &attempts(&test.describe(&id).await));
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_that_nobody_has_read_is_told_by_the_next_coordinator() {
+    let mut test = TestCluster::start_with(recording).await;
+    for pages_read in [0, 1] {
+        let mut client = test.client("tpch", "tiny");
+        let text = "EXPLAIN ANALYZE SELECT n_name, count(*) FROM nation GROUP BY 1";
+        let mut statement = client.start(text).await.unwrap();
+        let id = statement.next().await.unwrap().unwrap().id;
+        let mut rows = Vec::new();
+        until_async(PATIENCE, async || match test.describe(&id).await["state"].as_str() {
+            Some("FINISHING") => Ok(()),
+            other => Err(format!("it is {other:?}")),
+        })
+        .await;
+        while pages_read > rows.len() {
+            rows.extend(statement.next().await.unwrap().unwrap().rows);
+        }
+        test.cluster.kill_coordinator().await.unwrap();
+        test.cluster.restart_coordinator().await.unwrap();
+        while let Some(page) = statement.next().await.unwrap() {
+            rows.extend(page.rows);
+        }
+        assert_eq!(rows.len(), 1, "{pages_read} pages read");
+        assert!(rows[0][0].as_str().unwrap().contains("Fragment 0 ["), "{rows:?}");
+        let queued = test.describe(&id).await["queryStats"]["queuedTime"].as_str().unwrap().to_owned();
+        let queued: base::Duration = queued.parse().unwrap();
+        assert!(queued.as_std() < Duration::from_millis(100), "{queued} in the queue");
+    }
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_without_tables_and_of_system_tables_outlive_the_coordinator() {
+    // One that is killed when it has given the last answer may leave the query to the next one, which waits for a client.
+    let mut test =
+        TestCluster::start_with(|options| recording(options).with("query.client.timeout", "30s")).await;
+    for (text, count) in [
+        ("VALUES 1, 2, 3", 3),
+        ("SELECT catalog_name FROM system.metadata.catalogs", 3),
+        ("SELECT node_id, state FROM system.runtime.nodes WHERE coordinator", 1),
+        ("EXPLAIN SELECT count(*) FROM nation", 1),
+    ] {
+        let mut client = test.client("tpch", "tiny");
+        let mut kill_at = 0;
+        loop {
+            kill_at += 1;
+            let mut statement = client.start(text).await.unwrap();
+            let (mut rows, mut pages, mut was_killed) = (Vec::new(), 0, false);
+            while let Some(page) = statement.next().await.unwrap() {
+                rows.extend(page.rows);
+                pages += 1;
+                // Whoever has got everything does not ask again.
+                if pages == kill_at && statement.has_next() {
+                    test.cluster.kill_coordinator().await.unwrap();
+                    test.cluster.restart_coordinator().await.unwrap();
+                    was_killed = true;
+                }
+            }
+            assert_eq!(rows.len(), count, "{text}, killed after page {kill_at}");
+            if !was_killed {
+                assert!(kill_at >= 2, "{text} has {pages} pages");
+                break;
+            }
+        }
+    }
     test.is_clean().await;
 }
 

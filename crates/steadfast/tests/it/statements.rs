@@ -70,6 +70,13 @@ async fn explain_shows_fragments_and_what_they_did() {
     let query = "SELECT o_orderpriority, count(*) FROM orders GROUP BY 1";
     let plan = client.query(&format!("EXPLAIN (TYPE DISTRIBUTED) {query}")).await.unwrap();
     let text = plan.rows[0][0].as_str().unwrap();
+    assert!(
+        text.contains("Fragment 0 [SINGLE]") && !text.contains("Fragment 1"),
+        "few rows are for one: {text}"
+    );
+    client.query("SET SESSION single_task_max_row_count = 0").await.unwrap();
+    let plan = client.query(&format!("EXPLAIN (TYPE DISTRIBUTED) {query}")).await.unwrap();
+    let text = plan.rows[0][0].as_str().unwrap();
     assert!(text.contains("Fragment 0") && text.contains("Fragment 1"), "{text}");
     assert_eq!(plan.columns[0].name, "Query Plan");
     let ran = client.query(&format!("EXPLAIN ANALYZE {query}")).await.unwrap();

@@ -168,6 +168,18 @@ pub async fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, Stri
     }
 }
 
+/// The same, for what can only be looked at by waiting.
+pub async fn until_async<T>(within: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = tokio::time::Instant::now() + within;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(text) if tokio::time::Instant::now() > deadline => panic!("{text}"),
+            Err(_) => tokio::time::sleep(LOOK_INTERVAL).await,
+        }
+    }
+}
+
 /// The error of a query that must fail: its name and its message.
 pub fn failure<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (String, String) {
     match result {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::policies::client_under;
 use super::support::{Attempt, RunningQuery, TestCluster, attempts};
 use super::tpch_data::create_hive_tables;
 use steadfast::client::Client;
@@ -55,6 +56,27 @@ async fn answers_over_tpch_are_right() {
     let test = TestCluster::start().await;
     check_undisturbed(&test.client("tpch", "sf1"), &queries).await;
     test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_pipelined_queries_are_right() {
+    let Some(queries) = queries() else { return };
+    let test = TestCluster::start().await;
+    let mut client = test.client("hive", "tpch");
+    create_hive_tables(&mut client).await;
+    for policy in ["NONE", "QUERY"] {
+        check_undisturbed(&client_under(&test, policy, "hive", "tpch"), &queries).await;
+    }
+    test.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_the_middle_of_each_query_that_is_retried_as_a_whole_changes_no_answer() {
+    let Some(queries) = queries() else { return };
+    let mut test = TestCluster::start().await;
+    create_hive_tables(&mut test.client("hive", "tpch")).await;
+    let client = client_under(&test, "QUERY", "hive", "tpch");
+    check_with_kills(&mut test, &client, &queries).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,14 +166,28 @@ async fn judge_attempts(
         let ended = listed.iter().filter(earlier).map(|other| other.ended_unix_millis.unwrap_or(u64::MAX));
         ended.max().is_some_and(|ended| ended > attempt.started_unix_millis)
     };
-    for attempt in listed.iter().filter(|attempt| attempt.number > 0 && !is_rival(attempt)) {
-        if !lost.iter().any(|lost| lost.task == attempt.task) {
+    // A query that is retried as a whole runs everything again.
+    let is_replacement =
+        |attempt: &&Attempt| attempt.generation > 0 || attempt.number > 0 && !is_rival(attempt);
+    for attempt in listed.iter().filter(is_replacement) {
+        if attempt.generation == 0 && !lost.iter().any(|lost| lost.task == attempt.task) {
             return Err(format!("an attempt was run again in vain: {attempt:?}"));
         }
         let started = attempt.started_unix_millis;
         first_replacement = Some(first_replacement.map_or(started, |first: u64| first.min(started)));
     }
     let killed_at = killed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
-    let first = first_replacement.ok_or("nothing replaced the lost attempts")?;
+    let has_rival = |lost: &&Attempt| {
+        listed.iter().any(|other| other.task == lost.task && other.state == "FINISHED" && is_rival(other))
+    };
+    let Some(first) = first_replacement else {
+        // Whoever was overtaken before it was lost needs no replacement.
+        let all_overtaken = lost.iter().all(|lost| has_rival(lost) || lost.number > 0);
+        return if all_overtaken {
+            Ok(Landing::Missed)
+        } else {
+            Err("nothing replaced the lost attempts".into())
+        };
+    };
     Ok(Landing::Hit(Duration::from_millis(first.saturating_sub(killed_at))))
 }

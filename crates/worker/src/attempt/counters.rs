@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 
+use super::waits::Waits;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -47,6 +49,8 @@ pub(crate) struct AttemptCounters {
     pub(crate) output: RowCounter,
     /// Bytes of output as they are stored.
     pub(crate) output_stored_bytes: Counter,
+    /// Objects of output beside its commit record.
+    pub(crate) output_objects: Counter,
     /// Bytes the sink had to write to disk before they could be stored.
     pub(crate) sink_spilled_bytes: Counter,
     /// Splits read to their end.
@@ -55,6 +59,8 @@ pub(crate) struct AttemptCounters {
     pub(crate) completed_split_bytes: Counter,
     /// Time spent computing, apart from what operators do in tasks of their own.
     pub(crate) cpu_nanos: Counter,
+    /// Where it waits for other attempts.
+    pub(crate) waits: Arc<Waits>,
 }
 
 impl AttemptCounters {

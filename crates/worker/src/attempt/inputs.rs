@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use base::Error;
+use base::{Error, Failure};
 use connector::error::into_datafusion;
 use connector::{Catalogs, Connector, Scan, Split, SplitOptions, TableHandle, TableMetadata};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use exchange::direct::{DirectReadOptions, DirectReader, DirectSource};
 use exchange::{ExchangeManager, ReadOptions, SourceHandle};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -30,10 +31,50 @@ pub(crate) struct AttemptInputs {
     /// For each scan of the fragment, the splits to read.
     pub(crate) scans: Vec<ScanInput>,
     /// For each input of the fragment, the outputs to read, in order.
-    pub(crate) sources: Vec<Vec<SourceHandle>>,
+    pub(crate) inputs: Vec<InputSources>,
     pub(crate) exchange: Arc<ExchangeManager>,
     pub(crate) read_options: ReadOptions,
+    pub(crate) direct_options: DirectReadOptions,
     pub(crate) counters: Arc<AttemptCounters>,
+    /// Takes the failure of an input that is the fault of others.
+    pub(crate) input_failure: Arc<OnceLock<Failure>>,
+}
+
+/// The outputs that an input reads.
+pub(crate) enum InputSources {
+    Committed(Vec<SourceHandle>),
+    Direct(DirectInput),
+}
+
+/// Outputs of attempts that run at the same time.
+pub(crate) struct DirectInput {
+    sources: Vec<DirectSource>,
+    is_opened: AtomicBool,
+}
+
+impl DirectInput {
+    pub(crate) fn new(sources: Vec<DirectSource>) -> Self {
+        DirectInput { sources, is_opened: AtomicBool::new(false) }
+    }
+
+    fn open(&self) -> Vec<DirectSource> {
+        self.is_opened.store(true, Ordering::Relaxed);
+        self.sources.clone()
+    }
+}
+
+impl Drop for AttemptInputs {
+    /// What no operator asked for is closed too: whoever produces it waits for that.
+    fn drop(&mut self) {
+        for input in &mut self.inputs {
+            if let InputSources::Direct(DirectInput { sources, is_opened }) = input
+                && !*is_opened.get_mut()
+            {
+                let (sources, nothing) = (std::mem::take(sources), Arc::new(Schema::empty()));
+                drop(DirectReader::new(sources, nothing, self.direct_options.clone()));
+            }
+        }
+    }
 }
 
 /// The splits of a scan, and how many of them were read.
@@ -50,8 +91,8 @@ impl From<Vec<Split>> for ScanInput {
 }
 
 impl AttemptInputs {
-    fn handles(&self, input: u32) -> Result<Vec<SourceHandle>> {
-        self.sources.get(input as usize).cloned().ok_or_else(|| {
+    fn sources(&self, input: u32) -> Result<&InputSources> {
+        self.inputs.get(input as usize).ok_or_else(|| {
             into_datafusion(Error::internal(format!("The task was not told what input {input} reads")))
         })
     }
@@ -65,6 +106,19 @@ impl AttemptInputs {
         let stream = stream.map_err(into_datafusion);
         let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema, stream));
         metered(stream, &self.counters, |counters| &counters.exchanged)
+    }
+
+    /// The same of attempts that run at the same time. To wait for their rows is not to be stuck.
+    fn metered_direct(&self, schema: SchemaRef, reader: DirectReader) -> SendableRecordBatchStream {
+        let input_failure = Arc::clone(&self.input_failure);
+        let rows = self.counters.waits.stream(reader).map_err(move |error| {
+            let failure = Failure::from(error);
+            let error = failure.error.clone();
+            // Of several inputs that fail, the first one counts.
+            input_failure.set(failure).ok();
+            error
+        });
+        self.metered(schema, rows)
     }
 }
 
@@ -82,19 +136,35 @@ impl TaskInputs for AttemptInputs {
     }
 
     fn exchange(&self, input: u32, schema: SchemaRef) -> Result<SendableRecordBatchStream> {
-        let stream = self.exchange.open(self.handles(input)?, Arc::clone(&schema), &self.read_options);
-        Ok(self.metered(schema, stream))
+        match self.sources(input)? {
+            InputSources::Committed(handles) => {
+                let rows = self.exchange.open(handles.clone(), Arc::clone(&schema), &self.read_options);
+                Ok(self.metered(schema, rows))
+            }
+            InputSources::Direct(input) => {
+                let options = self.direct_options.clone();
+                let reader = DirectReader::new(input.open(), Arc::clone(&schema), options);
+                Ok(self.metered_direct(schema, reader))
+            }
+        }
     }
 
     fn exchange_streams(&self, input: u32, schema: SchemaRef) -> Result<Vec<SendableRecordBatchStream>> {
-        let handles = self.handles(input)?;
-        Ok(handles
-            .into_iter()
-            .map(|handle| {
-                let stream = self.exchange.open_one(handle, Arc::clone(&schema), &self.read_options);
-                self.metered(Arc::clone(&schema), stream)
-            })
-            .collect())
+        let streams = match self.sources(input)? {
+            InputSources::Committed(handles) => {
+                let open = |handle: &SourceHandle| {
+                    self.exchange.open_one(handle.clone(), Arc::clone(&schema), &self.read_options)
+                };
+                let rows = handles.iter().map(open);
+                rows.map(|rows| self.metered(Arc::clone(&schema), rows)).collect()
+            }
+            InputSources::Direct(input) => {
+                let readers = DirectReader::each(input.open(), Arc::clone(&schema), &self.direct_options);
+                let rows = readers.into_iter();
+                rows.map(|reader| self.metered_direct(Arc::clone(&schema), reader)).collect()
+            }
+        };
+        Ok(streams)
     }
 
     fn split_completed(&self, scan: u32) {

@@ -1,9 +1,11 @@
 //! Running one attempt: from the descriptor to the commit.
 
 mod counters;
+mod descriptor;
 mod inputs;
 mod progress;
 mod sink;
+mod waits;
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -13,28 +15,34 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use base::{AttemptId, Error, ErrorCode, Result};
-use bytes::Bytes;
+use base::{AttemptId, Error, ErrorCode, Failure, Result};
+use connector::Catalogs;
 use connector::error::from_datafusion;
-use connector::{Catalogs, Split};
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::prelude::SessionConfig;
+use exchange::direct::{
+    ConsumerId, DirectExchange, DirectReadOptions, DirectSink, DirectSinkOptions, DirectSource, OutputHandle,
+    OutputLayout, OutputSlice,
+};
 use exchange::{Committed, ExchangeManager, ExchangeSink, ReadOptions, SinkOptions, SourceHandle};
 use futures::FutureExt;
-use operators::{Fragment, TaskInputsExtension, config_from_options, decode_fragment, task_context};
+use operators::{Fragment, Sink, TaskInputsExtension, config_from_options, decode_fragment, task_context};
+use protocol::direct::DirectTransports;
 use tokio_util::sync::CancellationToken;
 
 use self::counters::AttemptCounters;
-use self::inputs::AttemptInputs;
+pub(crate) use self::descriptor::{Descriptor, Input, MemoryGrant, OutputKind, Producer};
+use self::inputs::{AttemptInputs, DirectInput, InputSources};
 pub(crate) use self::progress::AttemptProgress;
+use self::sink::AttemptSink;
 use crate::options::{FailureInjection, InjectedAction};
+use crate::pool::{AttemptPool, BufferCharge, QueryPools, SinkCharge, WorkerMemory};
 use crate::spill::{SpillDirectory, SpillFiles};
 
-/// The sink may hold this part of the lease at most, so that it leaves room for operators.
-const SINK_LEASE_DIVISOR: u64 = 4;
+/// The sink may hold this part of the memory of the attempt at most, so that it leaves room for operators.
+const SINK_MEMORY_DIVISOR: u64 = 4;
 
 /// What attempts share.
 pub(crate) struct AttemptEnvironment {
@@ -42,19 +50,38 @@ pub(crate) struct AttemptEnvironment {
     pub(crate) exchange: Arc<ExchangeManager>,
     pub(crate) sink_options: SinkOptions,
     pub(crate) read_options: ReadOptions,
+    pub(crate) direct: DirectEnvironment,
     /// Where this life of the worker spills.
     pub(crate) spill_directory: PathBuf,
     pub(crate) spill_bytes_max: u64,
+    pub(crate) memory: Arc<WorkerMemory>,
+    pub(crate) query_pools: QueryPools,
     /// What all attempts may share: object stores and caches.
     pub(crate) runtime: Arc<RuntimeEnv>,
     pub(crate) failure_injections: Vec<FailureInjection>,
 }
 
+/// How attempts exchange rows with attempts that run at the same time.
+pub(crate) struct DirectEnvironment {
+    /// The outputs of this life of the worker.
+    pub(crate) outputs: DirectExchange,
+    pub(crate) transports: DirectTransports,
+    pub(crate) sink_options: DirectSinkOptions,
+    pub(crate) read_options: DirectReadOptions,
+}
+
 impl AttemptEnvironment {
     /// The state of an attempt that is about to start.
-    pub(crate) fn progress(&self, attempt: AttemptId, memory_bytes: u64) -> Arc<AttemptProgress> {
+    pub(crate) fn progress(&self, attempt: AttemptId, memory: MemoryGrant) -> Arc<AttemptProgress> {
         let directory = self.spill_directory.join(attempt.to_string());
-        AttemptProgress::new(memory_bytes, SpillDirectory::new(directory, self.spill_bytes_max))
+        let pool = match memory {
+            MemoryGrant::Lease(bytes) => AttemptPool::with_lease(bytes, &self.memory),
+            MemoryGrant::Query { bytes, attempts } => {
+                let pool = self.query_pools.of(attempt.task.query, bytes, attempts);
+                AttemptPool::of_query(&pool, &self.memory)
+            }
+        };
+        AttemptProgress::new(pool, SpillDirectory::new(directory, self.spill_bytes_max))
     }
 
     /// Where the sink of an attempt spills. It is beside the operators' directory and not in it, because each is
@@ -64,21 +91,18 @@ impl AttemptEnvironment {
     }
 }
 
-/// What an attempt is to do.
-#[derive(Clone, Debug)]
-pub(crate) struct Descriptor {
-    pub(crate) attempt: AttemptId,
-    /// The lease, in bytes.
-    pub(crate) memory_bytes: u64,
-    /// The fragment, encoded.
-    pub(crate) fragment: Bytes,
-    /// For each scan of the fragment, the splits to read.
-    pub(crate) scans: Vec<Vec<Split>>,
-    /// For each input of the fragment, the encoded source handles, in the order to read.
-    pub(crate) sources: Vec<Vec<Bytes>>,
+/// What an attempt that ended well leaves.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Committed(Committed),
+    /// Its consumers have read all they want.
+    Streamed {
+        /// Who asks late finds it as long as this is there.
+        handle: OutputHandle,
+    },
 }
 
-/// Runs an attempt to its end. Nothing but a committed output is left behind.
+/// Runs an attempt to its end. Nothing but its output is left behind.
 ///
 /// A cancelled attempt stops at the next point where it waits or yields. One that has begun to commit goes on: what
 /// others see of the commit must not depend on where it was cut.
@@ -87,11 +111,11 @@ pub(crate) async fn run(
     descriptor: Descriptor,
     progress: Arc<AttemptProgress>,
     cancelled: CancellationToken,
-) -> Result<Committed> {
+) -> Result<Output, Failure> {
     let attempt = Attempt { environment: &environment, descriptor: &descriptor, progress: &progress };
     let outcome = without_panic(attempt.run(&cancelled)).await;
     progress.ended();
-    outcome
+    outcome.map_err(|error| progress.judge(error))
 }
 
 struct Attempt<'a> {
@@ -101,16 +125,38 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&self, cancelled: &CancellationToken) -> Result<Committed> {
+    async fn run(&self, cancelled: &CancellationToken) -> Result<Output> {
         self.fail_if_injected()?;
         let (fragment, context) = self.prepare()?;
-        let mut sink = self.open_sink(&fragment)?;
-        match self.execute(fragment, context, &mut sink, cancelled).await {
+        match self.descriptor.output {
+            OutputKind::Committed { unstored_bytes_max } => {
+                let sink = self.open_sink(&fragment, unstored_bytes_max)?;
+                Box::pin(self.commit(fragment, context, sink, cancelled)).await.map(Output::Committed)
+            }
+            OutputKind::Direct { broadcast_consumers } => {
+                let (sink, handle) = self.open_direct(&fragment, broadcast_consumers)?;
+                Box::pin(self.stream(fragment, context, sink, &handle, cancelled)).await?;
+                Ok(Output::Streamed { handle })
+            }
+        }
+    }
+
+    /// Runs the plan and commits what it gives.
+    async fn commit(
+        &self,
+        fragment: Fragment,
+        context: Arc<TaskContext>,
+        mut sink: ExchangeSink,
+        cancelled: &CancellationToken,
+    ) -> Result<Committed> {
+        let to = AttemptSink::Committed(&mut sink);
+        match self.execute(fragment, context, to, cancelled).await {
             Ok(()) => {
                 self.progress.counters.sink_spilled_bytes.add(sink.metrics().spilled_bytes);
                 let committed = sink.finish().await?;
                 if committed.winner == self.descriptor.attempt {
                     self.progress.counters.output_stored_bytes.add(committed.record.stored_bytes());
+                    self.progress.counters.output_objects.add(committed.record.object_count());
                 }
                 Ok(committed)
             }
@@ -123,18 +169,53 @@ impl Attempt<'_> {
         }
     }
 
-    /// Everything between the opening of the sink and its commit. Stops when cancelled; does not panic.
+    /// Runs the plan until its consumers have all they want.
+    async fn stream(
+        &self,
+        fragment: Fragment,
+        context: Arc<TaskContext>,
+        mut sink: DirectSink,
+        handle: &OutputHandle,
+        cancelled: &CancellationToken,
+    ) -> Result<()> {
+        let to = AttemptSink::Direct(&mut sink);
+        let executed = tokio::select! {
+            biased;
+            () = handle.satisfied() => Ok(()),
+            executed = self.execute(fragment, context, to, cancelled) => executed,
+        };
+        self.progress.plan_ended();
+        let finished = match executed {
+            Ok(()) => sink.finish().await,
+            Err(error) => {
+                sink.fail(self.progress.judge(error.clone()));
+                Err(error)
+            }
+        };
+        let counters = &self.progress.counters;
+        counters.output_stored_bytes.add(handle.metrics().stored_bytes);
+        finished?;
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(cancelled_error()),
+            () = counters.waits.during(handle.satisfied()) => Ok(()),
+        }
+    }
+
+    /// Everything between the opening of the sink and the end of its rows. Stops when cancelled; does not panic.
     async fn execute(
         &self,
         fragment: Fragment,
         context: Arc<TaskContext>,
-        sink: &mut ExchangeSink,
+        sink: AttemptSink<'_>,
         cancelled: &CancellationToken,
     ) -> Result<()> {
         let work = async {
             let counters = &*self.progress.counters;
             let pumped = sink::pump(fragment.plan, context, &fragment.sink, sink, counters);
             timed(pumped, counters).await?;
+            // What operators hold is not needed while the output is completed.
+            self.progress.plan_ended();
             self.delay_if_injected().await;
             Ok(())
         };
@@ -155,8 +236,7 @@ impl Attempt<'_> {
             .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(|error| from_datafusion(&error))?;
-        let decoding = task_context(SessionConfig::new(), Arc::clone(&runtime));
-        let fragment = decode_fragment(&self.descriptor.fragment, &decoding)?;
+        let fragment = decode_fragment(&self.descriptor.fragment)?;
         self.progress.plan_decoded(Arc::clone(&fragment.plan));
         let config = config_from_options(&fragment.options)?
             .with_extension(Arc::new(TaskInputsExtension(Arc::new(self.inputs()?))));
@@ -165,28 +245,75 @@ impl Attempt<'_> {
     }
 
     fn inputs(&self) -> Result<AttemptInputs> {
-        let decode = |handles: &Vec<Bytes>| -> Result<Vec<SourceHandle>> {
-            handles.iter().map(|handle| SourceHandle::decode(handle)).collect()
-        };
+        let direct = &self.environment.direct;
+        let memory = Arc::new(BufferCharge::new(&self.progress.pool));
         Ok(AttemptInputs {
             catalogs: self.environment.catalogs.clone(),
             scans: self.descriptor.scans.iter().cloned().map(Into::into).collect(),
-            sources: self.descriptor.sources.iter().map(decode).collect::<Result<_>>()?,
+            inputs: self.descriptor.inputs.iter().map(|input| self.sources(input)).collect::<Result<_>>()?,
             exchange: Arc::clone(&self.environment.exchange),
             read_options: self.environment.read_options,
+            direct_options: DirectReadOptions { memory: Some(memory), ..direct.read_options.clone() },
             counters: Arc::clone(&self.progress.counters),
+            input_failure: Arc::clone(&self.progress.input_failure),
         })
     }
 
-    fn open_sink(&self, fragment: &Fragment) -> Result<ExchangeSink> {
-        let pool: Arc<dyn MemoryPool> = Arc::clone(&self.progress.pool) as _;
+    fn sources(&self, input: &Input) -> Result<InputSources> {
+        let task = self.descriptor.attempt.task;
+        let consumer = ConsumerId::of_task(task.stage, task.partition);
+        let source = |producer: &Producer| {
+            let partitions = producer.partitions.clone();
+            Ok(DirectSource {
+                slice: OutputSlice { producer: producer.attempt, consumer, partitions },
+                transport: self.environment.direct.transports.to(&producer.uri, producer.incarnation)?,
+            })
+        };
+        Ok(match input {
+            Input::Committed(handles) => {
+                let decoded = handles.iter().map(|handle| SourceHandle::decode(handle));
+                InputSources::Committed(decoded.collect::<Result<_>>()?)
+            }
+            Input::Direct(producers) => {
+                InputSources::Direct(DirectInput::new(producers.iter().map(source).collect::<Result<_>>()?))
+            }
+        })
+    }
+
+    fn open_sink(&self, fragment: &Fragment, unstored_bytes_max: u64) -> Result<ExchangeSink> {
         let mut options = self.environment.sink_options.clone();
-        let part_of_lease = self.descriptor.memory_bytes / SINK_LEASE_DIVISOR;
-        options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(part_of_lease);
+        let (MemoryGrant::Lease(bytes) | MemoryGrant::Query { bytes, .. }) = self.descriptor.memory;
+        options.sink_memory_bytes_max = options.sink_memory_bytes_max.min(bytes / SINK_MEMORY_DIVISOR);
+        options.unstored_bytes_max = unstored_bytes_max;
         options.spill_directory = self.environment.sink_spill_directory(self.descriptor.attempt);
-        options.memory = Some(Arc::new(sink::PoolCharge::new(&pool)));
+        options.memory = Some(Arc::new(SinkCharge::new(&self.progress.pool)));
         let partitions = fragment.sink.partitions();
         self.environment.exchange.sink(self.descriptor.attempt, fragment.plan.schema(), partitions, options)
+    }
+
+    fn open_direct(
+        &self,
+        fragment: &Fragment,
+        broadcast_consumers: u32,
+    ) -> Result<(DirectSink, OutputHandle)> {
+        let layout = match &fragment.sink {
+            Sink::Single if broadcast_consumers > 0 => OutputLayout::Broadcast,
+            Sink::Single => OutputLayout::Single,
+            Sink::Hash { partitions, .. } => OutputLayout::Partitioned { partitions: *partitions },
+        };
+        let direct = &self.environment.direct;
+        let memory = Arc::new(BufferCharge::new(&self.progress.pool));
+        let options = DirectSinkOptions { memory: Some(memory), ..direct.sink_options.clone() };
+        let (sink, handle) = direct.outputs.create_output(
+            self.descriptor.attempt,
+            fragment.plan.schema(),
+            layout,
+            &options,
+        )?;
+        if layout == OutputLayout::Broadcast {
+            handle.set_consumer_count(broadcast_consumers);
+        }
+        Ok((sink, handle))
     }
 
     fn injected(&self) -> impl Iterator<Item = InjectedAction> {
@@ -226,7 +353,7 @@ async fn without_panic<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
 }
 
 /// What a panic said, as an internal error.
-pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> Error {
+fn panic_error(panic: &(dyn Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(ToString::to_string)

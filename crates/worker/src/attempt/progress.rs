@@ -1,8 +1,9 @@
 //! How far an attempt is: what the watchdog looks at and what reports tell.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use base::{Error, Failure};
 use datafusion::physical_plan::ExecutionPlan;
 use protocol::node::wire;
 
@@ -15,7 +16,10 @@ pub(crate) struct AttemptProgress {
     pub(crate) counters: Arc<AttemptCounters>,
     pub(crate) pool: Arc<AttemptPool>,
     pub(crate) spill: Arc<SpillDirectory>,
+    /// Why an input could not be read, if that is the fault of others.
+    pub(crate) input_failure: Arc<OnceLock<Failure>>,
     started: Instant,
+    wall: OnceLock<Duration>,
     plan: Mutex<Plan>,
 }
 
@@ -25,34 +29,58 @@ enum Plan {
     Unknown,
     /// In the plan that runs.
     Running(Arc<dyn ExecutionPlan>),
-    /// The attempt has ended, and its plan is gone.
-    Ended { wall: Duration, operators: Vec<wire::OperatorStats> },
+    /// The plan has been run, and is gone.
+    Ended(Vec<wire::OperatorStats>),
 }
 
 impl AttemptProgress {
     /// An attempt that starts now.
-    pub(crate) fn new(memory_bytes: u64, spill: Arc<SpillDirectory>) -> Arc<Self> {
+    pub(crate) fn new(pool: Arc<AttemptPool>, spill: Arc<SpillDirectory>) -> Arc<Self> {
         Arc::new(AttemptProgress {
             counters: AttemptCounters::new(),
-            pool: AttemptPool::new(memory_bytes),
+            pool,
             spill,
+            input_failure: Arc::default(),
             started: Instant::now(),
+            wall: OnceLock::new(),
             plan: Mutex::new(Plan::Unknown),
         })
     }
 
-    /// Tells which plan runs.
-    pub(crate) fn plan_decoded(&self, plan: Arc<dyn ExecutionPlan>) {
-        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Plan::Running(plan);
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the metrics, lets go of the plan and removes the spill files.
-    pub(crate) fn ended(&self) {
-        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        let operators = plan.operators();
-        *plan = Plan::Ended { wall: self.started.elapsed(), operators };
+    /// Tells which plan runs.
+    pub(crate) fn plan_decoded(&self, plan: Arc<dyn ExecutionPlan>) {
+        *self.plan() = Plan::Running(plan);
+    }
+
+    /// Keeps the metrics of the plan, and lets go of it and of what its operators hold.
+    pub(crate) fn plan_ended(&self) {
+        let mut plan = self.plan();
+        if matches!(*plan, Plan::Ended(_)) {
+            return;
+        }
+        let ended = Plan::Ended(plan.operators());
+        let before = std::mem::replace(&mut *plan, ended);
         drop(plan);
+        drop(before);
+    }
+
+    /// The attempt has ended: lets go of the plan and removes the spill files.
+    pub(crate) fn ended(&self) {
+        self.plan_ended();
+        self.wall.get_or_init(|| self.started.elapsed());
         self.spill.close();
+    }
+
+    /// How the error is judged that the attempt ended with.
+    pub(crate) fn judge(&self, error: Error) -> Failure {
+        match self.input_failure.get() {
+            Some(failure) if failure.error == error => failure.clone(),
+            _ => Failure::of(self.pool.judged(error)),
+        }
     }
 
     /// A number that changes as long as the attempt does something.
@@ -62,13 +90,8 @@ impl AttemptProgress {
 
     /// What a report tells of the attempt.
     pub(crate) fn stats(&self) -> wire::AttemptStats {
-        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        let operators = plan.operators();
-        let wall = match &*plan {
-            Plan::Ended { wall, .. } => *wall,
-            Plan::Unknown | Plan::Running(_) => self.started.elapsed(),
-        };
-        drop(plan);
+        let operators = self.plan().operators();
+        let wall = self.wall.get().copied().unwrap_or_else(|| self.started.elapsed());
         let counters = &self.counters;
         let in_operators = operators.iter().fold(0, |sum: u64, each| sum.saturating_add(each.cpu_nanos));
         wire::AttemptStats {
@@ -85,6 +108,8 @@ impl AttemptProgress {
             cpu_nanos: counters.cpu_nanos.get().max(in_operators),
             wall_nanos: nanos(wall),
             completed_splits: counters.completed_splits.get(),
+            exchange_input_rows: counters.exchanged.rows.get(),
+            output_objects: counters.output_objects.get(),
             operators,
         }
     }
@@ -99,7 +124,7 @@ impl Plan {
                 collect(plan.as_ref(), &mut operators);
                 operators
             }
-            Plan::Ended { operators, .. } => operators.clone(),
+            Plan::Ended(operators) => operators.clone(),
         }
     }
 }

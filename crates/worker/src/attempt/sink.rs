@@ -1,4 +1,4 @@
-//! From the plan's root into the exchange.
+//! From the plan's root to where its rows go.
 
 use std::sync::Arc;
 
@@ -6,39 +6,49 @@ use arrow::record_batch::RecordBatch;
 use base::{Error, Result};
 use connector::error::from_datafusion;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use exchange::{ExchangeSink, MemoryCharge};
+use exchange::ExchangeSink;
+use exchange::direct::{Demand, DirectSink};
 use futures::StreamExt;
 use operators::{HashPartitioner, Sink};
 
 use super::counters::AttemptCounters;
 
-/// The name under which errors mention the sink's memory.
-const CONSUMER_NAME: &str = "ExchangeSink";
-
-/// Charges the sink's memory to the attempt's pool.
-///
-/// The sink spills when it is refused, and never holds more than its own small limit. So it takes what is free like
-/// an operator that cannot spill: as one more that can, it would halve the share of a lone sort.
-#[derive(Debug)]
-pub(super) struct PoolCharge(MemoryReservation);
-
-impl PoolCharge {
-    pub(super) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
-        PoolCharge(MemoryConsumer::new(CONSUMER_NAME).register(pool))
-    }
+/// Where the rows of an attempt go.
+pub(super) enum AttemptSink<'a> {
+    /// Into an output that is committed when it is complete.
+    Committed(&'a mut ExchangeSink),
+    /// To consumers that run at the same time.
+    Direct(&'a mut DirectSink),
 }
 
-impl MemoryCharge for PoolCharge {
-    fn try_grow(&self, bytes: u64) -> Result<()> {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.0.try_grow(bytes).map_err(|error| from_datafusion(&error))
+impl AttemptSink<'_> {
+    async fn push(
+        &mut self,
+        partition: u32,
+        rows: RecordBatch,
+        counters: &AttemptCounters,
+    ) -> Result<Demand> {
+        match self {
+            AttemptSink::Committed(sink) => sink.push(partition, rows).await.map(|()| Demand::More),
+            AttemptSink::Direct(sink) => counters.waits.during(sink.push(partition, rows)).await,
+        }
     }
 
-    fn shrink(&self, bytes: u64) {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.0.shrink(bytes.min(self.0.size()));
+    async fn push_rows(
+        &mut self,
+        batch: RecordBatch,
+        partition_of_rows: &[u32],
+        counters: &AttemptCounters,
+    ) -> Result<Demand> {
+        match self {
+            AttemptSink::Committed(sink) => {
+                sink.push_rows(batch, partition_of_rows).await.map(|()| Demand::More)
+            }
+            AttemptSink::Direct(sink) => {
+                counters.waits.during(sink.push_rows(batch, partition_of_rows)).await
+            }
+        }
     }
 }
 
@@ -58,23 +68,28 @@ impl Router {
         }
     }
 
-    async fn push(&mut self, batch: RecordBatch, sink: &mut ExchangeSink) -> Result<()> {
+    async fn push(
+        &mut self,
+        batch: RecordBatch,
+        sink: &mut AttemptSink<'_>,
+        counters: &AttemptCounters,
+    ) -> Result<Demand> {
         match self {
-            Router::Single => sink.push(0, batch).await,
+            Router::Single => sink.push(0, batch, counters).await,
             Router::Hash(partitioner) => {
                 let rows = partitioner.partition_of_rows(&batch).map_err(|error| from_datafusion(&error))?;
-                sink.push_rows(batch, rows).await
+                sink.push_rows(batch, rows, counters).await
             }
         }
     }
 }
 
-/// Runs a plan and gives everything it produces to the sink. Nothing is committed.
+/// Runs a plan and gives everything it produces to the sink, until that wants no more. Nothing is committed.
 pub(super) async fn pump(
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
     to: &Sink,
-    sink: &mut ExchangeSink,
+    mut sink: AttemptSink<'_>,
     counters: &AttemptCounters,
 ) -> Result<()> {
     let partitions = plan.properties().output_partitioning().partition_count();
@@ -91,7 +106,9 @@ pub(super) async fn pump(
             continue;
         }
         counters.output.add(&batch);
-        router.push(batch, sink).await?;
+        if router.push(batch, &mut sink, counters).await? == Demand::NoMore {
+            return Ok(());
+        }
         tokio::task::consume_budget().await;
     }
     Ok(())

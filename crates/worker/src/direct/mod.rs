@@ -1,9 +1,7 @@
-//! The direct exchange over the network: outputs of this node for others, and outputs of others for this node.
+//! The outputs of this node's attempts, served to other nodes. How they are read: [`protocol::direct`].
 
-mod client;
 mod serve;
 mod server;
 
-pub use client::{DirectTransports, FlightTransport};
 pub use serve::serve;
 pub use server::direct_routes;

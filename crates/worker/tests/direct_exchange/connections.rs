@@ -7,6 +7,7 @@ use std::time::Duration;
 use base::{ErrorCode, Failure, FailureClass};
 use exchange::ExchangeCompression;
 use exchange::direct::{Demand, DirectExchange, DirectReadError, DirectReader, FetchRequest, OutputLayout};
+use listener::BoundedListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use worker::direct::{direct_routes, serve};
@@ -167,7 +168,8 @@ async fn one_socket_serves_people_and_nodes() {
         .route("/v1/info", axum::routing::get(|| async { "info" }))
         .merge(direct_routes(exchange.clone(), LIFE, None));
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, routes, stop.clone().cancelled_owned()));
+    let server =
+        tokio::spawn(serve(BoundedListener::new(listener, 1_000), routes, stop.clone().cancelled_owned()));
     let (sink, _handle) = exchange
         .create_output(attempt(0), schema(), OutputLayout::Single, &sink_options(&pool, 1 << 20))
         .unwrap();

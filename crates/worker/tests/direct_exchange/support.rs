@@ -15,14 +15,15 @@ use exchange::direct::{
     DirectSource, OutputSlice,
 };
 use futures::StreamExt;
-use protocol::direct::{Credentials, DirectConnections};
+use listener::BoundedListener;
+use protocol::direct::{Credentials, DirectConnections, DirectTransports};
 use protocol::node::SharedSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::direct::{DirectTransports, direct_routes, serve};
+use worker::direct::{direct_routes, serve};
 
 /// A test that waits longer than this for anything has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,8 +44,9 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = direct_routes(exchange.clone(), LIFE, secret);
-        let server =
-            tokio::spawn(async move { serve(listener, routes, std::future::pending()).await.unwrap() });
+        let server = tokio::spawn(async move {
+            serve(BoundedListener::new(listener, 1_000), routes, std::future::pending()).await.unwrap()
+        });
         Node { exchange, address, server }
     }
 }
@@ -59,7 +61,7 @@ impl Drop for Node {
 pub fn transports(secret: Option<&SharedSecret>) -> DirectTransports {
     let (life, name) = (Incarnation(1), NodeId::new("consumer"));
     let connections = DirectConnections::new(Credentials::new(secret, &name, life), Handle::current());
-    DirectTransports::new("http://127.0.0.1:1", life, DirectExchange::new(), connections)
+    DirectTransports::new(connections)
 }
 
 pub fn source(transports: &DirectTransports, address: SocketAddr, slice: OutputSlice) -> DirectSource {

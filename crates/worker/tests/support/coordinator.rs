@@ -37,25 +37,73 @@ pub struct Task {
     pub memory_bytes: u64,
     pub fragment: Bytes,
     pub splits: Vec<Split>,
+    /// Committed outputs that its only input reads.
     pub sources: Vec<Vec<u8>>,
+    /// Outputs of attempts that run at the same time, for each input.
+    pub direct_inputs: Vec<Vec<wire::DirectSource>>,
+    pub output: Option<wire::assignment::Output>,
+    pub query_memory_bytes: u64,
 }
 
 impl Task {
     /// An attempt that reads these splits with plenty of memory.
     pub fn new(attempt: AttemptId, fragment: &Fragment, splits: Vec<Split>) -> Self {
         let fragment = operators::encode_fragment(fragment).unwrap();
-        Task { attempt, memory_bytes: 100 << 20, fragment: fragment.into(), splits, sources: Vec::new() }
+        Task {
+            attempt,
+            memory_bytes: 100 << 20,
+            fragment: fragment.into(),
+            splits,
+            sources: Vec::new(),
+            direct_inputs: Vec::new(),
+            output: None,
+            query_memory_bytes: 0,
+        }
+    }
+
+    /// The same, in a region: without a lease, with plenty of memory for the query, and with its output streamed.
+    pub fn pipelined(self) -> Self {
+        let output = wire::assignment::Output::DirectOutput(wire::DirectOutput { broadcast_consumers: 0 });
+        Task { memory_bytes: 0, query_memory_bytes: 500 << 20, output: Some(output), ..self }
+    }
+
+    /// The same, reading these outputs with another input.
+    pub fn reading(mut self, sources: Vec<wire::DirectSource>) -> Self {
+        self.direct_inputs.push(sources);
+        self
+    }
+
+    /// The same, with so many consumers of its whole output.
+    pub fn broadcast(self, broadcast_consumers: u32) -> Self {
+        let output = wire::assignment::Output::DirectOutput(wire::DirectOutput { broadcast_consumers });
+        Task { output: Some(output), ..self }
+    }
+
+    /// The same, with its output committed: in the report, if it is small enough.
+    pub fn committed(self, inline_bytes_max: u64) -> Self {
+        let output = wire::assignment::Output::CommittedOutput(wire::CommittedOutput { inline_bytes_max });
+        Task { output: Some(output), ..self }
     }
 
     fn assignment(&self) -> wire::Assignment {
         let split =
             |split: &Split| wire::Split { payload: split.payload.clone(), size_bytes: split.size_bytes };
         let source_handles = self.sources.iter().map(|handle| handle.clone().into()).collect();
+        let direct = |sources: &Vec<wire::DirectSource>| wire::ExchangeInput {
+            source_handles: Vec::new(),
+            direct_sources: sources.clone(),
+        };
+        let inputs = match &self.direct_inputs[..] {
+            [] => vec![wire::ExchangeInput { source_handles, direct_sources: Vec::new() }],
+            inputs => inputs.iter().map(direct).collect(),
+        };
         wire::Assignment {
             attempt: Some(self.attempt.into()),
             memory_bytes: self.memory_bytes,
             scans: vec![wire::ScanSplits { splits: self.splits.iter().map(split).collect() }],
-            inputs: vec![wire::ExchangeInput { source_handles }],
+            inputs,
+            output: self.output,
+            query_memory_bytes: self.query_memory_bytes,
         }
     }
 
@@ -159,10 +207,13 @@ pub fn committed(report: &wire::AttemptReport) -> &wire::Committed {
 
 /// The error that an attempt reports.
 pub fn failed(report: &wire::AttemptReport) -> base::Error {
+    failure(report).error
+}
+
+/// The failure that an attempt reports.
+pub fn failure(report: &wire::AttemptReport) -> base::Failure {
     match &report.status {
-        Some(wire::attempt_report::Status::Failed(failed)) => {
-            failed.error.clone().expect("a failure has an error").try_into().unwrap()
-        }
+        Some(wire::attempt_report::Status::Failed(failed)) => failed.clone().try_into().unwrap(),
         other => panic!("{other:?} is no failure"),
     }
 }

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use ::connector::Catalogs;
 use base::{DataSize, NodeId};
+use exchange::direct::{DirectReadOptions, DirectSinkOptions};
 use exchange::{ExchangeManager, ExchangeOptions};
 use protocol::node::SharedSecret;
 use scheduler::Capacity;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use worker::{Worker, WorkerHandle, WorkerOptions};
 
 use self::connector::TestConnector;
@@ -85,6 +87,7 @@ pub fn options(
     let sink_options = exchange_options.sink("");
     let read_options = exchange_options.read();
     WorkerOptions {
+        connection_count_max: 100,
         node_id: NodeId::new("worker-1"),
         environment: "test".to_owned(),
         build: "build-1".to_owned(),
@@ -96,6 +99,8 @@ pub fn options(
         exchange: Arc::new(ExchangeManager::new(exchange_options).unwrap()),
         sink_options,
         read_options,
+        direct_sink_options: DirectSinkOptions::default(),
+        direct_read_options: DirectReadOptions::new(Handle::current()),
         spill_directory: directories.spill(),
         spill_bytes_max: DataSize::gigabytes(1),
         no_progress_timeout: Duration::from_secs(600),

@@ -132,7 +132,7 @@ impl ClusterOptions {
             http_port: port,
             discovery_uri: coordinator.map(|address| format!("http://{address}")),
             data_dir: self.directory.join(name.to_string()),
-            exchange_dir: self.exchange_directory(),
+            exchange_dir: Some(self.exchange_directory()),
             memory_limit: Some(WORKER_MEMORY),
             task_slots: Some(1),
             extra,

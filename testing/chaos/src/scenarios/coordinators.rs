@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use steadfast::Failure;
 
-use super::victims::{committed_in, strike_delay};
+use super::victims::{committed_in, is_after, strike_after};
 use crate::attempts::{Look, Task};
 use crate::client::{PythonClient, Running};
 use crate::report::Report;
@@ -107,10 +107,13 @@ pub async fn start_until(
 ) -> Result<(usize, Running, Option<Look>), Failure> {
     let large = scene.queries.len() - 1;
     let query = if moment == Moment::Reading { large } else { round % large };
+    let tasks = strike_after(scene, query, misses);
     let delay = match moment {
-        Moment::Planning => Duration::from_millis(scene.random.random_range(0..=PLANNING_DELAY_MILLIS_MAX)),
-        Moment::Running => strike_delay(scene, query, misses),
-        Moment::Finishing | Moment::Reading => Duration::ZERO,
+        Moment::Planning => {
+            let latest = PLANNING_DELAY_MILLIS_MAX / (1 + misses as u64);
+            Duration::from_millis(scene.random.random_range(0..=latest))
+        }
+        Moment::Running | Moment::Finishing | Moment::Reading => Duration::ZERO,
     };
     let running = scene.start_query(ClientKind::Python, query).await?;
     let Some(id) = running.id().await else {
@@ -122,7 +125,9 @@ pub async fn start_until(
     }
     let has_come = |look: &Look| match moment {
         Moment::Planning => look.attempts.is_empty(),
-        Moment::Running => look.state == "RUNNING" && look.in_state("RUNNING").count() > 0,
+        Moment::Running => {
+            look.state == "RUNNING" && look.in_state("RUNNING").count() > 0 && is_after(look, tasks)
+        }
         Moment::Finishing => look.state == "FINISHING" || look.percent >= FINISHING_PERCENT,
         Moment::Reading => true,
     };

@@ -8,7 +8,9 @@ use serde_json::json;
 use steadfast::Failure;
 
 use super::Scenario;
-use super::victims::{busy_workers, check_not_rerun, committed, never_landed, note_landing, strike_delay};
+use super::victims::{
+    Frozen, busy_workers, check_not_rerun, committed, freeze, never_landed, note_landing, strike_after,
+};
 use crate::attempts::{Look, unix_millis};
 use crate::client::Running;
 use crate::cluster::NodeName;
@@ -46,10 +48,9 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
 
 async fn come_back(scene: &mut Scene, query: usize) -> Result<(), Failure> {
     for misses in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query, misses);
+        let tasks = strike_after(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
-        tokio::time::sleep(delay).await;
-        let Some(before) = kill_all(scene, &running, &id).await? else {
+        let Some(before) = kill_all(scene, (&running, &id), tasks).await? else {
             scene.judge(query, running).await?;
             scene.report.missed += 1;
             continue;
@@ -71,7 +72,7 @@ async fn come_back(scene: &mut Scene, query: usize) -> Result<(), Failure> {
 async fn never_come_back(scene: &mut Scene, query: usize) -> Result<(), Failure> {
     for _ in 0..TRY_COUNT_MAX {
         let (running, id) = scene.start_known(query).await?;
-        if kill_all(scene, &running, &id).await?.is_none() {
+        if kill_all(scene, (&running, &id), 0).await?.is_none() {
             scene.judge(query, running).await?;
             scene.report.missed += 1;
             continue;
@@ -96,17 +97,21 @@ async fn never_come_back(scene: &mut Scene, query: usize) -> Result<(), Failure>
     never_landed(scene, "kill of all, for ever", query)
 }
 
-/// Kills all workers while some of them run tasks of the query. What was known then; None if the query ended before.
-async fn kill_all(scene: &mut Scene, running: &Running, id: &str) -> Result<Option<Look>, Failure> {
-    let workers = scene.cluster.options().workers;
-    let is_busy = |look: &Look| (!busy_workers(look, workers).is_empty()).then(|| look.clone());
-    let Some(before) = scene.watch(running, id, is_busy).await else {
+/// Kills all workers while some of them run tasks of the query, of which so many have ended. What was known then; None
+/// if the query ended before.
+async fn kill_all(scene: &mut Scene, query: (&Running, &str), tasks: usize) -> Result<Option<Look>, Failure> {
+    let all = 0..scene.cluster.options().workers;
+    let is_any_busy = |look: &Look| !busy_workers(look, all.len()).is_empty();
+    let victims =
+        |_: &mut Scene, look: &Look| if is_any_busy(look) { all.clone().collect() } else { Vec::new() };
+    let frozen = freeze(scene, query, tasks, victims, |_, look, _| is_any_busy(look)).await?;
+    let Some(Frozen { workers, look }) = frozen else {
         return Ok(None);
     };
-    for worker in 0..workers {
+    for worker in workers {
         scene.cluster.kill(NodeName::Worker(worker)).await?;
     }
-    Ok(Some(before))
+    Ok(Some(look))
 }
 
 async fn restart_all(scene: &mut Scene) -> Result<(), Failure> {

@@ -5,8 +5,10 @@
 use steadfast::Failure;
 
 use super::Scenario;
-use super::victims::{any_of, check_not_rerun, committed, never_landed, note_landing, strike_delay};
-use crate::attempts::{Look, unix_millis};
+use super::victims::{
+    Frozen, any_of, check_not_rerun, committed, freeze, never_landed, note_landing, strike_after,
+};
+use crate::attempts::{Attempt, Look, unix_millis};
 use crate::cluster::{NodeName, files_under};
 use crate::report::Report;
 use crate::scene::{Context, Scene, TRY_COUNT_MAX};
@@ -37,31 +39,26 @@ impl Moment {
         }
     }
 
-    /// The workers to which this applies now.
-    fn victims(self, scene: &Scene, id: &str, look: &Look) -> Vec<usize> {
-        let workers = 0..scene.cluster.options().workers;
-        let unfinished = match self {
-            Moment::Writing => unfinished_files(scene, id),
-            Moment::Scanning | Moment::BeingRead => Vec::new(),
-        };
-        let reads = |attempt: &&crate::attempts::Attempt| !look.leaf_stages.contains(&attempt.task.0);
-        let applies = |worker: &usize| {
-            let node = NodeName::Worker(*worker).to_string();
-            let mut running = look.in_state("RUNNING").filter(|attempt| attempt.node == node);
-            match self {
-                Moment::Scanning => running.any(|attempt| look.leaf_stages.contains(&attempt.task.0)),
-                Moment::Writing => running.any(|attempt| {
+    /// Whether this applies to a worker now.
+    fn applies(self, scene: &Scene, id: &str, look: &Look, worker: usize) -> bool {
+        let node = NodeName::Worker(worker).to_string();
+        let mut running = look.in_state("RUNNING").filter(|attempt| attempt.node == node);
+        let is_leaf = |attempt: &Attempt| look.leaf_stages.contains(&attempt.task.0);
+        match self {
+            Moment::Scanning => running.any(is_leaf),
+            Moment::Writing => {
+                let unfinished = unfinished_files(scene, id);
+                running.any(|attempt| {
                     let (stage, partition) = attempt.task;
                     let name = format!("{stage}/{partition}.{}.{}.", attempt.generation, attempt.epoch);
                     unfinished.iter().any(|file| file.starts_with(&name))
-                }),
-                Moment::BeingRead => {
-                    look.in_state("FINISHED").any(|attempt| attempt.node == node)
-                        && look.in_state("RUNNING").any(|attempt| reads(&attempt))
-                }
+                })
             }
-        };
-        workers.filter(applies).collect()
+            Moment::BeingRead => {
+                look.in_state("FINISHED").any(|attempt| attempt.node == node)
+                    && look.in_state("RUNNING").any(|attempt| !is_leaf(attempt))
+            }
+        }
     }
 }
 
@@ -92,28 +89,29 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
 
 async fn kill(scene: &mut Scene, moment: Moment, query: usize) -> Result<(), Failure> {
     for misses in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query, misses);
+        let tasks = strike_after(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
-        tokio::time::sleep(delay).await;
-        let found = scene
-            .watch(&running, &id, |look| {
-                let victims = moment.victims(scene, &id, look);
-                (!victims.is_empty()).then(|| (victims, committed(look)))
-            })
-            .await;
-        let Some((victims, committed)) = found else {
+        let one = |scene: &mut Scene, look: &Look| {
+            let workers = 0..scene.cluster.options().workers;
+            let victims: Vec<_> =
+                workers.filter(|worker| moment.applies(scene, &id, look, *worker)).collect();
+            if victims.is_empty() { victims } else { vec![any_of(scene, &victims)] }
+        };
+        let is_still = |scene: &Scene, look: &Look, worker| moment.applies(scene, &id, look, worker);
+        let frozen = freeze(scene, (&running, &id), tasks, one, is_still).await?;
+        let Some(Frozen { workers, look: before }) = frozen else {
             scene.judge(query, running).await?;
             scene.report.missed += 1;
             continue;
         };
-        let victim = any_of(scene, &victims);
+        let victim = NodeName::Worker(workers[0]);
         let killed_at = unix_millis();
-        scene.cluster.kill(NodeName::Worker(victim)).await?;
-        scene.cluster.restart(NodeName::Worker(victim)).await?;
+        scene.cluster.kill(victim).await?;
+        scene.cluster.restart(victim).await?;
         let look = scene.judge(query, running).await?;
         scene.cluster.wait_for_workers(scene.cluster.options().workers).await?;
-        check_not_rerun(scene, &committed, &look, killed_at);
-        let node = NodeName::Worker(victim).to_string();
+        check_not_rerun(scene, &committed(&before), &look, killed_at);
+        let node = victim.to_string();
         if let Some(stray) = look.in_state("LOST").find(|attempt| attempt.node != node) {
             scene.report.problem(format!("an attempt was lost on a worker that lives: {stray:?}"));
         }

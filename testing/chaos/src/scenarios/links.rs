@@ -8,10 +8,11 @@ use serde_json::json;
 use steadfast::Failure;
 
 use super::Scenario;
-use super::victims::strike_delay;
+use super::victims::{is_after, is_busy, never_landed, strike_after};
+use crate::attempts::Look;
 use crate::proxy::{DirectionFaults, Link, LinkCounts, LinkFaults};
 use crate::report::Report;
-use crate::scene::{Context, Scene};
+use crate::scene::{Context, Scene, TRY_COUNT_MAX};
 
 /// Slow and shaky links.
 pub const SCENARIO: Scenario = Scenario {
@@ -71,14 +72,28 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
 
 /// Breaks all connections at once in the middle of a query, and keeps those of workers broken for a while.
 async fn break_all(scene: &mut Scene, query: usize) -> Result<(), Failure> {
-    let delay = strike_delay(scene, query, 0);
-    let (running, _) = scene.start_known(query).await?;
-    tokio::time::sleep(delay).await;
     let workers = scene.cluster.options().workers;
-    scene.cluster.client_link().reset();
-    (0..workers).for_each(|worker| scene.cluster.worker_link(worker).set(LinkFaults::cut()));
-    tokio::time::sleep(CUT).await;
-    (0..workers).for_each(|worker| scene.cluster.worker_link(worker).heal());
-    scene.judge(query, running).await?;
-    Ok(())
+    for misses in 0..TRY_COUNT_MAX {
+        let tasks = strike_after(scene, query, misses);
+        let (running, id) = scene.start_known(query).await?;
+        let is_ripe = |look: &Look| is_after(look, tasks) && (0..workers).any(|worker| is_busy(look, worker));
+        if scene.watch(&running, &id, |look| is_ripe(look).then_some(())).await.is_none() {
+            scene.judge(query, running).await?;
+            scene.report.missed += 1;
+            continue;
+        }
+        scene.cluster.client_link().reset();
+        (0..workers).for_each(|worker| scene.cluster.worker_link(worker).set(LinkFaults::cut()));
+        // Nobody can tell the coordinator of an end now, so that of the query comes after the break.
+        let has_landed = !running.is_finished();
+        tokio::time::sleep(CUT).await;
+        (0..workers).for_each(|worker| scene.cluster.worker_link(worker).heal());
+        scene.judge(query, running).await?;
+        if has_landed {
+            scene.report.landed("all links broken at once");
+            return Ok(());
+        }
+        scene.report.missed += 1;
+    }
+    never_landed(scene, "break of all links", query)
 }

@@ -1,15 +1,17 @@
 //! A worker is cut off from the coordinator: it is not heard, it does not hear, or both.
 //!
-//! Connections stay open and say nothing, as when a switch drops packets. Its attempts are run elsewhere; when the
-//! partition heals it comes back.
+//! Connections stay open and say nothing, as when a switch drops packets. Its attempts are run elsewhere, by rivals or
+//! because it is taken for lost; when the partition heals it comes back.
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use steadfast::Failure;
 
 use super::Scenario;
-use super::victims::{any_of, busy_workers, never_landed, note_landing, strike_delay};
+use super::victims::{freeze_busy, never_landed, note_landing, signal_all, strike_after};
 use crate::attempts::unix_millis;
+use crate::cluster::NodeName;
 use crate::proxy::LinkFaults;
 use crate::report::Report;
 use crate::scene::{Context, Scene, TRY_COUNT_MAX};
@@ -46,27 +48,23 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
 async fn partition(scene: &mut Scene, name: &str, faults: LinkFaults, query: usize) -> Result<(), Failure> {
     let workers = scene.cluster.options().workers;
     for misses in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query, misses);
+        let tasks = strike_after(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
-        tokio::time::sleep(delay).await;
-        let busy = scene
-            .watch(&running, &id, |look| Some(busy_workers(look, workers)).filter(|busy| !busy.is_empty()))
-            .await;
-        let Some(busy) = busy else {
+        let Some((victim, _)) = freeze_busy(scene, (&running, &id), tasks).await? else {
             scene.judge(query, running).await?;
             scene.report.missed += 1;
             continue;
         };
-        let victim = any_of(scene, &busy);
         let stalled_before = scene.cluster.worker_link(victim).counts().stalled;
         let (started, started_at) = (Instant::now(), unix_millis());
         scene.cluster.worker_link(victim).set(faults);
+        signal_all(scene, &[victim], Signal::SIGCONT)?;
         let look = scene.judge(query, running).await?;
         tokio::time::sleep(DURATION.saturating_sub(started.elapsed())).await;
         scene.cluster.worker_link(victim).heal();
         scene.cluster.wait_for_workers(workers).await?;
         let has_stalled = scene.cluster.worker_link(victim).counts().stalled > stalled_before;
-        if has_stalled && look.in_state("LOST").count() > 0 {
+        if has_stalled && look.replaced(&NodeName::Worker(victim).to_string()).count() > 0 {
             note_landing(scene, name, &look, started_at);
             return Ok(());
         }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use steadfast::Failure;
 
 use super::Scenario;
-use super::victims::{busy_workers, strike_delay};
+use super::victims::{is_after, is_busy, strike_after};
 use crate::cluster::NodeName;
 use crate::report::Report;
 use crate::scene::{Context, Scene, TRY_COUNT_MAX};
@@ -42,18 +42,16 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
 /// Restarts a worker while it runs tasks of a query.
 async fn restart(scene: &mut Scene, query: usize, worker: usize) -> Result<(), Failure> {
     for misses in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query, misses);
+        let tasks = strike_after(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
-        tokio::time::sleep(delay).await;
-        let workers = scene.cluster.options().workers;
-        let is_busy = scene
-            .watch(&running, &id, |look| busy_workers(look, workers).contains(&worker).then_some(()))
+        let found = scene
+            .watch(&running, &id, |look| (is_after(look, tasks) && is_busy(look, worker)).then_some(()))
             .await;
-        if is_busy.is_some() {
+        if found.is_some() {
             cycle(scene, worker).await?;
         }
         judge(scene, query, running).await?;
-        if is_busy.is_some() {
+        if found.is_some() {
             scene.report.landed("restart of a busy worker");
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! A worker stands still for twenty seconds, and then goes on as if nothing had been.
 //!
-//! It is taken for lost, the others end the query without it, and what it commits late does no harm.
+//! It is overtaken, or taken for lost: the others end the query without it, and what it commits late does no harm.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use steadfast::Failure;
 
 use super::Scenario;
-use super::victims::{any_of, busy_workers, never_landed, note_landing, strike_delay};
+use super::victims::{freeze_busy, never_landed, note_landing, strike_after};
 use crate::attempts::unix_millis;
 use crate::cluster::NodeName;
 use crate::report::Report;
@@ -40,26 +40,21 @@ async fn run(scene: &mut Scene) -> Result<(), Failure> {
 async fn stop(scene: &mut Scene, query: usize) -> Result<(), Failure> {
     let workers = scene.cluster.options().workers;
     for misses in 0..TRY_COUNT_MAX {
-        let delay = strike_delay(scene, query, misses);
+        let tasks = strike_after(scene, query, misses);
         let (running, id) = scene.start_known(query).await?;
-        tokio::time::sleep(delay).await;
-        let busy = scene
-            .watch(&running, &id, |look| Some(busy_workers(look, workers)).filter(|busy| !busy.is_empty()))
-            .await;
-        let Some(busy) = busy else {
+        let Some((victim, _)) = freeze_busy(scene, (&running, &id), tasks).await? else {
             scene.judge(query, running).await?;
             scene.report.missed += 1;
             continue;
         };
-        let victim = NodeName::Worker(any_of(scene, &busy));
+        let victim = NodeName::Worker(victim);
         let (stopped, stopped_at) = (Instant::now(), unix_millis());
-        scene.cluster.signal(victim, Signal::SIGSTOP)?;
         // It ends while the worker stands still.
         let look = scene.judge(query, running).await?;
         tokio::time::sleep(STANDSTILL.saturating_sub(stopped.elapsed())).await;
         scene.cluster.signal(victim, Signal::SIGCONT)?;
         scene.cluster.wait_for_workers(workers).await?;
-        if look.in_state("LOST").count() == 0 {
+        if look.replaced(&victim.to_string()).count() == 0 {
             // What it ran had just ended.
             scene.report.missed += 1;
             continue;

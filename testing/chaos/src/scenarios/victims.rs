@@ -5,31 +5,103 @@ use std::path::Path;
 use std::time::Duration;
 
 use exchange::ObjectKey;
+use nix::sys::signal::Signal;
 use rand::Rng;
 use steadfast::Failure;
 
 use crate::attempts::{Look, Task};
+use crate::client::Running;
 use crate::cluster::{NodeName, files_under};
-use crate::scene::Scene;
+use crate::scene::{LOOK_INTERVAL, Scene, TRY_COUNT_MAX};
 
-/// In which part of the undisturbed time of a query faults strike. Later ones would often come too late; after a miss
-/// they come sooner.
+/// After which share of the tasks of a query faults strike at the latest.
 const STRIKE_SHARE_MAX: f64 = 0.6;
+/// After so many misses faults strike as soon as they can.
+const MISS_COUNT_MAX: usize = TRY_COUNT_MAX / 2;
+/// How long what a worker has sent before it was frozen may take to be known to the coordinator.
+const SETTLE: Duration = Duration::from_millis(50);
 
-/// A moment in a query's life, by chance.
-pub fn strike_delay(scene: &mut Scene, query: usize, misses: usize) -> Duration {
-    let name = &scene.queries[query].name;
-    let wall = scene.baseline.walls.get(name).copied().unwrap_or_default();
-    wall.mul_f64(scene.random.random::<f64>() * STRIKE_SHARE_MAX / (1 + misses) as f64)
+/// A moment in a query's life, by chance: when so many of its tasks have ended. Earlier after each miss.
+pub fn strike_after(scene: &mut Scene, query: usize, misses: usize) -> usize {
+    let tasks = scene.baseline.tasks.get(&scene.queries[query].name).copied().unwrap_or_default();
+    let chances_left = MISS_COUNT_MAX.saturating_sub(misses) as f64 / MISS_COUNT_MAX as f64;
+    (tasks as f64 * scene.random.random::<f64>() * STRIKE_SHARE_MAX * chances_left) as usize
+}
+
+/// Whether so many tasks of a query have ended.
+pub fn is_after(look: &Look, tasks: usize) -> bool {
+    look.in_state("FINISHED").count() >= tasks
+}
+
+/// Workers that stand still, each in the middle of a task, and what was known of their query then.
+pub struct Frozen {
+    /// The workers.
+    pub workers: Vec<usize>,
+    /// What the coordinator knew, and still knows.
+    pub look: Look,
+}
+
+/// Waits until so many tasks of a query have ended, and the fault has whom to strike; then stops those workers. What
+/// they had just told the coordinator may be that they are none to be struck any more: then they go on. So the fault
+/// lands. None if the query ends before.
+///
+/// `victims` chooses all workers to be stopped together, or none if nobody is to be struck now.
+pub async fn freeze(
+    scene: &mut Scene,
+    (running, id): (&Running, &str),
+    tasks: usize,
+    mut victims: impl FnMut(&mut Scene, &Look) -> Vec<usize>,
+    is_still: impl Fn(&Scene, &Look, usize) -> bool,
+) -> Result<Option<Frozen>, Failure> {
+    while !running.is_finished() {
+        let Some(look) = scene.look(id).await.filter(|look| is_after(look, tasks)) else {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            continue;
+        };
+        let workers = victims(scene, &look);
+        if workers.is_empty() {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            continue;
+        }
+        signal_all(scene, &workers, Signal::SIGSTOP)?;
+        tokio::time::sleep(SETTLE).await;
+        let look = scene.look(id).await.unwrap_or_default();
+        if workers.iter().all(|worker| is_still(scene, &look, *worker)) && !running.is_finished() {
+            return Ok(Some(Frozen { workers, look }));
+        }
+        signal_all(scene, &workers, Signal::SIGCONT)?;
+    }
+    Ok(None)
+}
+
+/// Stops one of the workers that run tasks of a query, by chance.
+pub async fn freeze_busy(
+    scene: &mut Scene,
+    query: (&Running, &str),
+    tasks: usize,
+) -> Result<Option<(usize, Look)>, Failure> {
+    let one = |scene: &mut Scene, look: &Look| {
+        let busy = busy_workers(look, scene.cluster.options().workers);
+        if busy.is_empty() { busy } else { vec![any_of(scene, &busy)] }
+    };
+    let frozen = freeze(scene, query, tasks, one, |_, look, worker| is_busy(look, worker)).await?;
+    Ok(frozen.and_then(|Frozen { workers, look }| Some((*workers.first()?, look))))
+}
+
+/// Sends a signal to workers.
+pub fn signal_all(scene: &Scene, workers: &[usize], signal: Signal) -> Result<(), Failure> {
+    workers.iter().try_for_each(|worker| scene.cluster.signal(NodeName::Worker(*worker), signal))
+}
+
+/// Whether a worker runs attempts.
+pub fn is_busy(look: &Look, worker: usize) -> bool {
+    let node = NodeName::Worker(worker).to_string();
+    look.in_state("RUNNING").any(|attempt| attempt.node == node)
 }
 
 /// The workers that run attempts.
 pub fn busy_workers(look: &Look, workers: usize) -> Vec<usize> {
-    let is_busy = |worker: &usize| {
-        let node = NodeName::Worker(*worker).to_string();
-        look.in_state("RUNNING").any(|attempt| attempt.node == node)
-    };
-    (0..workers).filter(is_busy).collect()
+    (0..workers).filter(|worker| is_busy(look, *worker)).collect()
 }
 
 /// One of these, by chance.

@@ -88,11 +88,11 @@ fn served(outcome: &Outcome) -> Result<(), String> {
 
 /// What the addresses of real queries look like.
 pub struct Addresses {
-    /// The path of the next page of a query that runs, while it is queued.
-    queued: String,
-    /// The path of the next page of a query that runs.
-    executing: String,
-    /// The id of that query.
+    /// The path of the first page of a query that runs.
+    running_page: String,
+    /// The path of the page of a short query, with its capsule.
+    short_page: String,
+    /// The id of the query that runs.
     running: String,
     /// The id of a query that has ended.
     finished: String,
@@ -100,18 +100,19 @@ pub struct Addresses {
 
 impl Addresses {
     fn new(authority: &str) -> Self {
-        let first = Request::statement("SELECT orderkey FROM tpch.tiny.lineitem").send(authority).json();
-        let queued = next_path(&first).expect("an accepted query goes on");
-        let second = Request::get(&queued).send(authority).json();
-        let mut executing = next_path(&second).expect("a query without an error goes on");
-        while !executing.contains("/executing/") {
-            let page = Request::get(&executing).send(authority).json();
-            executing = next_path(&page).expect("a query without an error goes on");
+        let start = |sql: &str| Request::statement(sql).send(authority);
+        let next = |page: &Response| next_path(&page.json()).expect("an accepted query goes on");
+        let id = |page: &Response| page.json()["id"].as_str().expect("a query has an id").to_owned();
+        let running = start("SELECT orderkey FROM tpch.tiny.lineitem");
+        let short = start("SHOW SCHEMAS FROM tpch");
+        assert!(next(&short).contains("?capsule="), "a short query is recorded: {}", next(&short));
+        follow(authority, &short).expect("it is served");
+        Addresses {
+            running_page: next(&running),
+            short_page: next(&short),
+            running: id(&running),
+            finished: id(&short),
         }
-        let finished = Request::statement("SELECT 1").send(authority);
-        let id = |page: &serde_json::Value| page["id"].as_str().expect("a query has an id").to_owned();
-        follow(authority, &finished).expect("SELECT 1 is served");
-        Addresses { queued, executing, running: id(&first), finished: id(&finished.json()) }
     }
 }
 

@@ -97,6 +97,7 @@ impl World {
                 let operation = Operation::Create(key, Value::Record(record.clone()));
                 self.shell_asks(at, Purpose::Persist(query, record), operation);
             }
+            Command::RegionStarted { .. } | Command::QueryDurable { .. } => {}
             Command::OutputSelected { output, winner } => self.on_selected(at, output, winner)?,
             Command::OutputsRolledBack { query, outputs } => {
                 if let Some(job) = self.job(at, query) {

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use base::Result;
 use connector::error::from_datafusion;
-use connector::{ColumnMetadata, Connector, NewTable, Scan, Split, SplitOptions, TableMetadata};
+use connector::{ColumnMetadata, Connector, NewSchema, NewTable, Scan, Split, SplitOptions, TableMetadata};
 use datafusion::execution::TaskContext;
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
@@ -22,6 +22,11 @@ use tempfile::TempDir;
 pub struct Fixture {
     directory: TempDir,
     pub catalog: Arc<dyn Connector>,
+}
+
+pub fn new_schema(name: &str, properties: &[(&str, &str)]) -> NewSchema {
+    let property = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+    NewSchema { name: name.to_string(), properties: properties.iter().map(property).collect(), creator: None }
 }
 
 impl Fixture {
@@ -37,7 +42,7 @@ impl Fixture {
         all.insert("hive.metastore".to_string(), "file".to_string());
         all.insert("hive.metastore.catalog.dir".to_string(), format!("file://{metastore}"));
         let catalog = connector_hive::create("hive", &all).unwrap();
-        catalog.create_schema("s", &[]).await.unwrap();
+        catalog.create_schema(new_schema("s", &[])).await.unwrap();
         Fixture { directory, catalog }
     }
 
@@ -72,6 +77,7 @@ impl Fixture {
                 ("format".to_string(), "PARQUET".to_string()),
             ],
             if_not_exists: false,
+            creator: None,
         }
     }
 

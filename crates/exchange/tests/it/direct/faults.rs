@@ -167,6 +167,26 @@ async fn a_producers_failure_arrives_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_reader_whose_producer_failed_waits_to_be_ended_and_then_blames_nobody() {
+    let (exchange, pool) = (DirectExchange::new(), Pool::new(u64::MAX));
+    let (sink, handle) = exchange
+        .create_output(attempt(0, 0), schema(), OutputLayout::Single, &sink_options(&pool, 1 << 20))
+        .unwrap();
+    sink.fail(Failure::of(Error::new(ErrorCode::DIVISION_BY_ZERO, "Division by zero")));
+    let mut options = read_options();
+    options.verdict_wait_max = Duration::from_millis(300);
+    let sources = vec![source(&exchange, slice(attempt(0, 0), 0, 0..1))];
+    let start = Instant::now();
+    let error = read_all(DirectReader::new(sources, schema(), options)).await.unwrap_err();
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert!(matches!(error, DirectReadError::NoVerdict { .. }), "{error:?}");
+    let failure = Failure::from(error);
+    assert_eq!(failure.class, FailureClass::WorkerLost);
+    assert_eq!(failure.error.code(), ErrorCode::PAGE_TRANSPORT_TIMEOUT);
+    drop(handle);
+}
+
+#[tokio::test]
 async fn an_output_that_was_given_up_is_gone_at_once() {
     let (exchange, pool) = (DirectExchange::new(), Pool::new(u64::MAX));
     let (mut sink, handle) = exchange

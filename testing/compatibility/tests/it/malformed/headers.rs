@@ -199,7 +199,7 @@ fn framing() -> Vec<Case> {
         many = many.protocol("Session", format!("p{number}=1"));
     }
     let mut prepared = statement();
-    for number in 0..90 {
+    for number in 0..900 {
         prepared = prepared.protocol("Prepared-Statement", format!("p{number}=SELECT+{number}"));
     }
     let bad = Expected::Refused(&[400], "");
@@ -209,7 +209,7 @@ fn framing() -> Vec<Case> {
             statement().protocol("Prepared-Statement", format!("p=SELECT+%27{}%27", "a".repeat(64 << 10))),
             Expected::Served,
         ),
-        Case::new("headers: 90 prepared statements", prepared, Expected::Served),
+        Case::new("headers: 900 prepared statements", prepared, Expected::Served),
         Case::new(
             "headers: one of 4 MB",
             statement().protocol("Client-Info", vec![b'a'; 4 << 20]),

@@ -59,8 +59,7 @@ fn methods(addresses: &Addresses) -> Vec<Case> {
     .into_iter()
     .map(|(method, target)| case(method, target, NO_METHOD))
     .collect();
-    cases.extend(["POST", "PUT"].map(|method| case(method, &addresses.executing, NO_METHOD)));
-    cases.extend(["POST", "PUT"].map(|method| case(method, &addresses.queued, NO_METHOD)));
+    cases.extend(["POST", "PUT"].map(|method| case(method, &addresses.running_page, NO_METHOD)));
     cases
 }
 
@@ -74,36 +73,51 @@ fn replaced(path: &str, part: usize, by: &str) -> String {
 
 fn pages(addresses: &Addresses) -> Vec<Case> {
     let mut cases = Vec::new();
-    for path in [&addresses.queued, &addresses.executing] {
-        for method in ["GET", "DELETE"] {
-            for query in
-                ["nope", "20200101_000000_00000_aaaaa", "20201399_999999_00000_aaaaa", &addresses.finished]
-            {
-                cases.push(case(method, &replaced(path, 0, query), NOT_FOUND));
-            }
-            for slug in ["y", "x", "yzz", SLUG, "%00", "y%F0%9F%A6%80"] {
-                cases.push(case(method, &replaced(path, 1, slug), NOT_FOUND));
-            }
-            for token in ["0", "7", "18446744073709551615"] {
-                if path.ends_with(&format!("/{token}")) {
-                    continue;
-                }
-                cases.push(case(method, &replaced(path, 2, token), NOT_FOUND));
-            }
-            for token in ["-1", "one", "1.5", "18446744073709551616", "%31%"] {
-                cases.push(case(method, &replaced(path, 2, token), Expected::Refused(&[400, 404], "")));
-            }
+    let path = &addresses.running_page;
+    for method in ["GET", "DELETE"] {
+        for query in
+            ["nope", "20200101_000000_00000_aaaaa", "20201399_999999_00000_aaaaa", &addresses.finished]
+        {
+            cases.push(case(method, &replaced(path, 0, query), NOT_FOUND));
+        }
+        for slug in ["y", "x", "yzz", SLUG, "%00", "y%F0%9F%A6%80"] {
+            cases.push(case(method, &replaced(path, 1, slug), NOT_FOUND));
+        }
+        for token in ["1", "7", "18446744073709551615"] {
+            cases.push(case(method, &replaced(path, 2, token), NOT_FOUND));
+        }
+        for token in ["-1", "one", "1.5", "18446744073709551616", "%31%"] {
+            cases.push(case(method, &replaced(path, 2, token), Expected::Refused(&[400, 404], "")));
         }
     }
-    // A slug opens the context for which it was made only.
-    let crossed = addresses.queued.replace("/queued/", "/executing/");
-    cases.push(case("GET", &crossed, NOT_FOUND));
-    cases.push(case("GET", &addresses.executing.replace("/executing/", "/queued/"), NOT_FOUND));
-    let invalid = replaced(&addresses.executing, 1, SLUG);
+    cases.push(case("GET", &path.replace("/executing/", "/queued/"), NOT_FOUND));
+    cases.extend(capsules(&addresses.short_page));
+    let invalid = replaced(path, 1, SLUG);
     cases.push(case("HEAD", &invalid, Expected::Refused(&[404], "")));
     let partial = invalid.replace("/executing/", "/executing/partialCancel/");
     cases.push(case("DELETE", &replaced(&partial, 0, &format!("{}/0", addresses.running)), NOT_FOUND));
     cases
+}
+
+/// A capsule opens for nobody but the next coordinator.
+fn capsules(page: &str) -> Vec<Case> {
+    let (path, capsule) = page.split_once("?capsule=").expect("the address of a short query has a capsule");
+    let sealed = |path: &str, capsule: &str| format!("{path}?capsule={capsule}");
+    let mut targets =
+        vec![sealed(&replaced(path, 1, SLUG), capsule), sealed(&replaced(path, 2, "1"), capsule)];
+    for query in ["nope", "20200101_000000_00000_aaaaa"] {
+        targets.push(sealed(&replaced(path, 0, query), capsule));
+        let (half, longer) = (&capsule[..capsule.len() / 2], capsule.repeat(8));
+        targets.extend(["", "x", "%00", half, &longer].map(|other| sealed(&replaced(path, 0, query), other)));
+    }
+    let methods = ["GET", "HEAD", "DELETE"];
+    let cases = targets.iter().flat_map(|target| {
+        methods.map(|method| match method {
+            "HEAD" => case(method, target, Expected::Refused(&[404], "")),
+            _ => case(method, target, NOT_FOUND),
+        })
+    });
+    cases.collect()
 }
 
 fn queries(addresses: &Addresses) -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! The outputs of other nodes' attempts, for this node.
+//! The outputs of other nodes' attempts, for the readers of this node.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use base::{Incarnation, Result};
 use exchange::direct::{
     DirectExchange, FetchError, FetchRequest, FetchResponse, FetchTransport, OutputSlice,
 };
-use protocol::direct::{
-    DirectClient, DirectClientError, DirectConnections, FetchAnswer, FetchFailure, FetchFrames,
+
+use super::{
+    DirectClient, DirectClientError, DirectConnections, FetchAnswer, FetchFailure, FetchFrames, ticket,
 };
 
 /// The way to the outputs of one life of another node.
@@ -24,8 +25,8 @@ impl FlightTransport {
         FlightTransport { client, incarnation }
     }
 
-    fn slice(&self, slice: &OutputSlice) -> protocol::direct::OutputSlice {
-        protocol::direct::OutputSlice {
+    fn slice(&self, slice: &OutputSlice) -> ticket::OutputSlice {
+        ticket::OutputSlice {
             producer: slice.producer,
             incarnation: self.incarnation,
             consumer: slice.consumer.0,
@@ -62,36 +63,49 @@ impl FetchTransport for FlightTransport {
     }
 }
 
+/// The outputs of the node itself, which need no connection.
+#[derive(Debug)]
+struct Own {
+    uri: String,
+    incarnation: Incarnation,
+    outputs: Arc<DirectExchange>,
+}
+
 /// The ways to outputs, of this node and of others. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DirectTransports {
-    own_uri: Arc<str>,
-    own_incarnation: Incarnation,
-    own_outputs: Arc<DirectExchange>,
+    own: Option<Arc<Own>>,
     connections: DirectConnections,
 }
 
 impl DirectTransports {
+    /// The ways of a node that has no outputs of its own, such as a coordinator.
+    pub fn new(connections: DirectConnections) -> Self {
+        DirectTransports { own: None, connections }
+    }
+
     /// The ways of a life of the node at that address, whose own outputs need no connection.
-    pub fn new(
-        own_uri: impl Into<Arc<str>>,
-        own_incarnation: Incarnation,
-        own_outputs: DirectExchange,
+    pub fn with_own(
+        uri: impl Into<String>,
+        incarnation: Incarnation,
+        outputs: DirectExchange,
         connections: DirectConnections,
     ) -> Self {
-        let (own_uri, own_outputs) = (own_uri.into(), Arc::new(own_outputs));
-        DirectTransports { own_uri, own_incarnation, own_outputs, connections }
+        let own = Own { uri: uri.into(), incarnation, outputs: Arc::new(outputs) };
+        DirectTransports { own: Some(Arc::new(own)), connections }
     }
 
     /// The way to the outputs of a life of the node at `http://host:port`.
     ///
     /// Fails where that is no address.
     pub fn to(&self, uri: &str, incarnation: Incarnation) -> Result<Arc<dyn FetchTransport>> {
-        if (uri, incarnation) == (&*self.own_uri, self.own_incarnation) {
-            let own: Arc<DirectExchange> = Arc::clone(&self.own_outputs);
-            return Ok(own);
+        match &self.own {
+            Some(own) if own.uri == uri && own.incarnation == incarnation => {
+                let own: Arc<DirectExchange> = Arc::clone(&own.outputs);
+                Ok(own)
+            }
+            _ => Ok(Arc::new(FlightTransport::new(self.connections.client(uri)?, incarnation))),
         }
-        Ok(Arc::new(FlightTransport::new(self.connections.client(uri)?, incarnation)))
     }
 
     /// The connections to other nodes.

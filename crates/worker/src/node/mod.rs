@@ -2,30 +2,27 @@
 //!
 //! One task owns everything that changes. It never waits for an attempt, a store or the coordinator.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{AttemptId, Epoch, Error, Failure, Millis, Result};
-use exchange::Committed;
+use base::{AttemptId, Epoch, Error, Failure, Millis};
 use protocol::client::node_state;
 use protocol::node::{AttemptDetails, wire};
-use scheduler::{
-    AttemptSpec, AttemptStatus, NodeState, OutputSize, Runner, RunnerCommand, RunnerEvent, TaskInput,
-    WorkerReport,
-};
+use scheduler::{AttemptSpec, NodeState, Runner, RunnerCommand, RunnerEvent, TaskInput, WorkerReport};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{self, AttemptEnvironment, AttemptProgress, panic_error};
-use crate::descriptors::Descriptors;
+use self::held::{Held, Running};
+use crate::attempt::{self, AttemptEnvironment, MemoryGrant, Output};
+use crate::descriptors::{Descriptors, Wanted};
 use crate::memory::{ProcessMonitor, ProcessUsage};
 use crate::report::wire_report;
 use crate::status::NodeStatus;
-use crate::watchdog::Watchdog;
 use crate::work::{Ended, Work};
 
 /// How often the node looks at its attempts.
@@ -37,6 +34,9 @@ const CANCEL_GRACE: Duration = Duration::from_secs(30);
 /// A worker that shuts down is there for so long at least after it has stopped to take attempts: one that the
 /// coordinator placed before it knew would be lost with the worker, and is handed back like this.
 const LEAVE_NOTICE: Duration = Duration::from_secs(1);
+
+/// How many events are taken note of before a report is sent of what came of them.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// What the node is told.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) enum NodeEvent {
     /// What the coordinator desires.
     Desired(wire::Desired),
     /// An attempt ended.
-    Ended { attempt: AttemptId, outcome: Result<Committed> },
+    Ended { attempt: AttemptId, outcome: Result<Output, Failure> },
     /// The worker is to be in another state. Tells whether it can be.
     StateRequested { state: NodeState, answer: oneshot::Sender<bool> },
 }
@@ -82,28 +82,8 @@ pub(crate) struct Node {
     is_connected: bool,
     /// Since when it takes no attempts.
     inactive_since: Option<Instant>,
-}
-
-/// An attempt that the node holds.
-enum Held {
-    Running(Running),
-    Ended(AttemptDetails),
-}
-
-struct Running {
-    progress: Arc<AttemptProgress>,
-    memory_bytes: u64,
-    watchdog: Watchdog,
-    cancel: CancellationToken,
-    task: AbortHandle,
-    ending: Option<Ending>,
-}
-
-/// The attempt was told to end.
-struct Ending {
-    since: Instant,
-    /// What it failed with, if it is the node that ended it.
-    error: Option<Error>,
+    /// The newest state that was not sent yet.
+    unsent: Option<WorkerReport>,
 }
 
 impl Node {
@@ -118,6 +98,7 @@ impl Node {
             ended_work: Work::default(),
             is_connected: false,
             inactive_since: None,
+            unsent: None,
         }
     }
 
@@ -125,10 +106,17 @@ impl Node {
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<NodeEvent>) {
         let mut ticks = interval(TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut arrived = Vec::with_capacity(EVENTS_AT_ONCE);
         while !self.has_shut_down() {
             tokio::select! {
-                Some(event) = events.recv() => self.handle(event),
+                _ = events.recv_many(&mut arrived, EVENTS_AT_ONCE) => {
+                    arrived.drain(..).for_each(|event| self.handle(event));
+                }
                 _ = ticks.tick() => self.tick(),
+            }
+            // What happened at once is told at once, and once.
+            if let Some(report) = self.unsent.take() {
+                self.report(report);
             }
         }
     }
@@ -190,10 +178,12 @@ impl Node {
         self.desired_seen = Some((epoch, sequence));
         match self.descriptors.merge(desired) {
             Ok(attempts) => {
-                let spec = |(attempt, memory_bytes)| AttemptSpec {
+                let input = Arc::new(TaskInput::default());
+                let spec = |Wanted { attempt, memory_bytes, is_pipelined }| AttemptSpec {
                     attempt,
                     memory_bytes,
-                    input: Arc::new(TaskInput::default()),
+                    input: Arc::clone(&input),
+                    is_pipelined,
                 };
                 let attempts = attempts.into_iter().map(spec).collect();
                 self.step(RunnerEvent::Desired { epoch, sequence, attempts });
@@ -203,7 +193,7 @@ impl Node {
     }
 
     /// An attempt ended, whether its task is still there or was given up.
-    fn ended(&mut self, attempt: AttemptId, outcome: Result<Committed>) {
+    fn ended(&mut self, attempt: AttemptId, outcome: Result<Output, Failure>) {
         let Some(Held::Running(running)) = self.held.get_mut(&attempt) else {
             return;
         };
@@ -211,43 +201,34 @@ impl Node {
         let is_unwanted = ending.as_ref().is_some_and(|ending| ending.error.is_none());
         let verdict = ending.and_then(|ending| ending.error);
         let outcome = match (outcome, verdict) {
-            (Err(_), Some(verdict)) => Err(verdict),
+            (Err(_), Some(verdict)) => Err(Failure::of(verdict)),
             (outcome, _) => outcome,
         };
         let peak_memory_bytes = running.progress.pool.peak_bytes();
         self.ended_work.add(&Work::of(&running.progress));
-        self.parts.status.attempt_ended(match &outcome {
+        let how = match &outcome {
             Ok(_) => Ended::Committed,
             Err(_) if is_unwanted => Ended::Aborted,
             Err(_) => Ended::Failed,
-        });
-        let mut details = AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() };
-        let status = match outcome {
-            Ok(Committed { winner, record }) => {
-                details.commit_record = record.encode();
-                let output = OutputSize {
-                    rows: record.rows(),
-                    partition_bytes: record.partition_bytes(),
-                    checksum: record.checksum(),
-                };
-                AttemptStatus::Committed { winner, output }
-            }
-            Err(error) => {
-                if is_unwanted {
-                    tracing::info!(%attempt, "an attempt was ended that is not wanted here any more");
-                } else {
-                    tracing::info!(%attempt, code = %error.code(), %error, "an attempt failed");
-                }
-                AttemptStatus::Failed(Failure::of(error))
-            }
         };
-        self.held.insert(attempt, Held::Ended(details));
+        if let Err(Failure { error, .. }) = &outcome {
+            if is_unwanted {
+                tracing::info!(%attempt, "an attempt was ended that is not wanted here any more");
+            } else {
+                tracing::info!(%attempt, code = %error.code(), %error, "an attempt failed");
+            }
+        }
+        let (status, ended) = held::ended(attempt, outcome, running.progress.stats());
+        self.held.insert(attempt, Held::Ended(Box::new(ended)));
+        // Whoever sees that it ended also sees what it did.
+        self.tell_work();
+        self.parts.status.attempt_ended(how);
         self.step(RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes });
     }
 
     fn tick(&mut self) {
         self.usage = self.parts.monitor.look(Instant::now());
-        self.parts.status.used(self.reserved_bytes(), self.usage);
+        self.parts.status.used(self.parts.environment.memory.reserved_bytes(), self.usage);
         self.tell_work();
         self.watch_attempts();
         for (attempt, peak_memory_bytes) in self.peaks() {
@@ -271,7 +252,7 @@ impl Node {
 
     fn running(&self) -> impl Iterator<Item = (&AttemptId, &Running)> {
         self.held.iter().filter_map(|(attempt, held)| match held {
-            Held::Running(running) => Some((attempt, running)),
+            Held::Running(running) => Some((attempt, &**running)),
             Held::Ended(_) => None,
         })
     }
@@ -280,20 +261,16 @@ impl Node {
         self.running().map(|(attempt, running)| (*attempt, running.progress.pool.peak_bytes())).collect()
     }
 
-    fn reserved_bytes(&self) -> u64 {
-        use datafusion::execution::memory_pool::MemoryPool;
-        self.running().map(|(_, running)| running.progress.pool.reserved() as u64).sum()
-    }
-
     /// Ends attempts that do nothing, and gives up those that do not end.
     fn watch_attempts(&mut self) {
         let now = Instant::now();
         let mut given_up = Vec::new();
         for (attempt, held) in &mut self.held {
             let Held::Running(running) = held else { continue };
+            running.look(now);
             match &running.ending {
                 None => {
-                    if let Some(error) = running.watchdog.observe(now, running.progress.progress()) {
+                    if let Some(error) = running.observe(now) {
                         tracing::warn!(%attempt, %error, "an attempt does nothing");
                         running.end(now, Some(error));
                     }
@@ -307,7 +284,8 @@ impl Node {
             }
         }
         for attempt in given_up {
-            self.ended(attempt, Err(Error::internal("The attempt was cancelled and did not end")));
+            let error = Error::internal("The attempt was cancelled and did not end");
+            self.ended(attempt, Err(Failure::of(error)));
         }
     }
 
@@ -323,7 +301,7 @@ impl Node {
                         running.end(Instant::now(), None);
                     }
                 }
-                RunnerCommand::Report(report) => self.report(report),
+                RunnerCommand::Report(report) => self.unsent = Some(report),
             }
         }
         let state = self.parts.runner.state();
@@ -334,22 +312,27 @@ impl Node {
 
     fn start(&mut self, attempt: AttemptId) {
         let descriptor = self.descriptors.take(&attempt);
-        let memory_bytes = descriptor.as_ref().map_or(0, |descriptor| descriptor.memory_bytes);
-        let progress = self.parts.environment.progress(attempt, memory_bytes);
+        let memory = descriptor.as_ref().map_or(MemoryGrant::Lease(0), |descriptor| descriptor.memory);
+        let progress = self.parts.environment.progress(attempt, memory);
         let cancel = CancellationToken::new();
         let work = {
             let (environment, progress) = (Arc::clone(&self.parts.environment), Arc::clone(&progress));
-            let cancel = cancel.clone();
-            async move { attempt::run(environment, descriptor?, progress, cancel).await }
+            let (cancel, events) = (cancel.clone(), self.parts.events.clone());
+            async move {
+                let outcome = match descriptor {
+                    Ok(descriptor) => attempt::run(environment, descriptor, progress, cancel).await,
+                    Err(error) => Err(Failure::of(error)),
+                };
+                // The node may be gone, and nobody else cares.
+                events.send(NodeEvent::Ended { attempt, outcome }).await.ok();
+            }
         };
         // What a plan spawns runs where the plan runs, so the whole attempt does.
-        let task = self.parts.attempts.spawn(work);
-        let watchdog = Watchdog::new(self.parts.no_progress_timeout, Instant::now());
-        let running =
-            Running { progress, memory_bytes, watchdog, cancel, task: task.abort_handle(), ending: None };
+        let task = self.parts.attempts.spawn(work).abort_handle();
+        let timeout = self.parts.no_progress_timeout;
+        let running = Running::new(progress, memory.lease_bytes(), timeout, cancel, task);
         self.parts.status.attempt_started();
-        self.held.insert(attempt, Held::Running(running));
-        tokio::spawn(tell_end(attempt, task, self.parts.events.clone()));
+        self.held.insert(attempt, Held::Running(Box::new(running)));
     }
 
     /// Publishes the newest state. It replaces what was not sent yet.
@@ -360,16 +343,12 @@ impl Node {
             matches!(held, Held::Running(_)) || reported.binary_search(attempt).is_ok()
         });
         let usage = wire::NodeUsage {
-            memory_reserved_bytes: self.reserved_bytes(),
+            memory_reserved_bytes: self.parts.environment.memory.reserved_bytes(),
             resident_bytes: self.usage.resident_bytes,
             cpu_load: self.usage.cpu_load,
         };
-        let report = wire_report(report, usage, |attempt| match self.held.get(attempt) {
-            Some(Held::Running(running)) => {
-                AttemptDetails { stats: running.progress.stats(), ..AttemptDetails::default() }
-            }
-            Some(Held::Ended(details)) => details.clone(),
-            None => AttemptDetails::default(),
+        let report = wire_report(report, usage, |attempt| {
+            self.held.get(attempt).map_or_else(AttemptDetails::default, Held::details)
         });
         self.parts.reports.send_replace(Some(report));
     }
@@ -383,28 +362,4 @@ impl Node {
         let has_given_notice = self.inactive_since.is_some_and(|since| since.elapsed() >= LEAVE_NOTICE);
         !self.is_connected || (self.parts.runner.is_idle() && has_given_notice)
     }
-}
-
-impl Running {
-    fn end(&mut self, now: Instant, error: Option<Error>) {
-        self.cancel.cancel();
-        // An attempt that computes without a pause notices late that it is to end; its files need not wait for that.
-        self.progress.spill.close();
-        if self.ending.is_none() {
-            self.ending = Some(Ending { since: now, error });
-        }
-    }
-}
-
-/// Waits for an attempt's task and tells the node how it ended.
-async fn tell_end(attempt: AttemptId, task: JoinHandle<Result<Committed>>, events: mpsc::Sender<NodeEvent>) {
-    let outcome = match task.await {
-        Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => Err(panic_error(panic.as_ref())),
-            Err(_) => Err(Error::internal("The attempt was given up")),
-        },
-    };
-    // The node may be gone, and nobody else cares.
-    events.send(NodeEvent::Ended { attempt, outcome }).await.ok();
 }
