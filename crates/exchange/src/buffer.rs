@@ -36,6 +36,11 @@ impl PartitionBuffer {
         self.pending_bytes + self.frames_bytes
     }
 
+    /// The memory that the rows that wait take, in bytes.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending_bytes
+    }
+
     pub(crate) fn entry(&self) -> PartitionEntry {
         self.entry
     }

@@ -184,14 +184,24 @@ impl ExchangeSink {
         self.routes.group(partition_of_rows, count).ok_or_else(|| {
             Error::internal(format!("Exchange sink has {count} partitions, and was given more"))
         })?;
-        self.reserve(value_bytes(stored)).await?;
+        let bytes = value_bytes(stored);
+        self.reserve(bytes).await?;
+        let row_bytes = bytes.div_ceil(stored.num_rows().max(1) as u64);
         let columns: Vec<Column> = stored.columns().iter().map(Column::new).collect();
+        let routes = std::mem::take(&mut self.routes);
         let mut full = Vec::new();
-        for (at, partition) in self.partitions.iter_mut().enumerate() {
-            let rows = self.routes.of(at);
+        for at in 0..count {
+            let rows = routes.of(at);
             if rows.is_empty() {
                 continue;
             }
+            // Columns that grow may take as much again as they have, and those of all partitions grow together.
+            let growth = row_bytes * rows.len() as u64 + self.partitions[at].pending_bytes();
+            if self.held > 0 && self.held + growth > self.options.sink_memory_bytes_max {
+                self.spill().await?;
+                full.clear();
+            }
+            let partition = &mut self.partitions[at];
             let before = partition.held_bytes();
             let pushed = partition.push_rows(self.storage.stored(), &columns, Rows::Chosen(rows), rows.len());
             pushed.map_err(arrow_error)?;
@@ -200,6 +210,7 @@ impl ExchangeSink {
                 full.push(at);
             }
         }
+        self.routes = routes;
         self.settle().await?;
         for partition in full {
             self.encode_pending(partition).await?;
