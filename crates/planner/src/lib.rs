@@ -17,6 +17,7 @@ pub mod explain;
 mod fragments;
 mod joins;
 mod key_filter;
+mod null_aware;
 mod one_task;
 pub mod options;
 mod planner;

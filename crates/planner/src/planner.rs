@@ -10,7 +10,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
-use datafusion::optimizer::{Optimizer, OptimizerContext};
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use operators::{OneTask, on_large_stack, session_state_builder};
@@ -19,6 +19,7 @@ use crate::FragmentedPlan;
 use crate::arithmetic::TrinoArithmetic;
 use crate::cut::cut_plan;
 use crate::joins::JoinSides;
+use crate::null_aware::PlainAntiJoins;
 use crate::one_task::fits_one_task;
 use crate::options::{JoinReordering, PlannerOptions, SingleTask, fragment_options, session_config};
 use crate::reorder::ReorderJoins;
@@ -53,16 +54,14 @@ impl Planner {
             .with_analyzer_rule(Arc::new(TrinoArithmetic))
             .build();
         state.mark_start_execution();
-        let late_rules = match options.join_reordering {
-            JoinReordering::None | JoinReordering::EliminateCrossJoins => Optimizer::with_rules(Vec::new()),
-            JoinReordering::Automatic => Optimizer::with_rules(vec![
-                Arc::new(ReorderJoins { broadcast_bytes_max: options.broadcast_bytes_max }),
-                Arc::new(OptimizeProjections::new()),
-            ]),
-        };
+        let mut late_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(PlainAntiJoins)];
+        if options.join_reordering == JoinReordering::Automatic {
+            late_rules.push(Arc::new(ReorderJoins { broadcast_bytes_max: options.broadcast_bytes_max }));
+        }
+        late_rules.push(Arc::new(OptimizeProjections::new()));
         Planner {
             state,
-            late_rules,
+            late_rules: Optimizer::with_rules(late_rules),
             share_fragments: options.share_fragments,
             single_task: options.single_task,
         }

@@ -15,6 +15,7 @@ use datafusion::physical_plan::PhysicalExpr;
 
 use super::predicate::{UNKNOWN_FRACTION, filtered, fraction, is_certain};
 use super::{ColumnEstimate, Computed, Estimate, KeyColumns, grouped, joined};
+use crate::null_aware::may_qualify;
 use crate::stack::on_enough_stack;
 
 /// The rows of a plan. None if a table's rows are not known, or an operator's.
@@ -87,13 +88,18 @@ fn of_operator(plan: &LogicalPlan) -> Option<Estimate> {
 pub(crate) fn with_condition(rows: Estimate, condition: &Expr, schema: &DFSchema) -> Estimate {
     split_conjunction(condition).into_iter().fold(rows, |rows, condition| match physical(condition, schema) {
         Some(condition) => filtered(rows, &condition),
+        None if may_qualify(condition) => rows,
         None => rows.part(UNKNOWN_FRACTION),
     })
 }
 
 /// The part of the rows that a condition keeps.
 pub(crate) fn condition_fraction(rows: &Estimate, condition: &Expr, schema: &DFSchema) -> f64 {
-    physical(condition, schema).map_or(UNKNOWN_FRACTION, |condition| fraction(rows, &condition))
+    match physical(condition, schema) {
+        Some(condition) => fraction(rows, &condition),
+        None if may_qualify(condition) => 1.0,
+        None => UNKNOWN_FRACTION,
+    }
 }
 
 /// The part of the rows that those conditions keep which compare a column with values, and its range is known.
