@@ -23,6 +23,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+/// The name under which plans show what the subquery gave.
+const GIVEN: &str = "given";
 /// The subquery gave values.
 const VALUES: i64 = 1;
 /// The subquery gave NULL.
@@ -76,8 +78,8 @@ fn plain(mut join: Join) -> Result<LogicalPlan> {
         return Ok(LogicalPlan::Join(join));
     }
     let given = when(among.clone().is_null(), lit(NULLS)).otherwise(lit(VALUES))?;
-    let given =
-        LogicalPlanBuilder::from(Arc::clone(&join.right)).aggregate(Vec::<Expr>::new(), [max(given)])?;
+    let given = LogicalPlanBuilder::from(Arc::clone(&join.right))
+        .aggregate(Vec::<Expr>::new(), [max(given).alias(GIVEN)])?;
     let given = Expr::ScalarSubquery(Subquery {
         subquery: Arc::new(given.build()?),
         outer_ref_columns: Vec::new(),

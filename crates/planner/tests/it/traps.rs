@@ -81,6 +81,35 @@ traps! { check:
          where n not in (select r_regionkey from region where r_regionkey > 3) group by n";
     not_in_empty_subquery:
         "select count(*) from customer where c_custkey not in (select o_custkey from orders where o_orderkey < 0)";
+    not_in_of_nullable_and_empty_subquery_keeps_null:
+        "select n, count(*) from (select nullif(c_nationkey, 3) as n from customer) t
+         where n not in (select nullif(r_regionkey, 3) from region where r_regionkey > 30) group by n";
+    not_in_of_nullable_and_only_nulls_is_empty:
+        "select n, count(*) from (select nullif(c_nationkey, 3) as n from customer) t
+         where n not in (select nullif(r_regionkey, 3) from region where r_regionkey = 3) group by n";
+    not_in_of_nullable_and_nullable_without_null:
+        "select n, count(*) from (select nullif(c_nationkey, 3) as n from customer) t
+         where n not in (select nullif(r_regionkey, 30) from region) group by n";
+    not_in_of_nullable_and_null:
+        "select n, count(*) from (select nullif(c_nationkey, 3) as n from customer) t
+         where n not in (select nullif(r_regionkey, 0) from region) group by n";
+    not_in_of_large_nullable_subquery:
+        "select count(*), sum(c_acctbal) from customer where nullif(c_custkey, 7) not in
+         (select nullif(o_custkey, -1) from orders where o_orderkey % 3 = 0)";
+    not_in_of_expression_and_groups:
+        "select s_suppkey from supplier where s_suppkey % 10 not in
+         (select nullif(max(n_nationkey), 20) % 10 from nation where n_regionkey < 4 group by n_regionkey)";
+    not_in_twice_and_above_a_join:
+        "select n_name, count(*) from nation, supplier where n_nationkey = s_nationkey
+         and nullif(s_suppkey, 1) not in (select nullif(c_custkey, -1) from customer where c_nationkey = 3)
+         and nullif(n_regionkey, 2) not in (select nullif(r_regionkey, 30) from region where r_name = 'ASIA')
+         group by n_name";
+    not_in_what_a_limit_gives:
+        "select count(*) from customer where nullif(c_custkey, 3) not in
+         (select nullif(o_custkey, -1) from orders order by o_orderkey limit 5)";
+    not_in_within_a_scalar_subquery:
+        "select (select count(*) from customer where nullif(c_custkey, 3) not in
+         (select nullif(o_custkey, -1) from orders where o_orderkey < 100)), r_name from region";
     not_exists: "select count(*), sum(c_acctbal) from customer where not exists
          (select 1 from orders where o_custkey = c_custkey and o_totalprice > 100000)";
     not_exists_with_inequality_only: "select s_suppkey from supplier where not exists
