@@ -33,6 +33,8 @@ const WRITE_BYTE: f64 = 2.5;
 const READ_BYTE: f64 = 0.7;
 /// Having the probe side scanned by tasks of their own, before those that join.
 const STAGE: f64 = 10e6;
+/// A build side may well be so many times larger than it is taken to be. Sent to all, it then costs each of them more.
+const MISJUDGED: f64 = 2.0;
 
 /// Chooses the sides of joins, and whether the build side is sent to every task or both are spread by their keys. It
 /// stands in the place of DataFusion's join selection, which collects a build side without a look at the join type.
@@ -195,7 +197,8 @@ impl JoinSides {
             (None, None) => (Size { rows: 1.0, bytes: 1.0 }, Size { rows: 1.0, bytes: 1.0 }),
         };
         if is_small && is_decided_by_probe_row(join_type) {
-            let cost = build.write() + TASKS * (build.read() + build.build()) + probe.probe();
+            let all = build.write() + TASKS * (build.read() + build.build());
+            let cost = MISJUDGED * all + probe.probe();
             choices.push(Choice { swap, mode: PartitionMode::CollectLeft, cost });
         }
         if self.distribution != JoinDistribution::Broadcast || choices.is_empty() {
@@ -223,4 +226,37 @@ fn of_nested_loop_join(
         _ => larger.is_none_or(|order| order.is_le()),
     };
     if swap { join.swap_inputs().map(Some) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the sides change places and the build side is sent to every task, by the number and the width in bytes
+    /// of the rows on both sides.
+    fn best(join_type: JoinType, left: (f64, f64), right: (f64, f64)) -> (bool, bool) {
+        let sides = JoinSides::new(&PlannerOptions::default());
+        let size = |(rows, width)| Some(Size { rows, bytes: rows * width });
+        let mut choices = sides.choices(join_type, false, size(left), size(right));
+        choices.extend(sides.choices(join_type.swap(), true, size(right), size(left)));
+        let best = choices.into_iter().min_by(|one, other| one.cost.total_cmp(&other.cost)).unwrap();
+        (best.swap, best.mode == PartitionMode::CollectLeft)
+    }
+
+    #[test]
+    fn a_build_side_goes_to_every_task_where_that_is_cheaper_than_spreading_the_probe_side() {
+        assert_eq!(best(JoinType::Inner, (100.0, 8.0), (1_000.0, 8.0)), (false, true));
+        assert_eq!(best(JoinType::Inner, (3e5, 46.0), (8e6, 16.0)), (false, true));
+        assert_eq!(best(JoinType::Inner, (8e6, 16.0), (3e5, 46.0)), (true, true));
+        // It is small enough to be sent, and every task would build a table of as many rows as it looks up.
+        assert_eq!(best(JoinType::Inner, (1e6, 8.0), (1.5e6, 24.0)), (false, false));
+        assert_eq!(best(JoinType::Inner, (60e6, 16.0), (15e6, 16.0)), (true, false));
+    }
+
+    #[test]
+    fn a_join_that_tells_of_its_build_rows_is_turned_round_or_spread() {
+        assert_eq!(best(JoinType::LeftSemi, (15e6, 30.0), (1e4, 8.0)), (true, true));
+        assert_eq!(best(JoinType::LeftSemi, (5e5, 30.0), (1.5e6, 8.0)), (false, false));
+        assert_eq!(best(JoinType::LeftAnti, (2e5, 40.0), (15e6, 8.0)), (false, false));
+    }
 }
