@@ -13,10 +13,10 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{Result, Spans};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ExprSchema, Result, Spans};
 use datafusion::functions_aggregate::min_max::max;
-use datafusion::logical_expr::expr::BinaryExpr;
+use datafusion::logical_expr::expr::{BinaryExpr, Exists, InSubquery};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder,
     Operator, Subquery, lit, when,
@@ -77,8 +77,20 @@ fn plain(mut join: Join) -> Result<LogicalPlan> {
     if !value_may_be_null && !may_give_null {
         return Ok(LogicalPlan::Join(join));
     }
+    let may_qualify = qualifies(value, value_may_be_null, among, &join.right)?;
+    join.left = Arc::new(LogicalPlan::Filter(Filter::try_new(may_qualify, join.left)?));
+    Ok(LogicalPlan::Join(join))
+}
+
+/// The condition under which a value that is not among those of a subquery is known not to be.
+fn qualifies(
+    value: &Expr,
+    value_may_be_null: bool,
+    among: &Expr,
+    subquery: &Arc<LogicalPlan>,
+) -> Result<Expr> {
     let given = when(among.clone().is_null(), lit(NULLS)).otherwise(lit(VALUES))?;
-    let given = LogicalPlanBuilder::from(Arc::clone(&join.right))
+    let given = LogicalPlanBuilder::from(Arc::clone(subquery))
         .aggregate(Vec::<Expr>::new(), [max(given).alias(GIVEN)])?;
     let given = Expr::ScalarSubquery(Subquery {
         subquery: Arc::new(given.build()?),
@@ -91,9 +103,93 @@ fn plain(mut join: Join) -> Result<LogicalPlan> {
         lit(NULLS)
     };
     // Where the subquery gave nothing, this compares with NULL.
-    let may_qualify = given.gt_eq(forbidden).is_not_true();
-    join.left = Arc::new(LogicalPlan::Filter(Filter::try_new(may_qualify, join.left)?));
-    Ok(LogicalPlan::Join(join))
+    Ok(given.gt_eq(forbidden).is_not_true())
+}
+
+/// The plan with each `NOT IN` in a condition of a filter that DataFusion would not plan, or plan without regard to
+/// NULL, as one that it plans rightly:
+///
+/// - One whose subquery depends on the row as `NOT EXISTS` of a value that equals or may equal. There NULL takes part
+///   row by row.
+/// - One in an alternative, which becomes a mark join, together with the condition for its values to qualify.
+pub(crate) fn with_planned_not_in(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Filter(mut filter) = node else {
+            return Ok(Transformed::no(node));
+        };
+        let predicate = planned(filter.predicate, filter.input.schema(), false)?;
+        filter.predicate = predicate.data;
+        Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), predicate.transformed))
+    });
+    rewritten.data()
+}
+
+/// Rewrites a condition of which only counts whether it is true.
+fn planned(condition: Expr, schema: &DFSchema, in_alternative: bool) -> Result<Transformed<Expr>> {
+    match condition {
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::And | Operator::Or) => {
+            let in_alternative = in_alternative || binary.op == Operator::Or;
+            let left = planned(*binary.left, schema, in_alternative)?;
+            let right = planned(*binary.right, schema, in_alternative)?;
+            let transformed = left.transformed || right.transformed;
+            let (left, right) = (Box::new(left.data), Box::new(right.data));
+            let binary = Expr::BinaryExpr(BinaryExpr { left, op: binary.op, right });
+            Ok(Transformed::new_transformed(binary, transformed))
+        }
+        Expr::Not(inner) => match *inner {
+            Expr::InSubquery(not_in) if !not_in.negated => {
+                planned(Expr::InSubquery(InSubquery { negated: true, ..not_in }), schema, in_alternative)
+            }
+            other => Ok(Transformed::no(Expr::Not(Box::new(other)))),
+        },
+        Expr::InSubquery(not_in) if not_in.negated && !has_subquery(&not_in.expr) => {
+            let depends = !not_in.subquery.outer_ref_columns.is_empty();
+            if depends {
+                as_not_exists(not_in, schema)
+            } else if in_alternative && is_repeatable(&not_in.subquery.subquery)? {
+                let plan = Arc::clone(&not_in.subquery.subquery);
+                let qualifies = qualifies(&not_in.expr, true, &only_column(&plan), &plan)?;
+                Ok(Transformed::yes(Expr::InSubquery(not_in).and(qualifies)))
+            } else {
+                Ok(Transformed::no(Expr::InSubquery(not_in)))
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn as_not_exists(not_in: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if not_in.expr.contains_outer() {
+        return Ok(Transformed::no(Expr::InSubquery(not_in)));
+    }
+    let mut outer_ref_columns = not_in.subquery.outer_ref_columns.clone();
+    let value = not_in.expr.as_ref().clone().transform_up(|part| {
+        let Expr::Column(column) = part else {
+            return Ok(Transformed::no(part));
+        };
+        let field = schema.field_from_column(&column)?;
+        let outer = Expr::OuterReferenceColumn(Arc::clone(field), column);
+        if !outer_ref_columns.contains(&outer) {
+            outer_ref_columns.push(outer.clone());
+        }
+        Ok(Transformed::yes(outer))
+    });
+    let plan = Arc::clone(&not_in.subquery.subquery);
+    let may_equal = value.data()?.eq(only_column(&plan)).is_not_false();
+    let plan = LogicalPlanBuilder::from(plan).filter(may_equal)?.build()?;
+    let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: not_in.subquery.spans };
+    Ok(Transformed::yes(Expr::Exists(Exists { subquery, negated: true })))
+}
+
+fn only_column(plan: &LogicalPlan) -> Expr {
+    let (qualifier, field) = plan.schema().qualified_field(0);
+    Expr::Column(Column::new(qualifier.cloned(), field.name()))
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let is_subquery =
+        |expr: &Expr| Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)));
+    expr.exists(is_subquery).unwrap_or(true)
 }
 
 /// Whether a condition is one that this rule made. It nearly always keeps all rows.

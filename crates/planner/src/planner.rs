@@ -19,7 +19,7 @@ use crate::FragmentedPlan;
 use crate::arithmetic::TrinoArithmetic;
 use crate::cut::cut_plan;
 use crate::joins::JoinSides;
-use crate::null_aware::PlainAntiJoins;
+use crate::null_aware::{PlainAntiJoins, with_planned_not_in};
 use crate::one_task::fits_one_task;
 use crate::options::{JoinReordering, PlannerOptions, SingleTask, fragment_options, session_config};
 use crate::reorder::ReorderJoins;
@@ -78,7 +78,9 @@ impl Planner {
     }
 
     fn optimized(&self, logical: &LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
-        let logical = with_counted_exists(logical.clone()).and_then(with_nullable_subqueries)?;
+        let logical = with_counted_exists(logical.clone())
+            .and_then(with_planned_not_in)
+            .and_then(with_nullable_subqueries)?;
         let optimized = self.state.optimize(&logical)?;
         if !has_join(&optimized)? {
             return Ok(optimized);
