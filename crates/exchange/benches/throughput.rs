@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringViewArray};
+use arrow::datatypes::SchemaRef;
 use base::{AttemptId, Epoch, StageId, TaskId};
 use exchange::direct::{
-    ConsumerId, Demand, DirectExchange, DirectReadOptions, DirectReader, DirectSinkOptions, DirectSource,
-    FetchRequest, FetchTransport, OutputLayout, OutputSlice,
+    ConsumerId, Demand, DirectExchange, DirectReadOptions, DirectReader, DirectSink, DirectSinkOptions,
+    DirectSource, FetchRequest, FetchTransport, OutputLayout, OutputSlice,
 };
-use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions, SourceHandle};
+use exchange::{ExchangeCompression, ExchangeManager, ExchangeOptions, ExchangeSink, SourceHandle};
 use futures::StreamExt;
 use tokio::runtime::Handle;
 
-const MEGABYTES: u64 = 256;
+const MEGABYTES: u64 = 128;
 const BATCH_ROWS: i64 = 8_192;
-const BATCHES: i64 = 32;
 const PARTITIONS: [u32; 4] = [1, 50, 500, 1_000];
 const CODECS: [ExchangeCompression; 3] =
     [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd];
@@ -53,37 +53,49 @@ fn value_bytes(batch: &RecordBatch) -> u64 {
     (batch.num_rows() * (8 + 8 + 8 + 4) + words) as u64
 }
 
-/// What is written, again and again: each batch in pieces, one for each partition.
-struct Load {
-    pieces: Vec<Vec<(u32, RecordBatch)>>,
-    rounds: u64,
+/// What is written, and how many partitions its rows are spread over.
+struct Load<'a> {
+    batches: &'a [RecordBatch],
+    partitions: u32,
+    partition_of_rows: Vec<u32>,
     megabytes: f64,
 }
 
-impl Load {
-    fn new(batches: &[RecordBatch], partitions: u32, megabytes: u64) -> Self {
-        let split = |batch: &RecordBatch| {
-            let rows = batch.num_rows().div_ceil(partitions as usize);
-            let piece = |partition: u32| {
-                let from = (partition as usize * rows).min(batch.num_rows());
-                (partition, batch.slice(from, rows.min(batch.num_rows() - from)))
-            };
-            (0..partitions).map(piece).collect()
-        };
-        let bytes: u64 = batches.iter().map(value_bytes).sum();
-        let rounds = ((megabytes << 20) / bytes).max(1);
-        let megabytes = (rounds * bytes) as f64 / f64::from(1 << 20);
-        Load { pieces: batches.iter().map(split).collect(), rounds, megabytes }
+impl<'a> Load<'a> {
+    fn new(batches: &'a [RecordBatch], partitions: u32) -> Self {
+        let megabytes = batches.iter().map(value_bytes).sum::<u64>() as f64 / f64::from(1 << 20);
+        // As a hash does, it leaves no pattern.
+        let partition = |row: u64| (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32 % partitions;
+        let partition_of_rows = (0..BATCH_ROWS as u64).map(partition).collect();
+        Load { batches, partitions, partition_of_rows, megabytes }
     }
 
-    fn pieces(&self) -> impl Iterator<Item = (u32, RecordBatch)> {
-        let rounds = (0..self.rounds).flat_map(|_| self.pieces.iter().flatten());
-        rounds.map(|(partition, piece)| (*partition, piece.clone()))
+    fn schema(&self) -> SchemaRef {
+        self.batches[0].schema()
+    }
+
+    async fn write_direct(&self, sink: &mut DirectSink) {
+        for batch in self.batches.iter().cloned() {
+            let demand = match self.partitions {
+                1 => sink.push(0, batch).await.unwrap(),
+                _ => sink.push_rows(batch, &self.partition_of_rows).await.unwrap(),
+            };
+            assert_eq!(demand, Demand::More);
+        }
+    }
+
+    async fn write_spooled(&self, sink: &mut ExchangeSink) {
+        for batch in self.batches.iter().cloned() {
+            match self.partitions {
+                1 => sink.push(0, batch).await.unwrap(),
+                _ => sink.push_rows(batch, &self.partition_of_rows).await.unwrap(),
+            }
+        }
     }
 
     fn print(&self, way: &str, codec: ExchangeCompression, written: Duration, read: Duration, rest: &str) {
         let rate = |time: Duration| self.megabytes / time.as_secs_f64();
-        let partitions = self.pieces[0].len();
+        let partitions = self.partitions;
         let (written, read) = (rate(written), rate(read));
         println!("{way:8} {:5} {partitions:>10} {written:>10.0} {read:>10.0}   {rest}", codec.as_str());
     }
@@ -95,7 +107,7 @@ fn attempt(number: u32) -> AttemptId {
     AttemptId { task, generation: 0, epoch: Epoch(0), number: 0 }
 }
 
-async fn spooled(load: &Load, codec: ExchangeCompression, number: u32) {
+async fn spooled(load: &Load<'_>, codec: ExchangeCompression, number: u32) {
     let directory = tempfile::tempdir().unwrap();
     let options = ExchangeOptions {
         base_directories: vec![directory.path().join("exchange").to_str().unwrap().to_owned()],
@@ -103,13 +115,11 @@ async fn spooled(load: &Load, codec: ExchangeCompression, number: u32) {
         ..ExchangeOptions::default()
     };
     let manager = ExchangeManager::new(options).unwrap();
-    let (schema, partitions) = (load.pieces[0][0].1.schema(), load.pieces[0].len() as u32);
+    let (schema, partitions) = (load.schema(), load.partitions);
     let start = Instant::now();
     let options = manager.options().sink(directory.path().join("spill"));
     let mut sink = manager.sink(attempt(number), Arc::clone(&schema), partitions, options).unwrap();
-    for (partition, piece) in load.pieces() {
-        sink.push(partition, piece).await.unwrap();
-    }
+    load.write_spooled(&mut sink).await;
     let metrics = sink.metrics();
     let record = sink.finish().await.unwrap().record;
     let written = start.elapsed();
@@ -145,9 +155,9 @@ async fn drain(exchange: &DirectExchange, slice: OutputSlice) {
     exchange.close(&slice).await.unwrap();
 }
 
-async fn direct(load: &Load, codec: ExchangeCompression, number: u32) {
+async fn direct(load: &Load<'_>, codec: ExchangeCompression, number: u32) {
     let exchange = DirectExchange::new();
-    let (schema, partitions) = (load.pieces[0][0].1.schema(), load.pieces[0].len() as u32);
+    let (schema, partitions) = (load.schema(), load.partitions);
     let layout = OutputLayout::Partitioned { partitions };
     let slice = |producer, partition: u32| {
         let consumer = ConsumerId(partition.into());
@@ -163,9 +173,7 @@ async fn direct(load: &Load, codec: ExchangeCompression, number: u32) {
         })
         .collect();
     let start = Instant::now();
-    for (partition, piece) in load.pieces() {
-        assert_eq!(sink.push(partition, piece).await.unwrap(), Demand::More);
-    }
+    load.write_direct(&mut sink).await;
     sink.finish().await.unwrap();
     futures::future::join_all(draining).await;
     let written = start.elapsed();
@@ -175,9 +183,7 @@ async fn direct(load: &Load, codec: ExchangeCompression, number: u32) {
     let options = DirectSinkOptions { buffer_bytes_max: u64::MAX, ..options };
     let producer = attempt(number + 1);
     let (mut sink, whole) = exchange.create_output(producer, Arc::clone(&schema), layout, &options).unwrap();
-    for (partition, piece) in load.pieces() {
-        assert_eq!(sink.push(partition, piece).await.unwrap(), Demand::More);
-    }
+    load.write_direct(&mut sink).await;
     sink.finish().await.unwrap();
     let start = Instant::now();
     let transport: Arc<dyn FetchTransport> = Arc::new(exchange.clone());
@@ -200,12 +206,13 @@ async fn direct(load: &Load, codec: ExchangeCompression, number: u32) {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let megabytes = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(MEGABYTES);
-    let batches: Vec<_> = (0..BATCHES).map(batch).collect();
+    let count = ((megabytes << 20) / value_bytes(&batch(0))).max(1);
+    let batches: Vec<_> = (0..count as i64).map(batch).collect();
     println!("{:8} {:5} {:>10} {:>10} {:>10}", "way", "codec", "partitions", "write MB/s", "read MB/s");
     let mut number = 0;
     for codec in CODECS {
         for partitions in PARTITIONS {
-            let load = Load::new(&batches, partitions, megabytes);
+            let load = Load::new(&batches, partitions);
             spooled(&load, codec, number).await;
             direct(&load, codec, number + 1).await;
             number += 3;

@@ -1,40 +1,27 @@
 //! What a sink holds of one partition: rows that wait to fill a frame, and finished frames.
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{concat, concat_batches};
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 
+use crate::column::{Column, ColumnBuilder, Rows};
 use crate::frame::Frame;
 use crate::index::PartitionEntry;
-
-/// How many batches of one level become one batch of the next. Each row is copied once per level.
-const FAN_IN: usize = 16;
 
 /// A frame has no more rows than this, however narrow they are.
 pub(crate) const FRAME_ROWS_MAX: usize = 1 << 15;
 
-/// What a batch costs beside its arrays, in bytes.
-const BATCH_OVERHEAD_BYTES: u64 = 64;
-
 /// What a frame costs beside its content, in bytes.
 const FRAME_OVERHEAD_BYTES: u64 = 64;
-
-/// What each column may waste by rounding and bookkeeping before a batch is worth copying, in bytes.
-const COLUMN_WASTE_BYTES_MAX: u64 = 1024;
-
-#[derive(Debug)]
-struct Pending {
-    batch: RecordBatch,
-    bytes: u64,
-    level: u8,
-}
 
 /// One partition of a sink.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionBuffer {
-    pending: Vec<Pending>,
+    /// The rows that wait. Empty before there were any.
+    pending: Vec<ColumnBuilder>,
     pending_rows: usize,
     pending_bytes: u64,
     frames: Vec<Bytes>,
@@ -49,12 +36,17 @@ impl PartitionBuffer {
         self.pending_bytes + self.frames_bytes
     }
 
+    /// The memory that the rows that wait take, in bytes.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending_bytes
+    }
+
     pub(crate) fn entry(&self) -> PartitionEntry {
         self.entry
     }
 
     pub(crate) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.pending_rows > 0
     }
 
     /// Whether the rows that wait are enough for a frame.
@@ -62,38 +54,40 @@ impl PartitionBuffer {
         self.pending_bytes >= frame_bytes_target || self.pending_rows >= FRAME_ROWS_MAX
     }
 
-    /// Adds rows. Small batches are merged as they come, so that a thousand partitions do not hold a million
-    /// tiny arrays.
-    pub(crate) fn push(&mut self, schema: &SchemaRef, batch: RecordBatch) -> Result<(), ArrowError> {
-        self.pending_rows += batch.num_rows();
-        self.push_pending(batch, 0);
-        while let Some(level) = self.full_level() {
-            let merged = self.pending.split_off(self.pending.len() - FAN_IN);
-            self.pending_bytes -= merged.iter().map(|pending| pending.bytes).sum::<u64>();
-            let batch = concat_batches(schema, merged.iter().map(|pending| &pending.batch))?;
-            self.push_pending(batch, level + 1);
+    /// Adds all rows of a batch, whose types are those of the schema. They are copied.
+    pub(crate) fn push(&mut self, schema: &SchemaRef, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
+        self.push_rows(schema, &columns, Rows::All, batch.num_rows())
+    }
+
+    /// Adds rows of columns whose types are those of the schema; so many they are. They are copied.
+    pub(crate) fn push_rows(
+        &mut self,
+        schema: &SchemaRef,
+        columns: &[Column],
+        rows: Rows<'_>,
+        row_count: usize,
+    ) -> Result<(), ArrowError> {
+        if self.pending.is_empty() {
+            let types = schema.fields().iter().map(|field| field.data_type());
+            self.pending = types.map(ColumnBuilder::new).collect();
+        }
+        self.pending_rows += row_count;
+        self.pending_bytes = 0;
+        for (builder, column) in self.pending.iter_mut().zip(columns) {
+            builder.append(column, rows)?;
+            self.pending_bytes += builder.held_bytes();
         }
         Ok(())
     }
 
-    fn push_pending(&mut self, batch: RecordBatch, level: u8) {
-        let bytes = held_bytes(&batch);
-        self.pending_bytes += bytes;
-        self.pending.push(Pending { batch, bytes, level });
-    }
-
-    /// The level of the last [`FAN_IN`] batches, if it is one.
-    fn full_level(&self) -> Option<u8> {
-        let last = self.pending.last()?.level;
-        let start = self.pending.len().checked_sub(FAN_IN)?;
-        self.pending[start..].iter().all(|pending| pending.level == last).then_some(last)
-    }
-
     /// Takes out the rows that wait, as one batch.
     pub(crate) fn take_pending(&mut self, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-        let pending = std::mem::take(&mut self.pending);
+        let rows = RecordBatchOptions::new().with_row_count(Some(self.pending_rows));
         (self.pending_rows, self.pending_bytes) = (0, 0);
-        concat_batches(schema, pending.iter().map(|pending| &pending.batch))
+        let columns = self.pending.iter_mut().zip(schema.fields());
+        let columns: Result<_, _> = columns.map(|(column, field)| column.finish(field.data_type())).collect();
+        RecordBatch::try_new_with_options(Arc::clone(schema), columns?, &rows)
     }
 
     /// Counts a frame, wherever it goes.
@@ -121,33 +115,12 @@ pub(crate) fn frame_held_bytes(frame: &Bytes) -> u64 {
     frame.len() as u64 + FRAME_OVERHEAD_BYTES
 }
 
-/// The memory that a batch holds, in bytes.
-pub(crate) fn held_bytes(batch: &RecordBatch) -> u64 {
-    batch.get_array_memory_size() as u64 + BATCH_OVERHEAD_BYTES
-}
-
 /// The bytes of the values of a batch: of a slice only what it shows.
 pub(crate) fn value_bytes(batch: &RecordBatch) -> u64 {
     let sizes = batch.columns().iter().map(|column| {
         column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
     });
     sizes.sum::<usize>() as u64
-}
-
-/// The batch, copied where it holds far more memory than its values need: a slice keeps all of its origin.
-pub(crate) fn compacted(batch: RecordBatch, value_bytes: u64) -> Result<RecordBatch, ArrowError> {
-    let waste_max = value_bytes + COLUMN_WASTE_BYTES_MAX * batch.num_columns() as u64;
-    if batch.num_columns() == 0 || held_bytes(&batch) <= value_bytes + waste_max {
-        return Ok(batch);
-    }
-    let copies: Result<Vec<ArrayRef>, ArrowError> = batch.columns().iter().map(copied).collect();
-    RecordBatch::try_new(batch.schema(), copies?)
-}
-
-/// Concatenation with nothing copies; with one array alone it would not.
-fn copied(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let nothing = column.slice(0, 0);
-    concat(&[column.as_ref(), nothing.as_ref()])
 }
 
 /// Cuts a batch into pieces of about so many bytes each, without copying.
@@ -157,18 +130,23 @@ pub(crate) fn pieces(
     bytes_target: u64,
 ) -> impl Iterator<Item = RecordBatch> {
     let rows = batch.num_rows();
-    let share = (rows as u128 * u128::from(bytes_target)).div_ceil(u128::from(bytes.max(1)));
-    let piece_rows = usize::try_from(share).unwrap_or(usize::MAX).clamp(1, FRAME_ROWS_MAX);
+    let piece_rows = piece_rows(rows, bytes, bytes_target);
     let batch = batch.clone();
     (0..rows).step_by(piece_rows).map(move |start| batch.slice(start, piece_rows.min(rows - start)))
+}
+
+/// How many of the rows of a batch of so many bytes make a piece of about so many bytes.
+pub(crate) fn piece_rows(rows: usize, bytes: u64, bytes_target: u64) -> usize {
+    let share = (rows as u128 * u128::from(bytes_target)).div_ceil(u128::from(bytes.max(1)));
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(1, FRAME_ROWS_MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, RecordBatchOptions, StringArray};
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::compute::concat_batches;
     use arrow::datatypes::Schema;
-    use std::sync::Arc;
 
     fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
         let words: Vec<_> = range.clone().map(|n| format!("word {n}")).collect();
@@ -180,31 +158,30 @@ mod tests {
     }
 
     #[test]
-    fn many_tiny_batches_are_merged_in_order() {
+    fn tiny_batches_become_one_and_hold_little_more_than_their_values() {
         let mut buffer = PartitionBuffer::default();
-        let schema = numbers(0..0).schema();
-        let mut unmerged = 0;
-        for at in 0..1000 {
-            let batch = numbers(at..at + 1);
-            unmerged += held_bytes(&batch);
-            buffer.push(&schema, batch).unwrap();
+        let whole = numbers(0..1_000);
+        let schema = whole.schema();
+        for at in 0..1_000 {
+            // A slice keeps all of its origin, a copy does not.
+            buffer.push(&schema, &whole.slice(at, 1)).unwrap();
         }
-        assert!(buffer.pending.len() < 3 * FAN_IN);
-        assert!(buffer.held_bytes() * 5 < unmerged, "{} {unmerged}", buffer.held_bytes());
-        assert_eq!(buffer.take_pending(&schema).unwrap(), numbers(0..1000));
-        assert_eq!(buffer.held_bytes(), 0);
+        assert!(buffer.is_pending());
+        assert!(buffer.held_bytes() < 3 * value_bytes(&whole), "{}", buffer.held_bytes());
+        assert_eq!(buffer.take_pending(&schema).unwrap(), whole);
+        assert_eq!((buffer.held_bytes(), buffer.is_pending()), (0, false));
+        assert_eq!(buffer.take_pending(&schema).unwrap().num_rows(), 0);
     }
 
     #[test]
-    fn a_slice_is_copied_only_where_that_saves_memory() {
-        let whole = numbers(0..10_000);
-        let slice = whole.slice(5_000, 10);
-        assert!(value_bytes(&slice) < 1_000);
-        let copy = compacted(slice.clone(), value_bytes(&slice)).unwrap();
-        assert_eq!(copy, slice);
-        assert!(held_bytes(&copy) < 4_000);
-        let kept = compacted(whole.clone(), value_bytes(&whole)).unwrap();
-        assert_eq!(held_bytes(&kept), held_bytes(&whole));
+    fn rows_without_columns_are_counted() {
+        let mut buffer = PartitionBuffer::default();
+        let schema = Arc::new(Schema::empty());
+        let options = RecordBatchOptions::new().with_row_count(Some(10));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&schema), vec![], &options).unwrap();
+        buffer.push(&schema, &rows).unwrap();
+        buffer.push_rows(&schema, &[], Rows::Chosen(&[1, 2]), 2).unwrap();
+        assert_eq!(buffer.take_pending(&schema).unwrap().num_rows(), 12);
     }
 
     #[test]

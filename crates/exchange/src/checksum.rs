@@ -47,8 +47,14 @@ fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
 
 /// Folds the values of a column into the hashes, by a function of the index of a row that is not null.
 fn fold_values(hashes: &mut [u64], column: &dyn Array, mut fold: impl FnMut(u64, usize) -> u64) {
-    for (row, hash) in hashes.iter_mut().enumerate() {
-        *hash = if column.is_null(row) { mix(*hash, NULL) } else { fold(*hash, row) };
+    let rows = hashes.iter_mut().enumerate();
+    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => rows.for_each(|(row, hash)| *hash = fold(*hash, row)),
+        Some(nulls) => {
+            rows.for_each(|(row, hash)| {
+                *hash = if nulls.is_null(row) { mix(*hash, NULL) } else { fold(*hash, row) };
+            });
+        }
     }
 }
 
@@ -117,14 +123,40 @@ fn fold_fixed_width(hashes: &mut [u64], column: &ArrayRef, width: usize) {
     let data = column.to_data();
     let values = data.buffers().first().map(|buffer| buffer.as_slice()).unwrap_or_default();
     let values = values.get(data.offset() * width..).unwrap_or_default();
-    fold_values(hashes, column, |hash, row| {
-        let bytes = values.get(row * width..(row + 1) * width).unwrap_or_default();
-        bytes.chunks(8).fold(hash, |hash, chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            mix(hash, u64::from_le_bytes(word))
-        })
-    });
+    match width {
+        4 => fold_words(hashes, column, values.as_chunks().0, |[a, b, c, d]| {
+            [u32::from_le_bytes([a, b, c, d]).into()]
+        }),
+        8 => fold_words(hashes, column, values.as_chunks().0, |value| [u64::from_le_bytes(value)]),
+        16 => fold_words(hashes, column, values.as_chunks().0, |value| {
+            let value = u128::from_le_bytes(value);
+            [value as u64, (value >> 64) as u64]
+        }),
+        _ => fold_values(hashes, column, |hash, row| {
+            let bytes = values.get(row * width..(row + 1) * width).unwrap_or_default();
+            bytes.chunks(8).fold(hash, |hash, chunk| {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                mix(hash, u64::from_le_bytes(word))
+            })
+        }),
+    }
+}
+
+/// Folds values of a width that is common, as words.
+fn fold_words<const WIDTH: usize, const WORDS: usize>(
+    hashes: &mut [u64],
+    column: &ArrayRef,
+    values: &[[u8; WIDTH]],
+    words: impl Fn([u8; WIDTH]) -> [u64; WORDS],
+) {
+    let fold = |hash, value| words(value).into_iter().fold(hash, mix);
+    if column.null_count() > 0 {
+        return fold_values(hashes, column, |hash, row| fold(hash, values[row]));
+    }
+    for (hash, value) in hashes.iter_mut().zip(values) {
+        *hash = fold(*hash, *value);
+    }
 }
 
 fn fold_lists<O: OffsetSizeTrait>(

@@ -64,6 +64,8 @@ const KEEP_PERCENT_MAX: usize = 90;
 pub(crate) struct Compressor {
     codec: ExchangeCompression,
     zstd: Option<zstd::bulk::Compressor<'static>>,
+    /// Room for the largest result so far, so that it is not allocated for every frame.
+    scratch: Vec<u8>,
 }
 
 impl fmt::Debug for Compressor {
@@ -78,36 +80,41 @@ impl Compressor {
             ExchangeCompression::Zstd => zstd::bulk::Compressor::new(ZSTD_LEVEL).ok(),
             ExchangeCompression::None | ExchangeCompression::Lz4 => None,
         };
-        Compressor { codec, zstd }
+        Compressor { codec, zstd, scratch: Vec::new() }
     }
 
-    /// Appends the compressed bytes to `output` and tells by which codec; appends the bytes as they are
-    /// where that saves nothing.
-    pub(crate) fn compress(&mut self, raw: &[u8], output: &mut Vec<u8>) -> ExchangeCompression {
-        let start = output.len();
+    /// The compressed bytes after `head_bytes` bytes that are left free, and by which codec they are compressed: by
+    /// none where that saves nothing.
+    pub(crate) fn compress(&mut self, raw: &[u8], head_bytes: usize) -> (ExchangeCompression, Vec<u8>) {
         let written = match (self.codec, &mut self.zstd) {
             (ExchangeCompression::Lz4, _) => {
-                output.resize(start + lz4_flex::block::get_maximum_output_size(raw.len()), 0);
-                lz4_flex::block::compress_into(raw, &mut output[start..]).ok()
+                let room = room(&mut self.scratch, lz4_flex::block::get_maximum_output_size(raw.len()));
+                lz4_flex::block::compress_into(raw, room).ok()
             }
             (ExchangeCompression::Zstd, Some(zstd)) => {
-                output.resize(start + zstd::zstd_safe::compress_bound(raw.len()), 0);
-                zstd.compress_to_buffer(raw, &mut output[start..]).ok()
+                let room = room(&mut self.scratch, zstd::zstd_safe::compress_bound(raw.len()));
+                zstd.compress_to_buffer(raw, room).ok()
             }
             _ => None,
         };
-        match written {
+        let (codec, bytes) = match written {
             Some(length) if length * 100 <= raw.len() * KEEP_PERCENT_MAX => {
-                output.truncate(start + length);
-                self.codec
+                (self.codec, &self.scratch[..length])
             }
-            _ => {
-                output.truncate(start);
-                output.extend_from_slice(raw);
-                ExchangeCompression::None
-            }
-        }
+            _ => (ExchangeCompression::None, raw),
+        };
+        let mut content = Vec::with_capacity(head_bytes + bytes.len());
+        content.resize(head_bytes, 0);
+        content.extend_from_slice(bytes);
+        (codec, content)
     }
+}
+
+fn room(scratch: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if scratch.len() < bytes {
+        scratch.resize(bytes, 0);
+    }
+    &mut scratch[..bytes]
 }
 
 /// Fills `raw` exactly, or tells that the bytes are not what they should be.
@@ -136,8 +143,8 @@ mod tests {
         for codec in [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd] {
             let mut compressor = Compressor::new(codec);
             for raw in [&text[..], &[], &noise[..]] {
-                let mut stored = vec![1, 2, 3];
-                let used = compressor.compress(raw, &mut stored);
+                let (used, stored) = compressor.compress(raw, 3);
+                assert_eq!(stored[..3], [0; 3]);
                 let mut back = vec![0; raw.len()];
                 decompress(used, &stored[3..], &mut back).unwrap();
                 assert_eq!(back, raw);

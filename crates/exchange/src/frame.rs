@@ -4,14 +4,15 @@
 //! offset  bytes
 //!      0      4  magic "SFFR"
 //!      4      1  version, 1
-//!      5      1  flags: bits 0–1 the codec (0 none, 1 LZ4, 2 zstd); bit 7 is reserved for sealed payloads;
-//!                the others are zero
+//!      5      1  flags: bits 0–1 the codec (0 none, 1 LZ4, 2 zstd); bit 2 tells that integers are narrowed; bit 7
+//!                is reserved for sealed payloads; the others are zero
 //!      6      2  zero, reserved
 //!      8      4  partition
 //!     12      4  rows
 //!     16      4  length of the payload as stored
 //!     20      4  length of the payload before compression
-//!     24      4  length of the IPC body, which comes first in the payload; the IPC message follows it
+//!     24      4  length of the IPC body, which comes first in the payload; the IPC message follows it, and then,
+//!                where integers are narrowed, how each column is
 //!     28      4  fingerprint of the column types
 //!     32      4  CRC32C of the 32 bytes before and of the payload as stored
 //!     36      …  payload
@@ -27,20 +28,24 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::{Buffer, MutableBuffer};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::RecordBatchDecoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{MetadataVersion, root_as_message};
 use bytes::Bytes;
 
+use crate::buffer::value_bytes;
 use crate::checksum::checksum;
 use crate::codec::{Compressor, ExchangeCompression, decompress};
+use crate::narrow::{NARROWING_BYTES, Narrowing, narrowed, narrowed_schema, widened};
 use crate::storage_type::StorageSchema;
 use crate::wire::{Malformed, Reader};
 
 const MAGIC: [u8; 4] = *b"SFFR";
 const VERSION: u8 = 1;
 const CODEC_MASK: u8 = 0b11;
+const NARROWED: u8 = 0b100;
 
 /// The length of a frame's header, in bytes.
 pub const HEADER_BYTES: usize = 36;
@@ -121,6 +126,7 @@ pub(crate) struct FrameEncoder {
     context: IpcWriteContext,
     frame_bytes_max: u64,
     with_row_checksums: bool,
+    with_narrowing: bool,
 }
 
 /// Why a batch cannot become a frame.
@@ -151,12 +157,19 @@ impl FrameEncoder {
             context: IpcWriteContext::default(),
             frame_bytes_max,
             with_row_checksums: true,
+            with_narrowing: true,
         })
     }
 
     /// The same encoder for frames whose rows nobody compares: their sum of row hashes is 0.
     pub(crate) fn without_row_checksums(mut self) -> Self {
         self.with_row_checksums = false;
+        self
+    }
+
+    /// The same encoder for frames whose IPC parts others read: integers are not narrowed.
+    pub(crate) fn without_narrowing(mut self) -> Self {
+        self.with_narrowing = false;
         self
     }
 
@@ -167,20 +180,28 @@ impl FrameEncoder {
 
     /// Encodes a batch that is in the stored types.
     pub(crate) fn encode(&mut self, partition: u32, batch: &RecordBatch) -> Result<Frame, EncodeError> {
+        let value_bytes = value_bytes(batch);
+        if value_bytes > self.frame_bytes_max.saturating_add(OVERHEAD_BYTES_MAX / 2) {
+            return Err(EncodeError::TooLarge(value_bytes));
+        }
+        let narrowed = if self.with_narrowing { Some(narrowed(batch)?) } else { None };
+        let is_narrower =
+            |narrowings: &[Narrowing]| narrowings.iter().any(|one| *one != Narrowing::default());
+        let narrowed = narrowed.filter(|(_, narrowings)| is_narrower(narrowings));
         // The stored types have no dictionaries, so that the tracker stays empty and one message is all
         // there is.
         let mut tracker = DictionaryTracker::new(false);
         let generator = IpcDataGenerator::default();
-        let (_, encoded) = generator.encode(batch, &mut tracker, &self.options, &mut self.context)?;
+        let values = narrowed.as_ref().map_or(batch, |(values, _)| values);
+        let (_, encoded) = generator.encode(values, &mut tracker, &self.options, &mut self.context)?;
         let mut raw = encoded.arrow_data;
         let body_length = raw.len();
-        if body_length as u64 > self.frame_bytes_max.saturating_add(OVERHEAD_BYTES_MAX / 2) {
-            return Err(EncodeError::TooLarge(body_length as u64));
-        }
         raw.extend_from_slice(&encoded.ipc_message);
+        for narrowing in narrowed.iter().flat_map(|(_, narrowings)| narrowings) {
+            raw.extend_from_slice(&narrowing.to_bytes());
+        }
 
-        let mut content = vec![0; HEADER_BYTES];
-        let codec = self.compressor.compress(&raw, &mut content);
+        let (codec, mut content) = self.compressor.compress(&raw, HEADER_BYTES);
         let fits = |length: usize| u32::try_from(length).map_err(|_| EncodeError::TooLarge(length as u64));
         let header = [
             partition,
@@ -192,17 +213,16 @@ impl FrameEncoder {
         ];
         content[..4].copy_from_slice(&MAGIC);
         content[4] = VERSION;
-        content[5] = codec_bits(codec);
+        content[5] = codec_bits(codec) | if narrowed.is_some() { NARROWED } else { 0 };
         for (at, value) in header.into_iter().enumerate() {
             content[8 + 4 * at..12 + 4 * at].copy_from_slice(&value.to_le_bytes());
         }
         let crc = crc(&content[..CRC_OFFSET], &content[HEADER_BYTES..]);
         content[CRC_OFFSET..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
-        content.shrink_to_fit();
         Ok(Frame {
             content: Bytes::from(content),
             rows: batch.num_rows() as u64,
-            raw_bytes: body_length as u64,
+            raw_bytes: value_bytes,
             checksum: if self.with_row_checksums { checksum(batch) } else { 0 },
         })
     }
@@ -231,6 +251,7 @@ pub(crate) struct FrameHeader {
     fingerprint: u32,
     crc: u32,
     codec: ExchangeCompression,
+    is_narrowed: bool,
 }
 
 impl FrameHeader {
@@ -251,7 +272,7 @@ impl FrameHeader {
             2 => ExchangeCompression::Zstd,
             _ => return Err(FrameError::Flags(flags)),
         };
-        if flags & !CODEC_MASK != 0 || reader.array::<2>()? != [0; 2] {
+        if flags & !(CODEC_MASK | NARROWED) != 0 || reader.array::<2>()? != [0; 2] {
             return Err(FrameError::Flags(flags));
         }
         let header = FrameHeader {
@@ -263,6 +284,7 @@ impl FrameHeader {
             fingerprint: reader.u32()?,
             crc: reader.u32()?,
             codec,
+            is_narrowed: flags & NARROWED != 0,
         };
         let length = header.payload_length.max(header.raw_length) as u64;
         if length > frame_bytes_max.saturating_add(OVERHEAD_BYTES_MAX) {
@@ -291,7 +313,12 @@ impl FrameHeader {
     }
 
     /// The IPC message of the frame and its body, as Arrow's own readers take them.
+    ///
+    /// Only of frames without narrowed integers.
     pub(crate) fn ipc_parts(&self, content: &[u8]) -> Result<(Bytes, Bytes), FrameError> {
+        if self.is_narrowed {
+            return Err(FrameError::Malformed("its integers are narrowed"));
+        }
         let mut raw = vec![0; self.raw_length];
         self.decompress(content, &mut raw)?;
         let raw = Bytes::from(raw);
@@ -321,17 +348,39 @@ pub(crate) fn decode_verified(
     let mut raw = MutableBuffer::from_len_zeroed(header.raw_length);
     header.decompress(content, &mut raw)?;
     let raw = Buffer::from(raw);
-    let message =
-        root_as_message(&raw[header.body_length..]).map_err(|_| FrameError::Malformed("the message"))?;
+    let stored = storage.stored();
+    let (end, narrowings) = if header.is_narrowed {
+        let (end, narrowings) = narrowings(&raw, stored.fields().len()).ok_or(NARROWINGS)?;
+        (end, Some((narrowed_schema(stored, &narrowings).ok_or(NARROWINGS)?, narrowings)))
+    } else {
+        (raw.len(), None)
+    };
+    let message = raw.get(header.body_length..end).ok_or(FrameError::Truncated)?;
+    let message = root_as_message(message).map_err(|_| FrameError::Malformed("the message"))?;
     let Some(batch) = message.header_as_record_batch() else {
         return Err(FrameError::Malformed("the message is no record batch"));
     };
     check_record_batch(header, &batch)?;
     let body = raw.slice_with_length(0, header.body_length);
-    let (schema, dictionaries) = (Arc::clone(storage.stored()), HashMap::new());
-    RecordBatchDecoder::try_new(&body, batch, schema, &dictionaries, &message.version())
-        .and_then(RecordBatchDecoder::read_record_batch)
-        .map_err(FrameError::Arrow)
+    let read = |schema: &SchemaRef| {
+        let dictionaries = HashMap::new();
+        RecordBatchDecoder::try_new(&body, batch, Arc::clone(schema), &dictionaries, &message.version())
+            .and_then(RecordBatchDecoder::read_record_batch)
+    };
+    let read = match narrowings {
+        None => read(stored),
+        Some((schema, narrowings)) => read(&schema).and_then(|batch| widened(&batch, &narrowings, stored)),
+    };
+    read.map_err(FrameError::Arrow)
+}
+
+const NARROWINGS: FrameError = FrameError::Malformed("how its integers are narrowed");
+
+/// How so many columns were narrowed, and where in the payload that starts.
+fn narrowings(raw: &[u8], columns: usize) -> Option<(usize, Vec<Narrowing>)> {
+    let start = raw.len().checked_sub(columns * NARROWING_BYTES)?;
+    let narrowings = raw[start..].as_chunks().0.iter().map(|bytes| Narrowing::from_bytes(*bytes));
+    Some((start, narrowings.collect::<Option<_>>()?))
 }
 
 /// Arrow trusts these numbers and would panic where they are wrong.

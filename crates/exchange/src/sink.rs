@@ -7,9 +7,8 @@ use arrow::datatypes::SchemaRef;
 use base::{AttemptId, Error, ErrorCode, Result};
 use bytes::{Bytes, BytesMut};
 
-use crate::buffer::{
-    FRAME_ROWS_MAX, PartitionBuffer, compacted, frame_held_bytes, held_bytes, pieces, value_bytes,
-};
+use crate::buffer::{FRAME_ROWS_MAX, PartitionBuffer, frame_held_bytes, piece_rows, pieces, value_bytes};
+use crate::column::{Column, Rows};
 use crate::commit::{Committed, commit};
 use crate::encode::{arrow_error, encode_frames};
 use crate::frame::FrameEncoder;
@@ -18,12 +17,23 @@ use crate::layout::ObjectKey;
 use crate::memory::MemoryAccount;
 use crate::options::SinkOptions;
 use crate::record::{CommitRecord, OutputLocation};
+use crate::routes::Routes;
 use crate::spill::{RunReader, SpillFile};
 use crate::storage_type::StorageSchema;
 use crate::store::{ExchangeStore, Upload};
 
 /// Merging runs may read ahead this part of the memory of a sink.
 const MERGE_SHARE: u64 = 4;
+
+/// So many frames of every partition fit into the memory of a sink at least. Smaller frames cost more, but rows that
+/// wait to fill larger ones would crowd out the frames that are finished.
+const FRAMES_PER_PARTITION_MIN: u64 = 3;
+
+/// However many partitions there are, frames are not made smaller than this, in bytes of values.
+const FRAME_BYTES_MIN: u64 = 64 << 10;
+
+/// Rows are spread over partitions in pieces of at most this part of the memory of a sink.
+const PIECE_SHARE: u64 = 8;
 
 /// What a sink has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,9 +63,12 @@ pub struct ExchangeSink {
     encoder: FrameEncoder,
     options: SinkOptions,
     partitions: Vec<PartitionBuffer>,
+    routes: Routes,
     account: MemoryAccount,
-    /// What the partitions hold, as charged to the account.
+    /// What the partitions hold.
     held: u64,
+    /// What of that is charged to the account, or charged ahead.
+    charged: u64,
     spill: Option<SpillFile>,
     upload: Option<Box<dyn Upload>>,
     uploaded: u64,
@@ -68,8 +81,10 @@ impl ExchangeSink {
         attempt: AttemptId,
         schema: SchemaRef,
         partitions: u32,
-        options: SinkOptions,
+        mut options: SinkOptions,
     ) -> Result<Self> {
+        let share = options.sink_memory_bytes_max / (u64::from(partitions.max(1)) * FRAMES_PER_PARTITION_MIN);
+        options.frame_bytes_target = options.frame_bytes_target.min(share.max(FRAME_BYTES_MIN)).max(1);
         let storage = Arc::new(StorageSchema::new(schema));
         let encoder = FrameEncoder::new(Arc::clone(&storage), options.compression, options.frame_bytes_max);
         let encoder = encoder.map_err(arrow_error)?;
@@ -82,8 +97,10 @@ impl ExchangeSink {
             encoder,
             partitions: (0..partitions).map(|_| PartitionBuffer::default()).collect(),
             options,
+            routes: Routes::default(),
             account,
             held: 0,
+            charged: 0,
             spill: None,
             upload: None,
             uploaded: 0,
@@ -119,15 +136,15 @@ impl ExchangeSink {
         self.rows += batch.num_rows() as u64;
         let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
         drop(batch);
-        let target = self.options.frame_bytes_target.max(1);
+        let target = self.options.frame_bytes_target;
         let bytes = value_bytes(&stored);
         if bytes < target && stored.num_rows() <= FRAME_ROWS_MAX {
-            return self.push_small(partition as usize, stored, bytes).await;
+            return self.push_small(partition as usize, &stored, bytes).await;
         }
         for piece in pieces(&stored, bytes, target) {
             let bytes = value_bytes(&piece);
             if bytes < target && piece.num_rows() < FRAME_ROWS_MAX {
-                self.push_small(partition as usize, piece, bytes).await?;
+                self.push_small(partition as usize, &piece, bytes).await?;
             } else {
                 self.encode_pending(partition as usize).await?;
                 let frames = self.encode(partition as usize, &piece)?;
@@ -137,19 +154,83 @@ impl ExchangeSink {
         Ok(())
     }
 
-    /// Lets rows wait until there are enough for a frame.
-    async fn push_small(&mut self, partition: usize, batch: RecordBatch, bytes: u64) -> Result<()> {
-        let batch = compacted(batch, bytes).map_err(arrow_error)?;
-        let held = held_bytes(&batch);
-        self.reserve(held).await?;
-        let charged = self.partitions[partition].held_bytes() + held;
-        self.partitions[partition].push(self.storage.stored(), batch).map_err(arrow_error)?;
-        self.settle(partition, charged)?;
-        let full = self.partitions[partition].is_full(self.options.frame_bytes_target);
-        if full { self.encode_pending(partition).await } else { Ok(()) }
+    /// Adds each row to a partition of its own: given is the partition of every row. Otherwise as
+    /// [`push`](Self::push).
+    pub async fn push_rows(&mut self, batch: RecordBatch, partition_of_rows: &[u32]) -> Result<()> {
+        let rows = batch.num_rows();
+        if rows != partition_of_rows.len() {
+            let text =
+                format!("Exchange sink was given {} partitions for {rows} rows", partition_of_rows.len());
+            return Err(Error::internal(text));
+        }
+        if rows == 0 {
+            return Ok(());
+        }
+        let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
+        drop(batch);
+        let bytes_max = (self.options.sink_memory_bytes_max / PIECE_SHARE).max(1);
+        let piece_rows = piece_rows(rows, value_bytes(&stored), bytes_max);
+        for start in (0..rows).step_by(piece_rows) {
+            let length = piece_rows.min(rows - start);
+            self.spread(&stored.slice(start, length), &partition_of_rows[start..start + length]).await?;
+        }
+        self.rows += rows as u64;
+        Ok(())
     }
 
-    /// Makes room for so many more bytes, by spilling where that helps.
+    /// Lets rows wait in their partitions.
+    async fn spread(&mut self, stored: &RecordBatch, partition_of_rows: &[u32]) -> Result<()> {
+        let count = self.partitions.len();
+        self.routes.group(partition_of_rows, count).ok_or_else(|| {
+            Error::internal(format!("Exchange sink has {count} partitions, and was given more"))
+        })?;
+        let bytes = value_bytes(stored);
+        self.reserve(bytes).await?;
+        let row_bytes = bytes.div_ceil(stored.num_rows().max(1) as u64);
+        let columns: Vec<Column> = stored.columns().iter().map(Column::new).collect();
+        let routes = std::mem::take(&mut self.routes);
+        let mut full = Vec::new();
+        for at in 0..count {
+            let rows = routes.of(at);
+            if rows.is_empty() {
+                continue;
+            }
+            // Columns that grow may take as much again as they have, and those of all partitions grow together.
+            let growth = row_bytes * rows.len() as u64 + self.partitions[at].pending_bytes();
+            if self.held > 0 && self.held + growth > self.options.sink_memory_bytes_max {
+                self.spill().await?;
+                full.clear();
+            }
+            let partition = &mut self.partitions[at];
+            let before = partition.held_bytes();
+            let pushed = partition.push_rows(self.storage.stored(), &columns, Rows::Chosen(rows), rows.len());
+            pushed.map_err(arrow_error)?;
+            self.held = self.held + partition.held_bytes() - before;
+            if partition.is_full(self.options.frame_bytes_target) {
+                full.push(at);
+            }
+        }
+        self.routes = routes;
+        self.settle().await?;
+        for partition in full {
+            self.encode_pending(partition).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets rows wait until there are enough for a frame.
+    async fn push_small(&mut self, partition: usize, stored: &RecordBatch, bytes: u64) -> Result<()> {
+        self.reserve(bytes).await?;
+        let buffer = &mut self.partitions[partition];
+        let before = buffer.held_bytes();
+        buffer.push(self.storage.stored(), stored).map_err(arrow_error)?;
+        self.held = self.held + buffer.held_bytes() - before;
+        let is_full = buffer.is_full(self.options.frame_bytes_target);
+        self.settle().await?;
+        if is_full { self.encode_pending(partition).await } else { Ok(()) }
+    }
+
+    /// Makes room for so many more bytes, by spilling where that helps, and charges them ahead.
     async fn reserve(&mut self, bytes: u64) -> Result<()> {
         if self.held > 0 && self.account.used() + bytes > self.options.sink_memory_bytes_max {
             self.spill().await?;
@@ -161,20 +242,26 @@ impl ExchangeSink {
             }
             other => other?,
         }
-        self.held += bytes;
+        self.charged += bytes;
         Ok(())
     }
 
-    /// Brings what is charged for a partition in line with what it holds now.
-    fn settle(&mut self, partition: usize, charged: u64) -> Result<()> {
-        let held = self.partitions[partition].held_bytes();
-        if held < charged {
-            self.account.shrink(charged - held);
-        } else if held > charged {
-            self.account.try_grow(held - charged)?;
+    /// Brings what is charged in line with what the partitions hold, by spilling where memory is refused.
+    async fn settle(&mut self) -> Result<()> {
+        if self.held > self.charged && self.account.try_grow(self.held - self.charged).is_err() {
+            return self.spill().await;
         }
-        self.held = self.held + held - charged;
+        self.give_back();
+        self.charged = self.held;
         Ok(())
+    }
+
+    /// Gives back what is charged and not held any more.
+    fn give_back(&mut self) {
+        if self.charged > self.held {
+            self.account.shrink(self.charged - self.held);
+            self.charged = self.held;
+        }
     }
 
     /// Turns the rows that wait in a partition into frames.
@@ -187,14 +274,17 @@ impl ExchangeSink {
     }
 
     fn take_pending(&mut self, partition: usize) -> Result<Vec<Bytes>> {
-        if !self.partitions[partition].is_pending() {
+        let buffer = &mut self.partitions[partition];
+        if !buffer.is_pending() {
             return Ok(Vec::new());
         }
-        let charged = self.partitions[partition].held_bytes();
-        let batch = self.partitions[partition].take_pending(self.storage.stored()).map_err(arrow_error)?;
+        let before = buffer.held_bytes();
+        let batch = buffer.take_pending(self.storage.stored()).map_err(arrow_error)?;
+        let after = buffer.held_bytes();
         let frames = self.encode(partition, &batch)?;
         drop(batch);
-        self.settle(partition, charged)?;
+        self.held = self.held + after - before;
+        self.give_back();
         Ok(frames)
     }
 
@@ -208,7 +298,9 @@ impl ExchangeSink {
     /// Keeps frames in memory, or lets them stream out where there is one partition only.
     async fn keep(&mut self, partition: usize, frames: Vec<Bytes>) -> Result<()> {
         for frame in frames {
-            self.reserve(frame_held_bytes(&frame)).await?;
+            let held = frame_held_bytes(&frame);
+            self.reserve(held).await?;
+            self.held += held;
             self.partitions[partition].keep(frame);
         }
         let streams = self.partitions.len() == 1 && self.held > self.options.in_record_bytes_max();
@@ -236,9 +328,11 @@ impl ExchangeSink {
 
     /// Takes everything out of a partition, as frames.
     fn take_all(&mut self, partition: usize) -> Result<Vec<Bytes>> {
-        let charged = self.partitions[partition].held_bytes();
-        let mut frames = self.partitions[partition].take_frames();
-        self.settle(partition, charged)?;
+        let buffer = &mut self.partitions[partition];
+        let before = buffer.held_bytes();
+        let mut frames = buffer.take_frames();
+        self.held = self.held + buffer.held_bytes() - before;
+        self.give_back();
         frames.extend(self.take_pending(partition)?);
         Ok(frames)
     }

@@ -2,36 +2,66 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
-use datafusion::error::Result;
+use datafusion::common::hash_utils::{RandomState, create_hashes};
+use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::PhysicalExpr;
-use datafusion::physical_plan::metrics::Time;
-use datafusion::physical_plan::repartition::BatchPartitioner;
+
+/// The hash by which rows are spread. It must not be that of a hash join or an aggregation: of the rows of one
+/// partition their tables would then use a part only.
+const HASH: RandomState = RandomState::with_seed(0x9e37_79b9_7f4a_7c15);
 
 /// Spreads rows over partitions by the hash of their keys.
 ///
 /// All processes of a query must use the same build: the hash is stable only within one.
 pub struct HashPartitioner {
-    partitioner: BatchPartitioner,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    partitions: u32,
+    hashes: Vec<u64>,
+    partition_of_rows: Vec<u32>,
 }
 
 impl HashPartitioner {
     /// A partitioner by these keys. Fails if `partitions` is 0.
     pub fn new(keys: Vec<Arc<dyn PhysicalExpr>>, partitions: u32) -> Result<Self> {
-        let partitioner = BatchPartitioner::new_hash_partitioner(keys, partitions as usize, Time::new())?;
-        Ok(HashPartitioner { partitioner })
+        if partitions == 0 {
+            return Err(DataFusionError::Internal("rows cannot be spread over no partitions".into()));
+        }
+        Ok(HashPartitioner { keys, partitions, hashes: Vec::new(), partition_of_rows: Vec::new() })
+    }
+
+    /// The partition of each row of a batch.
+    pub fn partition_of_rows(&mut self, batch: &RecordBatch) -> Result<&[u32]> {
+        let rows = batch.num_rows();
+        let keys: Result<Vec<ArrayRef>> =
+            self.keys.iter().map(|key| key.evaluate(batch)?.into_array(rows)).collect();
+        self.hashes.clear();
+        self.hashes.resize(rows, 0);
+        create_hashes(&keys?, &HASH, &mut self.hashes)?;
+        // The upper half of the product is below the number of partitions, and takes no division.
+        let partitions = u128::from(self.partitions);
+        let partition = |hash: &u64| ((u128::from(*hash) * partitions) >> 64) as u32;
+        self.partition_of_rows.clear();
+        self.partition_of_rows.extend(self.hashes.iter().map(partition));
+        Ok(&self.partition_of_rows)
     }
 
     /// Hands out the rows of a batch by partition. Partitions without rows are left out.
     pub fn partition(
         &mut self,
-        batch: RecordBatch,
+        batch: &RecordBatch,
         mut each: impl FnMut(u32, RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        self.partitioner.partition(batch, |partition, rows| {
-            let partition = u32::try_from(partition).expect("there are at most u32::MAX partitions");
-            each(partition, rows)
-        })
+        let mut rows = vec![Vec::new(); self.partitions as usize];
+        for (row, partition) in (0u32..).zip(self.partition_of_rows(batch)?) {
+            rows[*partition as usize].push(row);
+        }
+        for (partition, rows) in (0u32..).zip(rows).filter(|(_, rows)| !rows.is_empty()) {
+            each(partition, take_record_batch(batch, &UInt32Array::from(rows))?)?;
+        }
+        Ok(())
     }
 }
 
@@ -60,7 +90,7 @@ mod tests {
             // Two halves: the second must agree with the first.
             for half in [batch.slice(0, 500), batch.slice(500, 500)] {
                 partitioner
-                    .partition(half, |partition, part| {
+                    .partition(&half, |partition, part| {
                         assert!(partition < partitions);
                         let keys = part.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
                         for at in 0..keys.len() {
@@ -74,5 +104,17 @@ mod tests {
             }
             assert_eq!(rows, 1000);
         }
+    }
+
+    #[test]
+    fn rows_are_spread_evenly() {
+        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..100_000).map(|n| n * 8)));
+        let batch = RecordBatch::try_from_iter([("key", keys)]).unwrap();
+        let mut partitioner = HashPartitioner::new(vec![Arc::new(Column::new("key", 0))], 50).unwrap();
+        let mut counts = vec![0; 50];
+        for partition in partitioner.partition_of_rows(&batch).unwrap() {
+            counts[*partition as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (1_700..2_300).contains(count)), "{counts:?}");
     }
 }

@@ -252,7 +252,7 @@ async fn run_fragment(
     if let Sink::Hash { keys, partitions } = decoded.sink {
         // What an exchange does with the rows, without the exchange.
         let mut partitioner = HashPartitioner::new(keys, partitions).unwrap();
-        for batch in rows.clone() {
+        for batch in &rows {
             partitioner.partition(batch, |_, _| Ok(())).unwrap();
         }
     }

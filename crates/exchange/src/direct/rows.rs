@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::buffer::PartitionBuffer;
 use crate::codec::ExchangeCompression;
+use crate::column::{Column, Rows};
 use crate::encode::{arrow_error, encode_frames};
 use crate::frame::FrameEncoder;
 use crate::storage_type::StorageSchema;
@@ -44,7 +45,7 @@ impl RowBuffers {
         let encoder = FrameEncoder::new(Arc::clone(&storage), codec, frame_bytes_max).map_err(arrow_error)?;
         Ok(RowBuffers {
             storage,
-            encoder: encoder.without_row_checksums(),
+            encoder: encoder.without_row_checksums().without_narrowing(),
             partitions: (0..partitions).map(|_| PartitionBuffer::default()).collect(),
             is_closed: false,
         })
@@ -54,11 +55,23 @@ impl RowBuffers {
         &self.storage
     }
 
+    /// The memory that the rows that wait in a partition take.
+    pub(super) fn pending_bytes(&self, partition: u32) -> u64 {
+        self.partitions[partition as usize].held_bytes()
+    }
+
     /// Adds rows that are charged already. How much more, or less, the partition holds then comes back.
-    pub(super) fn push(&mut self, partition: u32, rows: RecordBatch, charged: u64) -> Result<i64> {
+    pub(super) fn push(
+        &mut self,
+        partition: u32,
+        columns: &[Column],
+        rows: Rows<'_>,
+        row_count: usize,
+        charged: u64,
+    ) -> Result<i64> {
         let buffer = &mut self.partitions[partition as usize];
         let expected = buffer.held_bytes() + charged;
-        buffer.push(self.storage.stored(), rows).map_err(arrow_error)?;
+        buffer.push_rows(self.storage.stored(), columns, rows, row_count).map_err(arrow_error)?;
         Ok(buffer.held_bytes() as i64 - expected as i64)
     }
 

@@ -9,8 +9,10 @@ use super::handle::DirectSinkMetrics;
 use super::options::DirectSinkOptions;
 use super::output::{Output, Reserved};
 use super::rows::EncodedRows;
-use crate::buffer::{FRAME_ROWS_MAX, compacted, frame_held_bytes, held_bytes, pieces, value_bytes};
+use crate::buffer::{FRAME_ROWS_MAX, frame_held_bytes, piece_rows, pieces, value_bytes};
+use crate::column::{Column, Rows};
 use crate::encode::arrow_error;
+use crate::routes::Routes;
 use crate::storage_type::StorageSchema;
 
 /// Whether a producer should go on.
@@ -33,6 +35,7 @@ pub struct DirectSink {
     output: Arc<Output>,
     storage: Arc<StorageSchema>,
     partitions: u32,
+    routes: Routes,
     frame_bytes_target: u64,
 }
 
@@ -43,7 +46,8 @@ impl DirectSink {
         partitions: u32,
         options: &DirectSinkOptions,
     ) -> Self {
-        DirectSink { output, storage, partitions, frame_bytes_target: options.frame_bytes_target.max(1) }
+        let frame_bytes_target = options.frame_bytes_target.max(1);
+        DirectSink { output, storage, partitions, routes: Routes::default(), frame_bytes_target }
     }
 
     /// Adds rows to a partition, and waits while the buffer is full. Rows that nobody wants are dropped. The types of
@@ -69,15 +73,64 @@ impl DirectSink {
         let bytes = value_bytes(&stored);
         self.output.count_rows(partition, stored.num_rows(), bytes);
         if self.is_small(&stored, bytes) {
-            return self.push_small(partition, stored, bytes).await;
+            return self.push_small(partition, &stored, bytes).await;
         }
         for piece in pieces(&stored, bytes, self.frame_bytes_target) {
             let bytes = value_bytes(&piece);
             let demand = if self.is_small(&piece, bytes) {
-                self.push_small(partition, piece, bytes).await?
+                self.push_small(partition, &piece, bytes).await?
             } else {
                 self.push_frames(partition, &piece).await?
             };
+            if demand == Demand::NoMore {
+                return Ok(demand);
+            }
+        }
+        Ok(Demand::More)
+    }
+
+    /// Adds each row to a partition of its own: given is the partition of every row. Otherwise as
+    /// [`push`](Self::push).
+    pub async fn push_rows(&mut self, batch: RecordBatch, partition_of_rows: &[u32]) -> Result<Demand> {
+        let rows = batch.num_rows();
+        if rows != partition_of_rows.len() {
+            return Err(Error::internal(format!(
+                "Direct exchange sink was given {} partitions for {rows} rows",
+                partition_of_rows.len()
+            )));
+        }
+        if self.output.is_ended() {
+            return Ok(Demand::NoMore);
+        }
+        let stored = self.storage.to_stored(&batch).map_err(arrow_error)?;
+        drop(batch);
+        let piece_rows = piece_rows(rows, value_bytes(&stored), self.frame_bytes_target);
+        for start in (0..rows).step_by(piece_rows) {
+            let length = piece_rows.min(rows - start);
+            let piece = stored.slice(start, length);
+            if self.spread(&piece, &partition_of_rows[start..start + length]).await? == Demand::NoMore {
+                return Ok(Demand::NoMore);
+            }
+        }
+        Ok(Demand::More)
+    }
+
+    /// Lets rows wait in their partitions.
+    async fn spread(&mut self, stored: &RecordBatch, partition_of_rows: &[u32]) -> Result<Demand> {
+        let count = self.partitions;
+        self.routes.group(partition_of_rows, count as usize).ok_or_else(|| {
+            Error::internal(format!("Direct exchange sink has {count} partitions, and was given more"))
+        })?;
+        let columns: Vec<Column> = stored.columns().iter().map(Column::new).collect();
+        let row_bytes = value_bytes(stored).div_ceil(stored.num_rows().max(1) as u64);
+        for partition in 0..count {
+            let rows = self.routes.of(partition as usize);
+            if rows.is_empty() || self.output.is_closed(partition) {
+                continue;
+            }
+            let bytes = row_bytes * rows.len() as u64;
+            self.output.count_rows(partition, rows.len(), bytes);
+            let demand = self.wait_with(partition, &columns, Rows::Chosen(rows), rows.len(), bytes).await?;
             if demand == Demand::NoMore {
                 return Ok(demand);
             }
@@ -89,18 +142,30 @@ impl DirectSink {
         bytes < self.frame_bytes_target && batch.num_rows() < FRAME_ROWS_MAX
     }
 
+    async fn push_small(&self, partition: u32, batch: &RecordBatch, bytes: u64) -> Result<Demand> {
+        let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
+        self.wait_with(partition, &columns, Rows::All, batch.num_rows(), bytes).await
+    }
+
     /// Lets rows wait until there are enough for a frame, or somebody waits for them.
-    async fn push_small(&self, partition: u32, batch: RecordBatch, bytes: u64) -> Result<Demand> {
-        let batch = compacted(batch, bytes).map_err(arrow_error)?;
-        let held = held_bytes(&batch);
+    async fn wait_with(
+        &self,
+        partition: u32,
+        columns: &[Column],
+        chosen: Rows<'_>,
+        row_count: usize,
+        bytes: u64,
+    ) -> Result<Demand> {
         loop {
             let low_water = {
                 let mut rows = self.output.rows.lock().await;
-                match self.output.reserve(held)? {
+                // Columns that grow may take as much again as they have.
+                let bytes = bytes + rows.pending_bytes(partition);
+                match self.output.reserve(bytes)? {
                     Reserved::Ended => return Ok(Demand::NoMore),
                     Reserved::Full { low_water } => low_water,
                     Reserved::Granted => {
-                        let difference = rows.push(partition, batch, held)?;
+                        let difference = rows.push(partition, columns, chosen, row_count, bytes)?;
                         self.output.adjust(difference);
                         let is_due = rows.is_full(partition, self.frame_bytes_target)
                             || self.output.is_starving(partition);

@@ -57,17 +57,30 @@ async fn push_all(sink: &mut exchange::ExchangeSink, partitions: u32, batches: i
     Ok(per_partition as u64 * u64::from(partitions) * batches as u64)
 }
 
+/// Lets the sink spread rows. Returns the rows pushed.
+async fn spread_all(sink: &mut exchange::ExchangeSink, partitions: u32, batches: i64) -> Result<u64> {
+    let partition_of_rows: Vec<u32> = (0..8_192).map(|row: u32| row % partitions).collect();
+    for at in 0..batches {
+        sink.push_rows(words(at * 8_192..(at + 1) * 8_192), &partition_of_rows).await?;
+    }
+    Ok(8_192 * batches as u64)
+}
+
 #[tokio::test]
 async fn memory_stays_below_the_bound_at_any_partition_count() {
     const BOUND: u64 = 4 << 20;
-    for partitions in [1, 50, 500, 1000] {
+    for (partitions, spreads) in [1, 50, 500, 1000].into_iter().flat_map(|n| [(n, false), (n, true)]) {
         let pool = Pool::new(u64::MAX);
         let exchange = Exchange::with(|options| options.sink_memory_bytes_max = BOUND);
         let mut options = exchange.sink_options();
         options.memory = Some(pool.clone());
         let schema = words(0..1).schema();
         let mut sink = exchange.manager.sink(attempt(0, 0), schema.clone(), partitions, options).unwrap();
-        let rows = push_all(&mut sink, partitions, 20).await.unwrap();
+        let rows = if spreads {
+            spread_all(&mut sink, partitions, 60).await.unwrap()
+        } else {
+            push_all(&mut sink, partitions, 60).await.unwrap()
+        };
         let metrics = sink.metrics();
         let record = sink.finish().await.unwrap().record;
         let peak = pool.peak.load(Ordering::Relaxed);

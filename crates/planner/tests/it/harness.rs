@@ -295,7 +295,7 @@ async fn run_task(fragment: &PlannedFragment, inputs: Inputs) -> base::Result<Ou
             let mut partitioner = HashPartitioner::new(keys, partitions).unwrap();
             for batch in batches {
                 partitioner
-                    .partition(batch, |partition, rows| {
+                    .partition(&batch, |partition, rows| {
                         output[partition as usize].push(rows);
                         Ok(())
                     })

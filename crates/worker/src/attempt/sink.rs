@@ -34,6 +34,22 @@ impl AttemptSink<'_> {
             AttemptSink::Direct(sink) => counters.waits.during(sink.push(partition, rows)).await,
         }
     }
+
+    async fn push_rows(
+        &mut self,
+        batch: RecordBatch,
+        partition_of_rows: &[u32],
+        counters: &AttemptCounters,
+    ) -> Result<Demand> {
+        match self {
+            AttemptSink::Committed(sink) => {
+                sink.push_rows(batch, partition_of_rows).await.map(|()| Demand::More)
+            }
+            AttemptSink::Direct(sink) => {
+                counters.waits.during(sink.push_rows(batch, partition_of_rows)).await
+            }
+        }
+    }
 }
 
 /// Which partition rows go to.
@@ -52,17 +68,17 @@ impl Router {
         }
     }
 
-    fn route(&mut self, batch: RecordBatch) -> Result<Vec<(u32, RecordBatch)>> {
+    async fn push(
+        &mut self,
+        batch: RecordBatch,
+        sink: &mut AttemptSink<'_>,
+        counters: &AttemptCounters,
+    ) -> Result<Demand> {
         match self {
-            Router::Single => Ok(vec![(0, batch)]),
+            Router::Single => sink.push(0, batch, counters).await,
             Router::Hash(partitioner) => {
-                let mut routed = Vec::new();
-                let each = |partition, rows| {
-                    routed.push((partition, rows));
-                    Ok(())
-                };
-                partitioner.partition(batch, each).map_err(|error| from_datafusion(&error))?;
-                Ok(routed)
+                let rows = partitioner.partition_of_rows(&batch).map_err(|error| from_datafusion(&error))?;
+                sink.push_rows(batch, rows, counters).await
             }
         }
     }
@@ -90,10 +106,8 @@ pub(super) async fn pump(
             continue;
         }
         counters.output.add(&batch);
-        for (partition, rows) in router.route(batch)? {
-            if sink.push(partition, rows, counters).await? == Demand::NoMore {
-                return Ok(());
-            }
+        if router.push(batch, &mut sink, counters).await? == Demand::NoMore {
+            return Ok(());
         }
         tokio::task::consume_budget().await;
     }

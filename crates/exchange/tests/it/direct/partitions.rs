@@ -75,6 +75,40 @@ async fn five_hundred_partitions_for_four_consumers() {
     exchange_all(500, 4, 100).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_the_sink_spreads_keep_their_order() {
+    const PARTITIONS: u32 = 50;
+    const BATCHES: i64 = 40;
+    const BATCH_ROWS: i64 = 1_000;
+    const BOUND: u64 = 1 << 20;
+    let (exchange, pool) = (DirectExchange::new(), Pool::new(u64::MAX));
+    let layout = OutputLayout::Partitioned { partitions: PARTITIONS };
+    let options = sink_options(&pool, BOUND);
+    let (mut sink, handle) = exchange.create_output(attempt(0, 0), schema(), layout, &options).unwrap();
+    let partition_of = |row: i64| (row * 31 % 47) as u32;
+    let producer = tokio::spawn(async move {
+        for from in (0..BATCHES * BATCH_ROWS).step_by(BATCH_ROWS as usize) {
+            let partition_of_rows: Vec<u32> = (from..from + BATCH_ROWS).map(partition_of).collect();
+            let demand = sink.push_rows(numbers(from..from + BATCH_ROWS), &partition_of_rows).await.unwrap();
+            assert_eq!(demand, Demand::More);
+        }
+        sink.push_rows(numbers(0..2), &[0]).await.unwrap_err();
+        sink.push_rows(numbers(0..2), &[0, PARTITIONS]).await.unwrap_err();
+        sink.finish().await.unwrap();
+    });
+    for partition in 0..PARTITIONS {
+        let consumer = slice(attempt(0, 0), partition.into(), partition..partition + 1);
+        let values = read_all(reader(&exchange, &[consumer])).await.unwrap();
+        let expected = (0..BATCHES * BATCH_ROWS).filter(|row| partition_of(*row) == partition);
+        assert!(values.into_iter().eq(expected), "partition {partition}");
+    }
+    producer.await.unwrap();
+    timeout(PATIENCE, handle.satisfied()).await.unwrap();
+    assert_eq!(handle.metrics().rows, (BATCHES * BATCH_ROWS) as u64);
+    assert!(handle.partition_bytes().iter().sum::<u64>() == 8 * (BATCHES * BATCH_ROWS) as u64);
+    assert!(pool.peak() <= BOUND && pool.used() == 0, "{} bytes", pool.peak());
+}
+
 /// However small the pieces are that come, and although memory suffices for a small part of a frame for each partition.
 #[tokio::test]
 async fn a_full_buffer_makes_frames_that_are_worth_their_overhead() {
