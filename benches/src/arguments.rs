@@ -21,6 +21,8 @@ pub enum Command {
     Queries(QueriesArguments),
     /// A thousand short queries, one after the other at each of so many clients.
     Latency(LatencyArguments),
+    /// All queries of TPC-H at the same time: how many of them end right.
+    AtOnce(AtOnceArguments),
     /// The queries of TPC-H in DataFusion alone: one process, the same Parquet files.
     Datafusion(DatafusionArguments),
 }
@@ -78,6 +80,15 @@ pub struct QueriesArguments {
     /// Whether DataFusion alone runs the same queries on the same files, for comparison.
     #[arg(long)]
     pub datafusion: bool,
+}
+
+/// Arguments of `bench at-once`.
+#[derive(Args, Clone, Debug)]
+pub struct AtOnceArguments {
+    #[command(flatten)]
+    pub target: TargetArguments,
+    #[command(flatten)]
+    pub data: DataArguments,
 }
 
 /// Arguments of `bench latency`.

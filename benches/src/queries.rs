@@ -19,7 +19,7 @@ const QUERY_COUNT: usize = 22;
 /// Rows of a row group: what a scan reads at once at least.
 pub const ROW_GROUP_ROWS: usize = 1_000_000;
 /// The schema of `hive` that the tables are in.
-const SCHEMA: &str = "tpch";
+pub const SCHEMA: &str = "tpch";
 
 /// What a query took under a policy.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -28,7 +28,7 @@ struct Taken {
     policy: String,
     /// Median of the runs, in milliseconds.
     wall_ms: f64,
-    /// Time on processors of all nodes, for each run, in seconds.
+    /// Time on processors of all nodes: the median of the runs, in seconds.
     cpu_seconds: f64,
     /// The most memory of any node, in bytes.
     peak_resident_bytes: u64,
@@ -38,7 +38,7 @@ struct Taken {
     exchange_objects: u64,
     spilled_bytes: u64,
     attempts: u64,
-    /// What was wrong with the last answer. Only known at scale factor 1.
+    /// What was wrong with an answer. Only known at scale factor 1.
     wrong: Option<String>,
 }
 
@@ -85,9 +85,17 @@ pub async fn run(arguments: QueriesArguments) -> Result<(), Failure> {
     }
     let mut taken = Vec::new();
     for query in &queries {
-        for policy in &arguments.target.policies {
-            let client = target.client("hive", SCHEMA, policy);
-            let one = measure(&client, &processes, query, policy, runs, scale == 1.0).await?;
+        let policies = &arguments.target.policies;
+        let mut measured: Vec<Vec<Run>> = vec![Vec::new(); policies.len()];
+        // The policies take turns, so that what else the machine does falls on all of them.
+        for _ in 0..runs {
+            for (policy, of_policy) in policies.iter().zip(&mut measured) {
+                let client = target.client("hive", SCHEMA, policy);
+                of_policy.push(run_once(&client, &processes, query, scale == 1.0).await?);
+            }
+        }
+        for (policy, of_policy) in policies.iter().zip(&measured) {
+            let one = Taken::of(query.number, policy, of_policy);
             eprintln!(
                 "q{:02} {policy:>5} {:>10.1} ms {}",
                 one.query,
@@ -120,40 +128,57 @@ pub async fn run(arguments: QueriesArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn measure(
+/// One run of a query.
+#[derive(Clone, Debug, Default)]
+struct Run {
+    wall: Duration,
+    cpu: Duration,
+    /// What else is told of it.
+    told: Taken,
+}
+
+impl Taken {
+    /// The medians of the runs; of what does not vary, the last.
+    fn of(query: usize, policy: &str, runs: &[Run]) -> Taken {
+        let walls: Vec<Duration> = runs.iter().map(|run| run.wall).collect();
+        let cpus: Vec<Duration> = runs.iter().map(|run| run.cpu).collect();
+        let peaks = runs.iter().map(|run| run.told.peak_resident_bytes);
+        Taken {
+            query,
+            policy: policy.to_string(),
+            wall_ms: millis(median(&walls)),
+            cpu_seconds: median(&cpus).as_secs_f64(),
+            peak_resident_bytes: peaks.max().unwrap_or_default(),
+            wrong: runs.iter().find_map(|run| run.told.wrong.clone()),
+            ..runs.last().map(|run| run.told.clone()).unwrap_or_default()
+        }
+    }
+}
+
+async fn run_once(
     client: &Client,
     processes: &Processes,
     query: &TpchQuery,
-    policy: &str,
-    runs: usize,
     check: bool,
-) -> Result<Taken, Failure> {
+) -> Result<Run, Failure> {
     processes.reset_peaks();
     let before = processes.usage();
-    let mut walls: Vec<Duration> = Vec::new();
-    let mut last = None;
-    for _ in 0..runs {
-        let started = Instant::now();
-        let result = client.clone().query(&query.text).await?;
-        walls.push(started.elapsed());
-        last = Some(result);
-    }
+    let started = Instant::now();
+    let result = client.clone().query(&query.text).await?;
+    let wall = started.elapsed();
     let after = processes.usage();
-    let last = last.unwrap_or_default();
-    let document = client.document(&format!("/v1/query/{}", last.id)).await?;
+    let document = client.document(&format!("/v1/query/{}", result.id)).await?;
     let stats = &document["queryStats"];
-    Ok(Taken {
-        query: query.number,
-        policy: policy.to_string(),
-        wall_ms: millis(median(&walls)),
-        cpu_seconds: (after.cpu - before.cpu).as_secs_f64() / runs as f64,
+    let told = Taken {
         peak_resident_bytes: after.peak_resident_bytes,
         exchange_bytes: bytes(&stats["exchangeWrittenDataSize"]),
         exchange_objects: stats["exchangeWrittenObjects"].as_u64().unwrap_or_default(),
         spilled_bytes: bytes(&stats["spilledDataSize"]),
         attempts: document["attempts"].as_array().map_or(0, |attempts| attempts.len() as u64),
-        wrong: check.then(|| query.answer.differs_from(&last.rows)).flatten(),
-    })
+        wrong: check.then(|| query.answer.differs_from(&result.rows)).flatten(),
+        ..Taken::default()
+    };
+    Ok(Run { wall, cpu: after.cpu - before.cpu, told })
 }
 
 /// A size as the server tells it: `123B`.

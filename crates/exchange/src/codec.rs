@@ -83,9 +83,9 @@ impl Compressor {
         Compressor { codec, zstd, scratch: Vec::new() }
     }
 
-    /// The compressed bytes after `head_bytes` bytes that are left free, and by which codec they are compressed: by
-    /// none where that saves nothing.
-    pub(crate) fn compress(&mut self, raw: &[u8], head_bytes: usize) -> (ExchangeCompression, Vec<u8>) {
+    /// The compressed bytes, after a head that is as it is, and by which codec they are compressed: by none where that
+    /// saves nothing.
+    pub(crate) fn compress(&mut self, raw: &[u8], head: &[&[u8]]) -> (ExchangeCompression, Vec<u8>) {
         let written = match (self.codec, &mut self.zstd) {
             (ExchangeCompression::Lz4, _) => {
                 let room = room(&mut self.scratch, lz4_flex::block::get_maximum_output_size(raw.len()));
@@ -103,8 +103,9 @@ impl Compressor {
             }
             _ => (ExchangeCompression::None, raw),
         };
-        let mut content = Vec::with_capacity(head_bytes + bytes.len());
-        content.resize(head_bytes, 0);
+        let head_length: usize = head.iter().map(|part| part.len()).sum();
+        let mut content = Vec::with_capacity(head_length + bytes.len());
+        head.iter().for_each(|part| content.extend_from_slice(part));
         content.extend_from_slice(bytes);
         (codec, content)
     }
@@ -143,8 +144,8 @@ mod tests {
         for codec in [ExchangeCompression::None, ExchangeCompression::Lz4, ExchangeCompression::Zstd] {
             let mut compressor = Compressor::new(codec);
             for raw in [&text[..], &[], &noise[..]] {
-                let (used, stored) = compressor.compress(raw, 3);
-                assert_eq!(stored[..3], [0; 3]);
+                let (used, stored) = compressor.compress(raw, &[b"on", b"e"]);
+                assert_eq!(stored[..3], *b"one");
                 let mut back = vec![0; raw.len()];
                 decompress(used, &stored[3..], &mut back).unwrap();
                 assert_eq!(back, raw);

@@ -14,12 +14,13 @@
 //!     24      4  length of the IPC body, which comes first in the payload; the IPC message follows it, and then,
 //!                where integers are narrowed, how each column is
 //!     28      4  fingerprint of the column types
-//!     32      4  CRC32C of the 32 bytes before and of the payload as stored
-//!     36      …  payload
+//!     32      4  length of what comes first in the payload and is not compressed
+//!     36      4  CRC32C of the 36 bytes before and of the payload as stored
+//!     40      …  payload
 //! ```
 //!
 //! Frames carry no schema: the reader knows it, and the fingerprint tells when it is another one. A sealed
-//! payload will be the ciphertext of the compressed one with the 32 bytes as associated data, so the layout
+//! payload will be the ciphertext of the compressed one with the 36 bytes as associated data, so the layout
 //! needs no change for it.
 
 use std::collections::HashMap;
@@ -48,10 +49,10 @@ const CODEC_MASK: u8 = 0b11;
 const NARROWED: u8 = 0b100;
 
 /// The length of a frame's header, in bytes.
-pub const HEADER_BYTES: usize = 36;
+pub const HEADER_BYTES: usize = 40;
 
 /// Where the CRC is in the header: it covers what is before it.
-const CRC_OFFSET: usize = 32;
+const CRC_OFFSET: usize = 36;
 
 /// Arrow reads 128-bit values in place where buffers are aligned to this many bytes.
 const BODY_ALIGNMENT_BYTES: usize = 16;
@@ -184,24 +185,24 @@ impl FrameEncoder {
         if value_bytes > self.frame_bytes_max.saturating_add(OVERHEAD_BYTES_MAX / 2) {
             return Err(EncodeError::TooLarge(value_bytes));
         }
-        let narrowed = if self.with_narrowing { Some(narrowed(batch)?) } else { None };
-        let is_narrower =
-            |narrowings: &[Narrowing]| narrowings.iter().any(|one| *one != Narrowing::default());
-        let narrowed = narrowed.filter(|(_, narrowings)| is_narrower(narrowings));
+        let narrowed = if self.with_narrowing { narrowed(batch)? } else { None };
         // The stored types have no dictionaries, so that the tracker stays empty and one message is all
         // there is.
         let mut tracker = DictionaryTracker::new(false);
         let generator = IpcDataGenerator::default();
-        let values = narrowed.as_ref().map_or(batch, |(values, _)| values);
+        let values = narrowed.as_ref().map_or(batch, |narrowed| &narrowed.batch);
         let (_, encoded) = generator.encode(values, &mut tracker, &self.options, &mut self.context)?;
         let mut raw = encoded.arrow_data;
         let body_length = raw.len();
         raw.extend_from_slice(&encoded.ipc_message);
-        for narrowing in narrowed.iter().flat_map(|(_, narrowings)| narrowings) {
+        for narrowing in narrowed.iter().flat_map(|narrowed| &narrowed.narrowings) {
             raw.extend_from_slice(&narrowing.to_bytes());
         }
+        let dense_columns = narrowed.as_ref().map_or(0, |narrowed| narrowed.dense_columns);
+        let dense_length = dense_length(&encoded.ipc_message, dense_columns, body_length);
 
-        let (codec, mut content) = self.compressor.compress(&raw, HEADER_BYTES);
+        let (dense, rest) = raw.split_at(dense_length);
+        let (codec, mut content) = self.compressor.compress(rest, &[&[0; HEADER_BYTES], dense]);
         let fits = |length: usize| u32::try_from(length).map_err(|_| EncodeError::TooLarge(length as u64));
         let header = [
             partition,
@@ -210,6 +211,7 @@ impl FrameEncoder {
             fits(raw.len())?,
             fits(body_length)?,
             self.storage.fingerprint(),
+            fits(dense_length)?,
         ];
         content[..4].copy_from_slice(&MAGIC);
         content[4] = VERSION;
@@ -225,6 +227,19 @@ impl FrameEncoder {
             raw_bytes: value_bytes,
             checksum: if self.with_row_checksums { checksum(batch) } else { 0 },
         })
+    }
+}
+
+/// The bytes of the body that hold the first so many columns, each of which has two buffers.
+fn dense_length(message: &[u8], columns: usize, body_length: usize) -> usize {
+    let message = root_as_message(message).ok().filter(|_| columns > 0);
+    let buffers = message.and_then(|message| message.header_as_record_batch()?.buffers());
+    match buffers {
+        Some(buffers) if buffers.len() > 2 * columns => {
+            usize::try_from(buffers.get(2 * columns).offset()).unwrap_or(0).min(body_length)
+        }
+        Some(_) => body_length,
+        None => 0,
     }
 }
 
@@ -249,6 +264,7 @@ pub(crate) struct FrameHeader {
     raw_length: usize,
     body_length: usize,
     fingerprint: u32,
+    dense_length: usize,
     crc: u32,
     codec: ExchangeCompression,
     is_narrowed: bool,
@@ -282,6 +298,7 @@ impl FrameHeader {
             raw_length: reader.u32()? as usize,
             body_length: reader.u32()? as usize,
             fingerprint: reader.u32()?,
+            dense_length: reader.u32()? as usize,
             crc: reader.u32()?,
             codec,
             is_narrowed: flags & NARROWED != 0,
@@ -292,6 +309,9 @@ impl FrameHeader {
         }
         if header.body_length > header.raw_length {
             return Err(FrameError::Malformed("the body is longer than the payload"));
+        }
+        if header.dense_length > header.body_length.min(header.payload_length) {
+            return Err(FrameError::Malformed("what is not compressed is longer than the payload"));
         }
         Ok(header)
     }
@@ -308,8 +328,10 @@ impl FrameHeader {
 
     /// Fills `raw`, of the right length, with the payload before compression: the IPC body, then the IPC message.
     fn decompress(&self, content: &[u8], raw: &mut [u8]) -> Result<(), FrameError> {
-        decompress(self.codec, self.payload(content)?, raw)
-            .map_err(|()| FrameError::Malformed("the compressed payload"))
+        let (dense, rest) = self.payload(content)?.split_at(self.dense_length);
+        let (raw_dense, raw_rest) = raw.split_at_mut(self.dense_length);
+        raw_dense.copy_from_slice(dense);
+        decompress(self.codec, rest, raw_rest).map_err(|()| FrameError::Malformed("the compressed payload"))
     }
 
     /// The IPC message of the frame and its body, as Arrow's own readers take them.

@@ -8,13 +8,19 @@
 //!
 //! ```text
 //! offset  bytes
-//!      0      1  width of a difference in bytes: 1, 2, 4 or 8; 0 where the column is as it is
+//!      0      1  width of a difference in bytes, 1 to 8; 0 where the column is as it is
 //!      1      8  the least value, as a signed integer
 //! ```
+//!
+//! Differences of two bytes and more are what no general codec makes smaller at a price worth paying. Their columns come
+//! first in a frame, so that they can be left out of compression as one piece.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayData, ArrayRef, PrimitiveArray, RecordBatch, RecordBatchOptions, make_array};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, RecordBatchOptions,
+    make_array,
+};
 use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::{
     ArrowNativeType, ArrowPrimitiveType, DataType, Field, Schema, SchemaRef, UInt8Type, UInt16Type,
@@ -43,20 +49,38 @@ impl Narrowing {
     /// `None` where the bytes say nothing that could be.
     pub(crate) fn from_bytes(bytes: [u8; NARROWING_BYTES]) -> Option<Self> {
         let [width, least @ ..] = bytes;
-        matches!(width, 0 | 1 | 2 | 4 | 8).then(|| Narrowing { width, least: i64::from_le_bytes(least) })
+        (width <= 8).then(|| Narrowing { width, least: i64::from_le_bytes(least) })
+    }
+
+    /// Whether compressing the column is not worth its price.
+    fn is_dense(self) -> bool {
+        self.width >= 2
     }
 
     /// The type in which a column of that type is stored.
     fn stored_type(self, data_type: &DataType) -> Option<DataType> {
-        let narrowed = match self.width {
-            0 => return Some(data_type.clone()),
-            1 => DataType::UInt8,
-            2 => DataType::UInt16,
-            4 => DataType::UInt32,
-            _ => DataType::UInt64,
-        };
-        (self.width < width_of(data_type)?).then_some(narrowed)
+        if self.width == 0 {
+            return Some(data_type.clone());
+        }
+        (self.width < width_of(data_type)?).then(|| narrowed_type(self.width))
     }
+}
+
+/// The type of differences of so many bytes.
+fn narrowed_type(width: u8) -> DataType {
+    match width {
+        1 => DataType::UInt8,
+        2 => DataType::UInt16,
+        4 => DataType::UInt32,
+        8 => DataType::UInt64,
+        width => DataType::FixedSizeBinary(i32::from(width)),
+    }
+}
+
+/// The order in which columns stand in a frame: what is dense comes first.
+fn order(narrowings: &[Narrowing]) -> impl Iterator<Item = usize> {
+    let those = |dense: bool| (0..narrowings.len()).filter(move |at| narrowings[*at].is_dense() == dense);
+    those(true).chain(those(false))
 }
 
 /// The bytes of a value of a type that may be narrowed.
@@ -99,19 +123,30 @@ macro_rules! integer {
 // All are taken as signed: whatever the bits mean, they come back.
 integer!(i16, i32, i64, i128);
 
-/// The batch with its integers narrowed, and how, by column.
-pub(crate) fn narrowed(batch: &RecordBatch) -> Result<(RecordBatch, Vec<Narrowing>), ArrowError> {
-    let mut narrowings = Vec::with_capacity(batch.num_columns());
-    let mut columns = Vec::with_capacity(batch.num_columns());
-    for column in batch.columns() {
-        let (narrowing, column) = narrowed_column(column);
-        narrowings.push(narrowing);
-        columns.push(column);
+/// A batch with its integers narrowed.
+#[derive(Debug)]
+pub(crate) struct Narrowed {
+    /// The columns in the order in which they stand in a frame.
+    pub(crate) batch: RecordBatch,
+    /// How each was narrowed, in the order of the schema.
+    pub(crate) narrowings: Vec<Narrowing>,
+    /// How many columns come first that compression leaves out.
+    pub(crate) dense_columns: usize,
+}
+
+/// The batch with its integers narrowed. `None` where that changes nothing.
+pub(crate) fn narrowed(batch: &RecordBatch) -> Result<Option<Narrowed>, ArrowError> {
+    let (narrowings, columns): (Vec<_>, Vec<_>) = batch.columns().iter().map(narrowed_column).unzip();
+    if narrowings.iter().all(|narrowing| narrowing.width == 0) {
+        return Ok(None);
     }
+    let columns: Vec<ArrayRef> = order(&narrowings).map(|at| Arc::clone(&columns[at])).collect();
     let fields = columns.iter().map(|column| Field::new("", column.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok((RecordBatch::try_new_with_options(schema, columns, &rows)?, narrowings))
+    let batch = RecordBatch::try_new_with_options(schema, columns, &rows)?;
+    let dense_columns = narrowings.iter().filter(|narrowing| narrowing.is_dense()).count();
+    Ok(Some(Narrowed { batch, narrowings, dense_columns }))
 }
 
 fn narrowed_column(column: &ArrayRef) -> (Narrowing, ArrayRef) {
@@ -136,12 +171,8 @@ fn narrowed_integers<T: Integer>(column: &ArrayRef) -> Option<(Narrowing, ArrayR
         return None;
     }
     let least = least.truncated();
-    let width = match greatest.truncated().wrapping_sub(least) as u64 {
-        0..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000..=0xffff_ffff => 4,
-        _ => 8,
-    };
+    let greatest = greatest.truncated().wrapping_sub(least) as u64;
+    let width = (u64::BITS - greatest.leading_zeros()).div_ceil(8).max(1) as u8;
     if usize::from(width) >= size_of::<T>() {
         return None;
     }
@@ -150,7 +181,11 @@ fn narrowed_integers<T: Integer>(column: &ArrayRef) -> Option<(Narrowing, ArrayR
         1 => differences::<T, UInt8Type>(values, least, nulls, |difference| difference as u8),
         2 => differences::<T, UInt16Type>(values, least, nulls, |difference| difference as u16),
         4 => differences::<T, UInt32Type>(values, least, nulls, |difference| difference as u32),
-        _ => differences::<T, UInt64Type>(values, least, nulls, |difference| difference),
+        8 => differences::<T, UInt64Type>(values, least, nulls, |difference| difference),
+        3 => odd_differences::<T, 3>(values, least, nulls),
+        5 => odd_differences::<T, 5>(values, least, nulls),
+        6 => odd_differences::<T, 6>(values, least, nulls),
+        _ => odd_differences::<T, 7>(values, least, nulls),
     };
     Some((Narrowing { width, least }, column))
 }
@@ -179,16 +214,28 @@ fn differences<T: Integer, N: ArrowPrimitiveType>(
     Arc::new(PrimitiveArray::<N>::new(values.into(), nulls))
 }
 
+/// Differences of a width that no integer has.
+fn odd_differences<T: Integer, const WIDTH: usize>(
+    values: &[T],
+    least: i64,
+    nulls: Option<NullBuffer>,
+) -> ArrayRef {
+    let mut bytes = Vec::with_capacity(values.len() * WIDTH);
+    for value in values {
+        let difference = value.truncated().wrapping_sub(least).to_le_bytes();
+        bytes.extend_from_slice(&difference[..WIDTH]);
+    }
+    Arc::new(FixedSizeBinaryArray::new(WIDTH as i32, bytes.into(), nulls))
+}
+
 /// The schema of a batch whose columns, of this schema, were narrowed in that way.
 ///
 /// `None` where they cannot have been.
 pub(crate) fn narrowed_schema(schema: &SchemaRef, narrowings: &[Narrowing]) -> Option<SchemaRef> {
-    let fields = schema
-        .fields()
-        .iter()
-        .zip(narrowings)
-        .map(|(field, narrowing)| Some(Field::new("", narrowing.stored_type(field.data_type())?, true)));
-    Some(Arc::new(Schema::new(fields.collect::<Option<Vec<_>>>()?)))
+    let field = |at: usize| {
+        Some(Field::new("", narrowings[at].stored_type(schema.fields().get(at)?.data_type())?, true))
+    };
+    Some(Arc::new(Schema::new(order(narrowings).map(field).collect::<Option<Vec<_>>>()?)))
 }
 
 /// The batch as it was before it was narrowed, with this schema.
@@ -197,13 +244,16 @@ pub(crate) fn widened(
     narrowings: &[Narrowing],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().zip(narrowings).zip(schema.fields());
-    let columns = columns.map(|((column, narrowing), field)| match narrowing.width {
-        0 => Ok(Arc::clone(column)),
-        _ => widened_column(column, narrowing.least, field.data_type()),
-    });
+    let mut columns = vec![None; narrowings.len()];
+    for (column, at) in batch.columns().iter().zip(order(narrowings)) {
+        columns[at] = Some(match narrowings[at].width {
+            0 => Arc::clone(column),
+            _ => widened_column(column, narrowings[at].least, schema.field(at).data_type())?,
+        });
+    }
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_, _>>()?, &rows)
+    let columns = columns.into_iter().flatten().collect();
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
 }
 
 fn widened_column(column: &ArrayRef, least: i64, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
@@ -225,10 +275,24 @@ fn sums<T: Integer>(data: &ArrayData, least: i64) -> Buffer {
         let values: Vec<T> = data.buffer::<N>(0)[..data.len()].iter().copied().map(sum).collect();
         Buffer::from_vec(values)
     }
+    /// Of differences of a width that no integer has.
+    fn of_odd<T: Integer, const WIDTH: usize>(data: &ArrayData, least: i64) -> Buffer {
+        let bytes = &data.buffers()[0].as_slice()[..data.len() * WIDTH];
+        let sum = |difference: &[u8; WIDTH]| {
+            let mut widened = [0; 8];
+            widened[..WIDTH].copy_from_slice(difference);
+            T::widened(least.wrapping_add(i64::from_le_bytes(widened)))
+        };
+        Buffer::from_vec(bytes.as_chunks::<WIDTH>().0.iter().map(sum).collect::<Vec<T>>())
+    }
     match data.data_type() {
         DataType::UInt8 => of(data, |value: u8| T::widened(least.wrapping_add(i64::from(value)))),
         DataType::UInt16 => of(data, |value: u16| T::widened(least.wrapping_add(i64::from(value)))),
         DataType::UInt32 => of(data, |value: u32| T::widened(least.wrapping_add(i64::from(value)))),
+        DataType::FixedSizeBinary(3) => of_odd::<T, 3>(data, least),
+        DataType::FixedSizeBinary(5) => of_odd::<T, 5>(data, least),
+        DataType::FixedSizeBinary(6) => of_odd::<T, 6>(data, least),
+        DataType::FixedSizeBinary(_) => of_odd::<T, 7>(data, least),
         _ => of(data, |value: u64| T::widened(least.wrapping_add(value as i64))),
     }
 }
@@ -245,7 +309,11 @@ mod tests {
         let fields = columns.iter().map(|column| Field::new("", column.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
-        let (narrow, narrowings) = narrowed(&batch).unwrap();
+        let Some(Narrowed { batch: narrow, narrowings, dense_columns }) = narrowed(&batch).unwrap() else {
+            return vec![0; batch.num_columns()];
+        };
+        let is_dense = |field: &Arc<Field>| field.data_type().primitive_width() != Some(1);
+        assert!(narrow.schema().fields()[..dense_columns].iter().all(is_dense));
         let back: Vec<Narrowing> =
             narrowings.iter().map(|one| Narrowing::from_bytes(one.to_bytes()).unwrap()).collect();
         assert_eq!(back, narrowings);
@@ -264,9 +332,13 @@ mod tests {
             numbers(&[i64::MAX - 0x1_0000, i64::MAX]),
             numbers(&[0, 0xffff_ffff]),
             numbers(&[0, 0x1_0000_0000]),
+            numbers(&[-9, 0xff_ffff_fff0]),
+            numbers(&[-9, 0xffff_ffff_fff0]),
+            numbers(&[1 << 60, (1 << 60) + (1 << 48)]),
+            numbers(&[0, 1 << 56]),
             numbers(&[i64::MIN, i64::MAX]),
         ]);
-        assert_eq!(widths, [1, 2, 2, 4, 4, 0, 0]);
+        assert_eq!(widths, [1, 2, 2, 3, 4, 5, 5, 6, 7, 0, 0]);
     }
 
     #[test]
@@ -304,7 +376,7 @@ mod tests {
 
     #[test]
     fn narrowings_that_cannot_be_are_refused() {
-        assert!(Narrowing::from_bytes([3; NARROWING_BYTES]).is_none());
+        assert!(Narrowing::from_bytes([9; NARROWING_BYTES]).is_none());
         let schema = Arc::new(Schema::new(vec![Field::new("", DataType::Int16, true)]));
         for (width, is_right) in [(0, true), (1, true), (2, false), (8, false)] {
             assert_eq!(narrowed_schema(&schema, &[Narrowing { width, least: 0 }]).is_some(), is_right);

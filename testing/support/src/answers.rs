@@ -34,9 +34,14 @@ impl Answer {
         Ok(Answer { rows, ordered: description.contains("ignoreOrder: false") })
     }
 
+    /// What a query has given before, and should give again.
+    pub fn given(result: &[Vec<Value>]) -> Answer {
+        Answer { rows: texts(result), ordered: true }
+    }
+
     /// What is wrong with a result, if anything.
     pub fn differs_from(&self, result: &[Vec<Value>]) -> Option<String> {
-        let found: Vec<Vec<String>> = result.iter().map(|row| row.iter().map(text).collect()).collect();
+        let found = texts(result);
         if found.len() != self.rows.len() {
             return Some(format!("{} rows instead of {}", found.len(), self.rows.len()));
         }
@@ -57,6 +62,10 @@ impl Answer {
         }
         None
     }
+}
+
+fn texts(rows: &[Vec<Value>]) -> Vec<Vec<String>> {
+    rows.iter().map(|row| row.iter().map(text).collect()).collect()
 }
 
 fn text(value: &Value) -> String {
@@ -96,5 +105,14 @@ mod tests {
         assert!(!same_cell("25", "26"));
         assert!(same_cell("17538456.86", "17538456.8600"));
         assert!(!same_cell("abc", "abd"));
+    }
+
+    #[test]
+    fn what_was_given_before_is_expected_in_any_order_of_rows() {
+        let rows = |cells: [&str; 2]| cells.map(|cell| vec![Value::from(cell)]).to_vec();
+        let answer = Answer::given(&rows(["1.50", "b"]));
+        assert_eq!(answer.differs_from(&rows(["b", "1.50"])), None);
+        assert!(answer.differs_from(&rows(["b", "1.51"])).unwrap().contains("1.50"));
+        assert!(answer.differs_from(&[]).is_some());
     }
 }
