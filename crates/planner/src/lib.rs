@@ -1,10 +1,11 @@
 //! From a logical plan to fragments joined by exchanges.
 //!
-//! DataFusion optimises the logical plan. Then joins are put in the order that costs least by our own estimates
-//! (`reorder`, `estimate`), and large inputs are filtered by the keys of small ones (`key_filter`). DataFusion makes one
-//! physical plan with [pinned options](options), in which joins get their sides (`joins`). That is then [cut](cut)
-//! wherever an operator requires a distribution that its input does not have; fragments that are alike become one
-//! (`share`), and every fragment is [validated](validate). Each task runs its fragment with exactly one partition.
+//! DataFusion optimises the logical plan. Then `NOT IN` becomes an anti join that several tasks can share
+//! (`null_aware`), joins are put in the order that costs least by our own estimates (`reorder`, `estimate`), and large
+//! inputs are filtered by the keys of small ones (`key_filter`). DataFusion makes one physical plan with
+//! [pinned options](options), in which joins get their sides (`joins`). That is then [cut](cut) wherever an operator
+//! requires a distribution that its input does not have; fragments that are alike become one (`share`), and every
+//! fragment is [validated](validate). Each task runs its fragment with exactly one partition.
 
 #![forbid(unsafe_code)]
 
