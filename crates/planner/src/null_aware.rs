@@ -159,7 +159,7 @@ fn planned(condition: Expr, schema: &DFSchema, in_alternative: bool) -> Result<T
 }
 
 fn as_not_exists(not_in: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    if not_in.expr.contains_outer() {
+    if not_in.expr.contains_outer() || !keeps_rows_apart(&not_in.subquery.subquery)? {
         return Ok(Transformed::no(Expr::InSubquery(not_in)));
     }
     let mut outer_ref_columns = not_in.subquery.outer_ref_columns.clone();
@@ -179,6 +179,22 @@ fn as_not_exists(not_in: InSubquery, schema: &DFSchema) -> Result<Transformed<Ex
     let plan = LogicalPlanBuilder::from(plan).filter(may_equal)?.build()?;
     let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: not_in.subquery.spans };
     Ok(Transformed::yes(Expr::Exists(Exists { subquery, negated: true })))
+}
+
+/// Whether the rows of a plan are what they are whichever others there are. Only below such operators can a condition
+/// be told apart from those on the row that a subquery is for: an aggregation gives a row even where nothing is left.
+fn keeps_rows_apart(plan: &LogicalPlan) -> Result<bool> {
+    let mut apart = true;
+    plan.apply(|node| {
+        apart &= match node {
+            LogicalPlan::TableScan(scan) => scan.fetch.is_none(),
+            LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => true,
+            _ => false,
+        };
+        Ok(if apart { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(apart)
 }
 
 fn only_column(plan: &LogicalPlan) -> Expr {

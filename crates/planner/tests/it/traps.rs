@@ -440,3 +440,11 @@ async fn not_in_as_an_alternative() {
             .await;
     }
 }
+
+#[tokio::test]
+async fn not_in_an_aggregate_that_depends_on_the_row_is_refused() {
+    // Where there are no orders it gives NULL, so the customer is not kept.
+    let sql = "select c_custkey from customer where c_custkey not in
+         (select max(o_orderkey) from orders where o_custkey = c_custkey)";
+    plan(sql, &with_partitions(4)).await.unwrap_err();
+}
