@@ -293,7 +293,7 @@ async fn go_on(directory: &TempDir, former: Option<TestWorker>) -> bool {
     let plan = PlanRecord::decode(id(), &plan).unwrap();
     assert_eq!(plan.shape, shape(true));
     let Remains { records, splits, commits } =
-        Remains::read(&life.state, &life.exchange, id(), plan.epoch).await.unwrap();
+        Remains::read(&life.state, &life.exchange, id(), &plan).await.unwrap();
     let root = Arc::<RootOutput>::default();
     let submission = submission(plan.shape, true, &root);
     life.dispatcher.recover(Recovery { submission, records, splits, commits }).await;

@@ -224,7 +224,7 @@ async fn go_on(
     context: &StatementContext,
     record: &PlanRecord,
 ) -> Result<Arc<RootOutput>> {
-    let left = Remains::read(&services.state, &services.exchange, query.id, record.epoch).await?;
+    let left = Remains::read(&services.state, &services.exchange, query.id, record).await?;
     let root = Arc::new(RootOutput::default());
     let submission =
         plan::submission(services, &context.settings, query.id, record, None, Arc::clone(&root))?;

@@ -47,6 +47,15 @@ pub struct StoredQuery {
     pub is_done: bool,
     /// Its other records.
     pub records: Vec<RecordKey>,
+    /// Whether a task has committed an output.
+    pub has_output: bool,
+}
+
+impl StoredQuery {
+    /// Whether tasks of it were formed.
+    pub fn has_tasks(&self) -> bool {
+        self.has_output || !self.records.is_empty()
+    }
 }
 
 impl StateStore {
@@ -176,7 +185,8 @@ impl StateStore {
                     found.records.push(RecordKey::Tasks { stage, number });
                 }
                 Ok(ObjectKey::Rollback { number, .. }) => found.records.push(RecordKey::Rollback { number }),
-                Ok(ObjectKey::Commit(_) | ObjectKey::Data(_)) | Err(_) => {}
+                Ok(ObjectKey::Commit(_)) => found.has_output = true,
+                Ok(ObjectKey::Data(_)) | Err(_) => {}
             }
         }
         found.records.sort();

@@ -117,7 +117,14 @@ async fn what_a_query_has_is_found_and_removed() {
     state.create_record(query(), &rollback(0), Vec::new()).await.unwrap();
     state.create_record(query(), &Record::Done { outcome: Ok(()) }, Vec::new()).await.unwrap();
     let records = vec![RecordKey::Rollback { number: 0 }];
-    let expected = StoredQuery { has_query: true, has_plan: true, has_intent: false, is_done: true, records };
+    let expected = StoredQuery {
+        has_query: true,
+        has_plan: true,
+        has_intent: false,
+        is_done: true,
+        records,
+        has_output: false,
+    };
     assert_eq!(state.look(query()).await.unwrap(), expected);
     state.forget_plan(query()).await.unwrap();
     assert!(!state.look(query()).await.unwrap().has_plan);
