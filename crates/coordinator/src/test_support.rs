@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use base::{NodeId, QueryId};
+use bytes::Bytes;
 use config::{ServerConfig, Source};
 use connector::Catalogs;
 use exchange::{ExchangeManager, ExchangeOptions, ExchangeStore, ObjectKey};
@@ -47,6 +48,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Null if it is no JSON.
     pub document: Value,
+    pub text: String,
 }
 
 impl Answer {
@@ -147,9 +149,23 @@ impl TestState {
         (id, format!("/v1/statement/executing/{id}/{}/0", query.slug.make(0, None)))
     }
 
+    /// Writes an object that a life would write, or something else in its place.
+    pub async fn put(&self, key: ObjectKey, content: impl Into<Bytes>) {
+        let key = key.to_string();
+        self.store().remove(&key).await.unwrap();
+        self.store().create(&key, content.into()).await.unwrap();
+    }
+
+    /// Makes an object larger than any record is.
+    pub fn enlarge(&self, key: ObjectKey) {
+        let file = std::fs::File::options().write(true).open(self.directory.path().join(key.to_string()));
+        file.unwrap().set_len(1 << 40).unwrap();
+    }
+
     /// Whether an object is there.
     pub async fn has(&self, key: ObjectKey) -> bool {
-        self.store().read_all(&key.to_string(), u64::MAX).await.is_ok()
+        let objects = self.store().list(&exchange::layout::query_prefix(key.query())).await.unwrap();
+        objects.iter().any(|object| object.key == key.to_string())
     }
 }
 
@@ -161,7 +177,8 @@ impl TestLife {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, DOCUMENT_BYTES_MAX).await.unwrap();
         let document = serde_json::from_slice(&body).unwrap_or_default();
-        Answer { status: parts.status, headers: parts.headers, document }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Answer { status: parts.status, headers: parts.headers, document, text }
     }
 
     /// Sends a statement with headers.

@@ -364,3 +364,22 @@ async fn wherever_the_coordinator_dies_a_query_goes_on_or_leaves_nothing() {
         );
     }
 }
+
+#[tokio::test]
+async fn tasks_that_have_written_without_being_on_record_are_noticed_by_the_next_coordinator() {
+    let mut running = Running::start(shape(true), usize::MAX).await;
+    let (dispatcher, state) = (running.life.dispatcher.clone(), running.life.state.clone());
+    running.worker.work_until(record(&dispatcher, &state, &query())).await.unwrap();
+    let Running { directory, life, .. } = running;
+    drop(life);
+    let store = MortalStore::new(&directory, usize::MAX);
+    let tasks = ObjectKey::Tasks { query: id(), stage: StageId(1), number: 0 }.to_string();
+    store.remove(&tasks).await.unwrap();
+    let life = TestLoop::begin(store).await;
+    let plan = life.state.read(ObjectKey::Plan(id())).await.unwrap().unwrap();
+    let plan = PlanRecord::decode(id(), &plan).unwrap();
+    let read = Remains::read(&life.state, &life.exchange, id(), &plan).await;
+    let error = read.err().expect("the record is missed");
+    assert_eq!(error.code(), base::ErrorCode::EXCHANGE_DATA_LOST);
+    assert_eq!(error.message(), format!("The record {tasks} is lost"));
+}
