@@ -273,7 +273,7 @@ async fn a_query_whose_record_is_damaged_is_told_to_be_and_then_removed() {
         let id: QueryId = posted.document["id"].as_str().unwrap().parse().unwrap();
         drop(first);
         match is_too_large {
-            true => state.enlarge(ObjectKey::Query(id)),
+            true => state.enlarge(&ObjectKey::Query(id).to_string()),
             false => state.put(ObjectKey::Query(id), "rotten").await,
         }
         let second: TestLife = state.begin().await;
@@ -373,4 +373,30 @@ fn records_of_which_one_is_missing_are_noticed() {
     let tasks_lost = format!("The record {id}/tasks/0/0 is lost");
     assert_eq!(check(vec![tasks(1)]), Err(tasks_lost));
     assert_eq!(check(vec![tasks(0), rollback(1)]), Err(format!("The record {id}/rollback/0 is lost")));
+}
+
+#[tokio::test]
+async fn queries_of_a_life_whose_name_cannot_be_read_are_gone_on_with() {
+    for damage in ["empty", "too large"] {
+        let state = state().recording();
+        let first = state.begin().await;
+        let posted = first.post("SHOW CATALOGS").await;
+        drop(first);
+        let key = exchange::CoordinatorKey::Epoch(base::Epoch(1)).to_string();
+        match damage {
+            "empty" => state.empty(&key),
+            _ => state.enlarge(&key),
+        }
+        // Another cluster leaves its output in the same directory.
+        let other: QueryId = "20261120_061411_00001_other".parse().unwrap();
+        let task = TaskId { query: other, stage: StageId(0), partition: 0 };
+        let output = ObjectKey::Commit(base::OutputId { task, generation: 0 });
+        state.put(output, "output").await;
+        let second = state.begin().await;
+        let answers = second.follow(second.get(&posted.next().unwrap()).await).await;
+        assert_eq!(rows(&answers), [json!(["system"])], "{damage}");
+        let id: QueryId = posted.document["id"].as_str().unwrap().parse().unwrap();
+        until("it is removed", async || !state.has(ObjectKey::Query(id)).await).await;
+        assert!(state.has(output).await, "the output of another cluster is removed");
+    }
 }

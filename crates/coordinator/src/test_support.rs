@@ -157,9 +157,18 @@ impl TestState {
     }
 
     /// Makes an object larger than any record is.
-    pub fn enlarge(&self, key: ObjectKey) {
-        let file = std::fs::File::options().write(true).open(self.directory.path().join(key.to_string()));
-        file.unwrap().set_len(1 << 40).unwrap();
+    pub fn enlarge(&self, key: &str) {
+        self.resize(key, 1 << 40);
+    }
+
+    /// Takes the content of an object, as a power cut does.
+    pub fn empty(&self, key: &str) {
+        self.resize(key, 0);
+    }
+
+    fn resize(&self, key: &str, length_bytes: u64) {
+        let file = std::fs::File::options().write(true).open(self.directory.path().join(key));
+        file.unwrap().set_len(length_bytes).unwrap();
     }
 
     /// Whether an object is there.

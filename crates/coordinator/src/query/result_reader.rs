@@ -99,18 +99,34 @@ impl ResultReader {
         batches: &mpsc::Sender<Result<ResultBatch>>,
     ) -> Result<()> {
         let mut tries = 0;
+        // Tasks from this one on have given nothing so far.
+        let mut unread = task;
+        let mut rollbacks = self.root.rollbacks();
         loop {
             let next = tokio::select! {
                 next = self.root.next(task) => next?,
                 () = batches.closed() => return Ok(()),
             };
-            let NextOutput::Output(record) = next else {
+            if let NextOutput::End = next {
                 // Nobody is told that everything was there before that is on record.
-                return self.root.finished().await;
+                self.root.finished().await?;
+            }
+            let rollbacks_now = self.root.rollbacks();
+            let are_same = std::mem::replace(&mut rollbacks, rollbacks_now) == rollbacks_now;
+            if !are_same && batch == 0 && task != unread {
+                // Tasks that had no rows may have some now. Who listens finds out whether what was sent counts.
+                task = unread;
+                continue;
+            }
+            let NextOutput::Output(record) = next else {
+                return Ok(());
             };
             let error = match self.read_output(&record, task, &mut batch, batches).await {
                 Ok(()) if batches.is_closed() => return Ok(()),
                 Ok(()) => {
+                    if batch > 0 {
+                        unread = task + 1;
+                    }
                     (task, batch, tries) = (task + 1, 0, 0);
                     continue;
                 }
