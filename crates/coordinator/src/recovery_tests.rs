@@ -400,3 +400,23 @@ async fn queries_of_a_life_whose_name_cannot_be_read_are_gone_on_with() {
         assert!(state.has(output).await, "the output of another cluster is removed");
     }
 }
+
+#[tokio::test]
+async fn one_that_stood_still_denies_no_query_before_it_has_looked_who_leads() {
+    let state = state().recording();
+    let old = state.begin().await;
+    let new = state.begin().await;
+    let next = new.post("SHOW CATALOGS").await.next().unwrap();
+    old.lapse();
+    for _ in 0..2 {
+        assert_eq!(old.get(&next).await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(old.delete(&next).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let posted = old.post("SHOW CATALOGS").await;
+    assert_eq!(posted.status, StatusCode::SERVICE_UNAVAILABLE, "it accepts statements");
+    // Whoever leads knows it.
+    assert_eq!(rows(&new.follow(new.get(&next).await).await), [json!(["system"])]);
+    // One that still leads looks, and goes on.
+    new.lapse();
+    assert_eq!(new.run("SHOW CATALOGS").await.0, [json!(["system"])]);
+}

@@ -38,7 +38,7 @@ pub struct TestState {
 /// A life of a coordinator. It ends when this is dropped, as if the process had been killed.
 pub struct TestLife {
     router: Router,
-    _life: Life,
+    life: Life,
 }
 
 /// An answer over HTTP.
@@ -130,7 +130,7 @@ impl TestState {
         };
         let life = Life::begin(&options, Beginning::AtOnce { heard: None });
         let life = tokio::time::timeout(PATIENCE, life).await.expect("it begins in time").unwrap();
-        TestLife { router: life.router(), _life: life }
+        TestLife { router: life.router(), life }
     }
 
     /// The store, as another process sees it.
@@ -203,6 +203,11 @@ impl TestLife {
     /// Sends a statement.
     pub async fn post(&self, text: &str) -> Answer {
         self.post_with(text, &[]).await
+    }
+
+    /// As if the process had stood still for longer than a lease lasts.
+    pub fn lapse(&self) {
+        self.life.leadership().lapse();
     }
 
     async fn request(&self, method: &str, uri: &str) -> Answer {

@@ -207,11 +207,13 @@ impl Remover {
             Part::Plan => self.state.forget_plan(query).await,
             Part::Output => {
                 self.state.forget_plan(query).await?;
+                self.state.leadership().confirm().await?;
                 self.exchange.remove_output(query).await
             }
             Part::All => {
                 self.state.remove_query(query).await?;
                 // The records may be elsewhere than the output.
+                self.state.leadership().confirm().await?;
                 self.exchange.remove_query(query).await
             }
         }

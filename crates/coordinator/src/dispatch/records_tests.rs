@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::super::test_worker::Splits;
+use super::super::test_worker::{LOOK_INTERVAL, Splits};
 use super::super::{
     Dispatcher, DispatcherOptions, Input, RootOutput, ScanDescription, StageDescription, WorkerDescription,
 };
@@ -211,4 +211,25 @@ async fn one_that_leads_no_more_tells_no_outcome() {
     assert_eq!(old.root.outcome(), None);
     let key = ObjectKey::Done(query());
     assert_eq!(new.state.read(key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_good_end_of_another_whose_result_is_not_here_is_no_empty_result() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life::begin(&directory).await;
+    let done = Record::Done { outcome: Ok(()) };
+    life.state.create_record(query(), &done, Vec::new()).await.unwrap();
+    life.dispatcher.submit(submission(vec!["a"], Arc::clone(&life.root))).await;
+    let canceled = Error::new(ErrorCode::USER_CANCELED, "Query was canceled");
+    // The first time it is found that the query has ended well, and it goes on for its result. Nobody may wait for that.
+    let ended = async {
+        while life.root.outcome().is_none() {
+            life.dispatcher.cancel(query(), canceled.clone()).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!(life.root.outcome(), Some(Ok(())));
+    let read = timeout(PATIENCE, life.root.next(0)).await.unwrap();
+    assert_eq!(read.unwrap_err().code(), ErrorCode::EXCHANGE_DATA_LOST);
 }

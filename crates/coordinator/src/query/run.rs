@@ -185,7 +185,7 @@ async fn submit(
         let content = record.encode()?;
         let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
         if found != content {
-            // Another coordinator has planned it, and maybe more.
+            // Another coordinator has planned it, and maybe more. Its plan has its epoch: what is ours is not its.
             record = Arc::new(PlanRecord::decode(query.id, &found)?);
             let root = go_on(services, query, context, &record).await?;
             return Ok((root, record));

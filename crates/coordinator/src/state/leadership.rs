@@ -236,6 +236,17 @@ impl Leadership {
         }
     }
 
+    /// Whether it was seen that this life leads, not longer ago than a lease lasts.
+    pub fn is_confirmed(&self) -> bool {
+        !self.is_superseded() && lock(&self.confirmed).elapsed() < self.lease_duration
+    }
+
+    /// As if the process had stood still for longer than a lease lasts.
+    #[cfg(test)]
+    pub fn lapse(&self) {
+        *lock(&self.confirmed) -= 2 * self.lease_duration;
+    }
+
     async fn write_lease(&self, counter: u64) -> Result<(), StoreError> {
         let content = state::encode(&wire::LeaseRecord { counter });
         let mut upload = self.store.upload(&CoordinatorKey::Lease(self.epoch).to_string()).await?;

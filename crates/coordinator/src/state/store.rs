@@ -253,9 +253,12 @@ impl StateStore {
         let prefix = exchange::layout::query_prefix(query);
         for object in self.store.list(&prefix).await? {
             if !matches!(object.key.parse(), Ok(ObjectKey::Done(_))) {
+                // The process may stand still in between, and somebody else write what is removed.
+                self.leadership.confirm().await?;
                 self.store.remove(&object.key).await?;
             }
         }
+        self.leadership.confirm().await?;
         Ok(self.store.remove_prefix(&prefix).await?)
     }
 }
