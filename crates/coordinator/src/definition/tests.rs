@@ -251,9 +251,16 @@ async fn a_change_that_was_begun_is_made_before_others_are_let_in() {
     drop(first);
     ledger.is_held.store(true, Ordering::Relaxed);
     let mut beginning = std::pin::pin!(state.begin());
+    let held = async {
+        ledger.stopped.notified().await;
+        // Whatever else there is to be done is done.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    };
     tokio::select! {
         _ = &mut beginning => panic!("others are let in before the change"),
-        () = ledger.stopped.notified() => {}
+        () = held => {}
     }
     ledger.let_go.notify_one();
     let second = beginning.await;

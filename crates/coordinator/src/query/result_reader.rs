@@ -1,4 +1,13 @@
 //! Reads what the tasks of the root stage committed, from any position.
+//!
+//! The client gets the rows of each task from one version of its output. What it has got of a task may be computed again
+//! all the same, by a coordinator that does not know that it was read:
+//!
+//! - *The task that the position is in*: then nobody knows where to go on, and the query fails.
+//! - *A task before it, alone*: the client has all of an earlier version, and that is as good as the later one, whether the
+//!   stage is determinate or not: both read the same, and nobody reads the output of a root task but the client.
+//! - *A task before it, because what it reads is not what it was*: then all tasks of the stage are void with it, and that of
+//!   the position among them.
 
 use std::sync::Arc;
 use std::time::Duration;
