@@ -25,6 +25,8 @@ mod slug;
 mod state;
 mod statement;
 #[cfg(test)]
+mod test_store;
+#[cfg(test)]
 mod test_support;
 
 pub use server::{Coordinator, CoordinatorOptions};

@@ -113,6 +113,12 @@ impl Life {
         self.router.clone()
     }
 
+    /// Whether it leads.
+    #[cfg(test)]
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
+    }
+
     /// Waits until another coordinator has taken its place, and says when the next life is to begin. `stands_by`:
     /// whether there is to be one.
     ///

@@ -18,7 +18,8 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 use crate::dispatch::{
-    DispatchState, PipelineOptions, RootOutput, ScanDescription, StageDescription, Submission,
+    DispatchState, PipelineOptions, QueryMemoryLimits, RootOutput, ScanDescription, StageDescription,
+    Submission,
 };
 use crate::services::Services;
 use crate::state::PlanRecord;
@@ -81,6 +82,11 @@ fn pipeline_options(services: &Services, settings: &SessionSettings) -> Option<P
         has_exchange_manager: config.exchange_manager.is_some(),
         memory: config.memory.clone(),
         query_memory_per_node: settings.query_max_memory_per_node,
+        // A session may ask for less, not for more.
+        query_memory: QueryMemoryLimits {
+            user: settings.query_max_memory.min(config.memory.query_max_memory),
+            total: settings.query_max_total_memory.min(config.memory.query_max_total_memory),
+        },
     })
 }
 

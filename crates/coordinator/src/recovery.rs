@@ -4,14 +4,15 @@
 //! about to change a catalog does what is recorded, before other clients are let in. A planned one goes on from what was
 //! decided and committed, and one that has ended is served until its client has got the answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Epoch, ErrorCode, QueryId, Result, StageId};
+use base::{Error, ErrorCode, QueryId, Result, StageId, TaskId};
 use exchange::{CommitRecord, ExchangeManager, ObjectKey};
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::state::KnownSplit;
-use scheduler::{Record, RecordKey};
+use scheduler::{Distribution, QueryShape, Record, RecordKey};
 
 use crate::definition::Intent;
 use crate::query::{Query, answer_again, resume, resume_definition};
@@ -64,8 +65,11 @@ pub async fn recover_late(services: &Arc<Services>, id: &str) -> Result<Option<A
 /// The same with all such queries. Their clients may never ask for them.
 pub async fn recover_all_late(services: &Arc<Services>) -> Result<()> {
     for id in services.state.queries().await? {
-        if services.queries.get(&id).is_none() {
-            recover_late(services, id.as_str()).await?;
+        if services.queries.get(&id).is_none()
+            && let Err(error) = recover_late(services, id.as_str()).await
+        {
+            // The others are looked at all the same, and this one the next time.
+            tracing::warn!(query = %id, %error, "a query cannot be recovered yet");
         }
     }
     Ok(())
@@ -74,18 +78,22 @@ pub async fn recover_all_late(services: &Arc<Services>) -> Result<()> {
 /// Goes on with a query. Fails only if it could not be found out what there is.
 async fn recover_query(services: &Arc<Services>, id: QueryId) -> Result<()> {
     let stored = services.state.look(id).await?;
-    let content = services.state.read(ObjectKey::Query(id)).await?;
-    let Some(content) = content else {
+    let content = match services.state.read(ObjectKey::Query(id)).await {
+        Err(error) if error.code() != ErrorCode::EXCHANGE_STORE_ERROR => Err(error),
+        content => Ok(content?),
+    };
+    let Some(content) = content.transpose() else {
         // It was ended and told and not wholly deleted; or not all of it was recorded, and nobody was promised
         // anything.
         services.dispatcher.close(id).await;
         return Ok(());
     };
-    let record = match QueryRecord::decode(id, &content) {
+    let record = match content.and_then(|content| QueryRecord::decode(id, &content)) {
         Ok(record) => record,
         Err(error) => {
-            // Neither can it be run, nor its client be known.
+            // Neither can it be run, nor its client be known. Whoever asks is told, and then it is deleted.
             tracing::error!(query = %id, %error, "a query is given up");
+            services.queries.insert(Arc::new(Query::unreadable(id, error)));
             services.dispatcher.close(id).await;
             return Ok(());
         }
@@ -146,11 +154,20 @@ async fn go_on(services: &Arc<Services>, query: &Arc<Query>, stored: &StoredQuer
             // A catalog that does not answer holds up its own statements only.
             let _ = tokio::time::timeout(DEFINITION_PATIENCE, done).await;
         }
+        // Tasks are formed when the plan is there, and it goes when the outcome is.
+        (None, None, None) if stored.has_tasks() => {
+            return Err(lost_record(ObjectKey::Plan(query.id)));
+        }
         (None, None, None) => {
             tracing::info!(query = %query.id, "a query that another coordinator accepted waits for its client");
         }
     }
     Ok(())
+}
+
+/// A record that was there is not there any more.
+fn lost_record(key: ObjectKey) -> Error {
+    Error::new(ErrorCode::EXCHANGE_DATA_LOST, format!("The record {key} is lost"))
 }
 
 /// What was left of a planned query.
@@ -164,13 +181,20 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Reads everything that belongs to the plan of that life of the coordinator. Fails if something cannot be read.
+    /// Reads everything that belongs to a plan.
+    ///
+    /// # Errors
+    /// If something cannot be read. With `EXCHANGE_DATA_LOST` if a record is lost without which tasks would be formed
+    /// otherwise than they were.
     pub async fn read(
         state: &StateStore,
         exchange: &ExchangeManager,
         query: QueryId,
-        planned: Epoch,
+        plan: &PlanRecord,
     ) -> Result<Self> {
+        // Another coordinator may still write. Of what is committed by now, the tasks are on record by now.
+        let mut commits = commits(exchange, query).await?;
+        commits.retain(|commit| commit.attempt().epoch >= plan.epoch);
         let stored = state.look(query).await?;
         let mut keys = stored.records;
         keys.extend(stored.is_done.then_some(RecordKey::Done));
@@ -179,16 +203,53 @@ impl Remains {
             .buffered(READ_COUNT_MAX)
             .try_collect()
             .await?;
-        let mut remains =
-            Remains { records: Vec::new(), splits: Vec::new(), commits: commits(exchange, query).await? };
-        remains.commits.retain(|commit| commit.attempt().epoch >= planned);
+        let mut remains = Remains { records: Vec::new(), splits: Vec::new(), commits };
         for (record, splits) in found.into_iter().flatten() {
             if let Record::Tasks { stage, .. } = &record {
                 remains.splits.extend(splits.into_iter().map(|split| (*stage, split)));
             }
             remains.records.push(record);
         }
+        remains.check_whole(query, &plan.shape)?;
         Ok(remains)
+    }
+
+    /// Fails if a record is missing. Those of a kind are numbered; that the last one is missing shows in what its tasks
+    /// have committed.
+    fn check_whole(&self, query: QueryId, shape: &QueryShape) -> Result<()> {
+        let mut formed: BTreeMap<StageId, (u32, u32)> = BTreeMap::new();
+        let mut rollbacks = 0;
+        // They are in the order of their keys.
+        for record in &self.records {
+            match record {
+                Record::Tasks { stage, number, tasks, .. } => {
+                    let (records, count) = formed.entry(*stage).or_default();
+                    if number != records {
+                        let (stage, number) = (*stage, *records);
+                        return Err(lost_record(ObjectKey::Tasks { query, stage, number }));
+                    }
+                    *records += 1;
+                    *count += u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                }
+                Record::Rollback { number, .. } if *number != rollbacks => {
+                    return Err(lost_record(ObjectKey::Rollback { query, number: rollbacks }));
+                }
+                Record::Rollback { .. } => rollbacks += 1,
+                Record::Done { .. } => {}
+            }
+        }
+        for commit in &self.commits {
+            let TaskId { stage, partition, .. } = commit.attempt().task;
+            let is_recorded = shape
+                .stages
+                .get(stage.0 as usize)
+                .is_some_and(|shape| shape.distribution != Distribution::Single);
+            let (number, count) = formed.get(&stage).copied().unwrap_or_default();
+            if is_recorded && partition >= count {
+                return Err(lost_record(ObjectKey::Tasks { query, stage, number }));
+            }
+        }
+        Ok(())
     }
 }
 

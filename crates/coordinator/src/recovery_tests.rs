@@ -264,16 +264,159 @@ async fn nobody_gets_at_what_does_not_exist() {
 }
 
 #[tokio::test]
-async fn a_query_whose_record_is_damaged_is_given_up() {
+async fn a_query_whose_record_is_damaged_is_told_to_be_and_then_removed() {
+    for is_too_large in [false, true] {
+        let state = state().recording();
+        let first = state.begin().await;
+        let posted = first.post("SHOW CATALOGS").await;
+        let other = first.post("SHOW CATALOGS").await;
+        let id: QueryId = posted.document["id"].as_str().unwrap().parse().unwrap();
+        drop(first);
+        match is_too_large {
+            true => state.enlarge(&ObjectKey::Query(id).to_string()),
+            false => state.put(ObjectKey::Query(id), "rotten").await,
+        }
+        let second: TestLife = state.begin().await;
+        assert_eq!(second.describe(id.as_str()).await["errorCode"]["name"], "EXCHANGE_DATA_LOST");
+        assert!(state.has(ObjectKey::Query(id)).await, "it is removed before anybody was told");
+        let answer = second.get(&posted.next().unwrap()).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert!(answer.text.contains("unreadable"), "{}", answer.text);
+        until("it is removed", async || !state.has(ObjectKey::Query(id)).await).await;
+        // The others go on.
+        assert_eq!(
+            second.follow(second.get(&other.next().unwrap()).await).await.last().unwrap().error(),
+            None
+        );
+    }
+}
+
+/// The record of a plan with one stage whose tasks are recorded.
+fn plan() -> PlanRecord {
+    let stage = scheduler::StageShape {
+        distribution: Distribution::Source,
+        inputs: Vec::new(),
+        scans: 1,
+        output_partitions: 1,
+        determinate: true,
+    };
+    PlanRecord {
+        fragments: vec![bytes::Bytes::new()],
+        shape: QueryShape { stages: vec![stage] },
+        split_options: connector::SplitOptions { target_size_bytes: 1, node_count: 1, slot_count: 1 },
+        columns: Vec::new(),
+        schema: Arc::new(arrow::datatypes::Schema::empty()),
+        outline: None,
+        epoch: base::Epoch(1),
+    }
+}
+
+fn tasks(number: u32) -> Record {
+    let tasks = vec![Arc::new(scheduler::TaskInput::default())];
+    Record::Tasks { stage: StageId(0), number, tasks, sealed: false }
+}
+
+/// What is done to the records of a query whose result is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Damage {
+    PlanRotten,
+    TasksRotten,
+    TasksGone,
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_given_is_an_error_and_not_empty() {
+    for damage in [Damage::PlanRotten, Damage::TasksRotten, Damage::TasksGone] {
+        let state = state();
+        let client = ClientContext { user: "anna".into(), ..ClientContext::default() };
+        let (id, next) = state.accepted(state.begin().await, "SELECT 1", client).await;
+        let content = |record: &Record| protocol::state::record_to_content(record, Vec::new());
+        state.put(ObjectKey::Plan(id), plan().encode().unwrap()).await;
+        let key = |number| ObjectKey::Tasks { query: id, stage: StageId(0), number };
+        for number in 0..2 {
+            state.put(key(number), content(&tasks(number))).await;
+        }
+        state.put(ObjectKey::Done(id), content(&Record::Done { outcome: Ok(()) })).await;
+        match damage {
+            Damage::PlanRotten => state.put(ObjectKey::Plan(id), "rotten").await,
+            Damage::TasksRotten => state.put(key(1), "rotten").await,
+            Damage::TasksGone => state.store().remove(&key(0).to_string()).await.unwrap(),
+        }
+        for life in 0..3 {
+            // Each dies when it has told, and before its answer got to the client.
+            let told = state.begin().await.get(&next).await;
+            assert_eq!(told.error(), Some("EXCHANGE_DATA_LOST"), "{damage:?} in life {life}: {told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_whose_plan_is_gone_is_not_run_from_the_start() {
+    let state = state();
+    let client = ClientContext { user: "anna".into(), ..ClientContext::default() };
+    let (id, next) = state.accepted(state.begin().await, "SELECT 1", client).await;
+    let key = ObjectKey::Tasks { query: id, stage: StageId(0), number: 0 };
+    state.put(key, protocol::state::record_to_content(&tasks(0), Vec::new())).await;
+    let told = state.begin().await.get(&next).await;
+    assert_eq!(told.error(), Some("EXCHANGE_DATA_LOST"), "{told:?}");
+}
+
+#[test]
+fn records_of_which_one_is_missing_are_noticed() {
+    let id: QueryId = "20261120_061411_00001_abcde".parse().unwrap();
+    let rollback = |number| Record::Rollback { number, outputs: Vec::new() };
+    let check = |records| {
+        let remains = Remains { records, splits: Vec::new(), commits: Vec::new() };
+        remains.check_whole(id, &plan().shape).map_err(|error| error.message().to_owned())
+    };
+    assert_eq!(check(vec![tasks(0), tasks(1), rollback(0), rollback(1)]), Ok(()));
+    let tasks_lost = format!("The record {id}/tasks/0/0 is lost");
+    assert_eq!(check(vec![tasks(1)]), Err(tasks_lost));
+    assert_eq!(check(vec![tasks(0), rollback(1)]), Err(format!("The record {id}/rollback/0 is lost")));
+}
+
+#[tokio::test]
+async fn queries_of_a_life_whose_name_cannot_be_read_are_gone_on_with() {
+    for damage in ["empty", "too large"] {
+        let state = state().recording();
+        let first = state.begin().await;
+        let posted = first.post("SHOW CATALOGS").await;
+        drop(first);
+        let key = exchange::CoordinatorKey::Epoch(base::Epoch(1)).to_string();
+        match damage {
+            "empty" => state.empty(&key),
+            _ => state.enlarge(&key),
+        }
+        // Another cluster leaves its output in the same directory.
+        let other: QueryId = "20261120_061411_00001_other".parse().unwrap();
+        let task = TaskId { query: other, stage: StageId(0), partition: 0 };
+        let output = ObjectKey::Commit(base::OutputId { task, generation: 0 });
+        state.put(output, "output").await;
+        let second = state.begin().await;
+        let answers = second.follow(second.get(&posted.next().unwrap()).await).await;
+        assert_eq!(rows(&answers), [json!(["system"])], "{damage}");
+        let id: QueryId = posted.document["id"].as_str().unwrap().parse().unwrap();
+        until("it is removed", async || !state.has(ObjectKey::Query(id)).await).await;
+        assert!(state.has(output).await, "the output of another cluster is removed");
+    }
+}
+
+#[tokio::test]
+async fn one_that_stood_still_denies_no_query_before_it_has_looked_who_leads() {
     let state = state().recording();
-    let first = state.begin().await;
-    let posted = first.post("SHOW CATALOGS").await;
-    let id: QueryId = posted.document["id"].as_str().unwrap().parse().unwrap();
-    drop(first);
-    let key = ObjectKey::Query(id).to_string();
-    state.store().remove(&key).await.unwrap();
-    state.store().create(&key, bytes::Bytes::from_static(b"rotten")).await.unwrap();
-    let second: TestLife = state.begin().await;
-    assert_eq!(second.get(&posted.next().unwrap()).await.status, StatusCode::NOT_FOUND);
-    until("it is removed", async || !state.has(ObjectKey::Query(id)).await).await;
+    let old = state.begin().await;
+    let new = state.begin().await;
+    let next = new.post("SHOW CATALOGS").await.next().unwrap();
+    old.lapse();
+    for _ in 0..2 {
+        assert_eq!(old.get(&next).await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(old.delete(&next).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let posted = old.post("SHOW CATALOGS").await;
+    assert_eq!(posted.status, StatusCode::SERVICE_UNAVAILABLE, "it accepts statements");
+    // Whoever leads knows it.
+    assert_eq!(rows(&new.follow(new.get(&next).await).await), [json!(["system"])]);
+    // One that still leads looks, and goes on.
+    new.lapse();
+    assert_eq!(new.run("SHOW CATALOGS").await.0, [json!(["system"])]);
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::{Extension, Router};
@@ -177,7 +176,7 @@ async fn live(options: LifeOptions, first: Option<Life>, router: watch::Sender<R
 
 /// The routes as they are served on a connection: its requests are counted by it.
 fn counted(app: &Router, connection: &Accepted) -> Router {
-    app.clone().layer(Extension(ConnectInfo(connection.connection().clone())))
+    app.clone().layer(Extension(connection.connect_info()))
 }
 
 /// Answers a request as the coordinator now is.

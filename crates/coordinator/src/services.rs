@@ -75,7 +75,7 @@ impl Services {
                 self.dispatcher.cancel(query.id, error).await;
             }
             // The scheduler has done its part, and the client has not got everything.
-            Ending::OfScheduler(_) => self.conclude(query, Err(error)).await,
+            Ending::OfScheduler(_) => self.give_up_delivery(query, error).await,
             Ending::Ours => {
                 let (services, query) = (Arc::clone(self), Arc::clone(query));
                 tokio::spawn(async move { services.record_outcome(&query, Err(error)).await });
@@ -103,8 +103,15 @@ impl Services {
             return self.conclude(query, outcome).await;
         }
         drop(recorded);
-        let record = Record::Done { outcome };
-        let outcome = match self.state.create_record(query.id, &record, Vec::new()).await {
+        let record = Record::Done { outcome: outcome.clone() };
+        let outcome = match (self.state.create_record(query.id, &record, Vec::new()).await, outcome) {
+            // It had its answer, which cannot be given here. An empty one would be another.
+            (Ok((Record::Done { outcome: Ok(()) }, _)), Err(error)) => {
+                return self.give_up_delivery(query, error).await;
+            }
+            (created, _) => created,
+        };
+        let outcome = match outcome {
             Ok((Record::Done { outcome }, _)) => outcome,
             Ok(_) => Err(Error::internal("the outcome of a query is another record")),
             // Whoever leads now ends it.
@@ -112,6 +119,12 @@ impl Services {
             Err(error) => Err(error),
         };
         self.conclude(query, outcome).await;
+    }
+
+    /// The answer of a query that ended well cannot be given to its client.
+    async fn give_up_delivery(&self, query: &Arc<Query>, error: Error) {
+        query.set_undelivered();
+        self.conclude(query, Err(error)).await;
     }
 
     /// The outcome of a query is known: it can be told, and what is left of the query be deleted.

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use base::{NodeId, QueryId};
+use bytes::Bytes;
 use config::{ServerConfig, Source};
 use connector::Catalogs;
 use exchange::{ExchangeManager, ExchangeOptions, ExchangeStore, ObjectKey};
@@ -37,7 +38,7 @@ pub struct TestState {
 /// A life of a coordinator. It ends when this is dropped, as if the process had been killed.
 pub struct TestLife {
     router: Router,
-    _life: Life,
+    life: Life,
 }
 
 /// An answer over HTTP.
@@ -47,6 +48,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Null if it is no JSON.
     pub document: Value,
+    pub text: String,
 }
 
 impl Answer {
@@ -128,7 +130,7 @@ impl TestState {
         };
         let life = Life::begin(&options, Beginning::AtOnce { heard: None });
         let life = tokio::time::timeout(PATIENCE, life).await.expect("it begins in time").unwrap();
-        TestLife { router: life.router(), _life: life }
+        TestLife { router: life.router(), life }
     }
 
     /// The store, as another process sees it.
@@ -147,9 +149,32 @@ impl TestState {
         (id, format!("/v1/statement/executing/{id}/{}/0", query.slug.make(0, None)))
     }
 
+    /// Writes an object that a life would write, or something else in its place.
+    pub async fn put(&self, key: ObjectKey, content: impl Into<Bytes>) {
+        let key = key.to_string();
+        self.store().remove(&key).await.unwrap();
+        self.store().create(&key, content.into()).await.unwrap();
+    }
+
+    /// Makes an object larger than any record is.
+    pub fn enlarge(&self, key: &str) {
+        self.resize(key, 1 << 40);
+    }
+
+    /// Takes the content of an object, as a power cut does.
+    pub fn empty(&self, key: &str) {
+        self.resize(key, 0);
+    }
+
+    fn resize(&self, key: &str, length_bytes: u64) {
+        let file = std::fs::File::options().write(true).open(self.directory.path().join(key));
+        file.unwrap().set_len(length_bytes).unwrap();
+    }
+
     /// Whether an object is there.
     pub async fn has(&self, key: ObjectKey) -> bool {
-        self.store().read_all(&key.to_string(), u64::MAX).await.is_ok()
+        let objects = self.store().list(&exchange::layout::query_prefix(key.query())).await.unwrap();
+        objects.iter().any(|object| object.key == key.to_string())
     }
 }
 
@@ -161,7 +186,8 @@ impl TestLife {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, DOCUMENT_BYTES_MAX).await.unwrap();
         let document = serde_json::from_slice(&body).unwrap_or_default();
-        Answer { status: parts.status, headers: parts.headers, document }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Answer { status: parts.status, headers: parts.headers, document, text }
     }
 
     /// Sends a statement with headers.
@@ -177,6 +203,11 @@ impl TestLife {
     /// Sends a statement.
     pub async fn post(&self, text: &str) -> Answer {
         self.post_with(text, &[]).await
+    }
+
+    /// As if the process had stood still for longer than a lease lasts.
+    pub fn lapse(&self) {
+        self.life.leadership().lapse();
     }
 
     async fn request(&self, method: &str, uri: &str) -> Answer {

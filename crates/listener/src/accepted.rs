@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::extract::ConnectInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -24,9 +25,10 @@ impl Accepted {
         Accepted { stream, closing: Box::pin(closing), connection }
     }
 
-    /// What requests on it are counted by: see [`count_requests`](crate::count_requests).
-    pub fn connection(&self) -> &ConnectionHandle {
-        &self.connection
+    /// What every request on it is to have among its extensions, so that it is counted: see
+    /// [`count_requests`](crate::count_requests).
+    pub fn connect_info(&self) -> ConnectInfo<ConnectionHandle> {
+        ConnectInfo(self.connection.clone())
     }
 }
 

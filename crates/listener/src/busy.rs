@@ -5,32 +5,18 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
-use axum::extract::connect_info::{ConnectInfo, Connected, IntoMakeServiceWithConnectInfo};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 use http_body::{Frame, SizeHint};
 
-use crate::bounded::BoundedListener;
 use crate::connections::{self, ConnectionHandle};
 
-/// The same routes, with their requests counted. Whoever serves them puts a [`ConnectInfo`] of the connection's
-/// [handle](crate::Accepted::connection) into the extensions of every request.
+/// The same routes, with their requests counted. Whoever serves them puts the
+/// [connection](crate::Accepted::connect_info) into the extensions of every request.
 pub fn count_requests(routes: Router) -> Router {
     routes.layer(from_fn(count))
-}
-
-/// What [`axum::serve`] needs beside a [`BoundedListener`]: the routes, with their requests counted.
-pub fn make_service(routes: Router) -> IntoMakeServiceWithConnectInfo<Router, ConnectionHandle> {
-    count_requests(routes).into_make_service_with_connect_info::<ConnectionHandle>()
-}
-
-impl Connected<IncomingStream<'_, BoundedListener>> for ConnectionHandle {
-    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
-        stream.io().connection().clone()
-    }
 }
 
 async fn count(request: Request, next: Next) -> Response {

@@ -6,8 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::middleware::map_request;
 use axum::routing::get;
-use listener::{BoundedListener, make_service};
+use axum::serve::IncomingStream;
+use listener::{BoundedListener, ConnectionHandle, count_requests};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,6 +24,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Gate {
     is_open: bool,
     waiting: usize,
+}
+
+/// What requests on a connection are to have among their extensions.
+#[derive(Clone, Debug)]
+struct Connection(ConnectInfo<ConnectionHandle>);
+
+impl Connected<IncomingStream<'_, BoundedListener>> for Connection {
+    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
+        Connection(stream.io().connect_info())
+    }
+}
+
+async fn tell_connection(ConnectInfo(connection): ConnectInfo<Connection>, mut request: Request) -> Request {
+    request.extensions_mut().insert(connection.0);
+    request
 }
 
 /// A server that answers `/quick` at once and `/slow` when the gate opens.
@@ -35,7 +54,9 @@ async fn start(connection_count_max: usize) -> (SocketAddr, watch::Sender<Gate>)
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let listener = BoundedListener::new(listener, connection_count_max);
-    tokio::spawn(async move { axum::serve(listener, make_service(routes)).await });
+    let counted = count_requests(routes).layer(map_request(tell_connection));
+    let counted = counted.into_make_service_with_connect_info::<Connection>();
+    tokio::spawn(async move { axum::serve(listener, counted).await });
     (address, gate)
 }
 

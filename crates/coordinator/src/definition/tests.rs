@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
@@ -38,8 +37,9 @@ struct Ledger {
     changes: Mutex<Vec<String>>,
     stop: Mutex<Option<Point>>,
     stopped: Notify,
-    /// Whether a change takes its time.
-    is_slow: AtomicBool,
+    /// Whether the next change waits until it is let go.
+    is_held: AtomicBool,
+    let_go: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -57,8 +57,9 @@ impl Ledger {
             }
             stops
         };
-        if self.is_slow.load(Ordering::Relaxed) && point == Point::BeforeChange {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        if point == Point::BeforeChange && self.is_held.swap(false, Ordering::Relaxed) {
+            self.stopped.notify_one();
+            self.let_go.notified().await;
         }
         if stops {
             self.stopped.notify_one();
@@ -248,8 +249,21 @@ async fn a_change_that_was_begun_is_made_before_others_are_let_in() {
     first.get(&posted.next().unwrap()).await;
     ledger.stopped.notified().await;
     drop(first);
-    ledger.is_slow.store(true, Ordering::Relaxed);
-    let second = state.begin().await;
+    ledger.is_held.store(true, Ordering::Relaxed);
+    let mut beginning = std::pin::pin!(state.begin());
+    let held = async {
+        ledger.stopped.notified().await;
+        // Whatever else there is to be done is done.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = &mut beginning => panic!("others are let in before the change"),
+        () = held => {}
+    }
+    ledger.let_go.notify_one();
+    let second = beginning.await;
     assert_eq!(ledger.changes().last().map(String::as_str), Some("-old.one"));
     // Its client never asks. The table of the same name that comes after it stays.
     second.run("CREATE TABLE ledger.old.one (id bigint)").await;

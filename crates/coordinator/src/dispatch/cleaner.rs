@@ -2,7 +2,8 @@
 //!
 //! A query is cleaned when it is released. First its plan goes, after which nobody goes on with it, and its output;
 //! some seconds after its client was told its records, the outcome last: a client that lost the last answer can ask
-//! again, even another coordinator. A coordinator may die in between, a worker that was taken for lost may still
+//! again, even another coordinator. Of a query that ended well and whose answer could not be given, everything stays as
+//! long: from the outcome alone another coordinator would conclude that its client has got everything. A coordinator may die in between, a worker that was taken for lost may still
 //! write, and the store may refuse a removal. So the store is swept from time to time, often as long as there is a
 //! reason to, for queries of this life and those before it that nobody runs.
 //!
@@ -206,11 +207,13 @@ impl Remover {
             Part::Plan => self.state.forget_plan(query).await,
             Part::Output => {
                 self.state.forget_plan(query).await?;
+                self.state.leadership().confirm().await?;
                 self.exchange.remove_output(query).await
             }
             Part::All => {
                 self.state.remove_query(query).await?;
                 // The records may be elsewhere than the output.
+                self.state.leadership().confirm().await?;
                 self.exchange.remove_query(query).await
             }
         }
@@ -307,9 +310,14 @@ impl Sweeper {
             return self.distrust.extend();
         }
         let now = Instant::now();
+        let is_undelivered = self.known.queries.get(&query).is_some_and(|known| known.is_undelivered());
+        let (part, at) = match part {
+            Part::Plan | Part::Output if is_undelivered => (Part::All, now + self.times.done_retention),
+            part => (part, now),
+        };
         let removal = match self.waiting.entry(query) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Removal { at: now, part, is_running: false, asked: None, waiting: Vec::new() })
+                vacant.insert(Removal { at, part, is_running: false, asked: None, waiting: Vec::new() })
             }
             // The plan goes with whatever else goes.
             Entry::Occupied(_) if part == Part::Plan => return,
@@ -318,7 +326,7 @@ impl Sweeper {
                 match known.is_running {
                     true => known.asked = Some(part),
                     // What is asked for again was written since: it begins again.
-                    false => (known.at, known.part, known.asked) = (now, part, None),
+                    false => (known.at, known.part, known.asked) = (at, part, None),
                 }
                 known
             }

@@ -1,12 +1,8 @@
-use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use exchange::{
-    CreateOutcome, ExchangeOptions, ExchangeStore, LocalStore, ObjectKey, ObjectMeta, StoreError,
-    StoreErrorKind, Upload,
-};
+use exchange::{ExchangeOptions, ExchangeStore, LocalStore, ObjectKey, StoreError, StoreErrorKind};
 use scheduler::{CoreOptions, Record};
 use tempfile::TempDir;
 
@@ -14,54 +10,26 @@ use super::super::DispatcherOptions;
 use super::*;
 use crate::query::Query;
 use crate::state::{Identity, Leadership};
+use crate::test_store::{HookedStore, StoreHooks};
 use protocol::client::ClientContext;
 
 const OURS: &str = "20261120_061411_00001_abcde";
 const OTHERS: &str = "20261120_061411_00001_fghij";
 
-/// A directory that refuses the first removals.
+/// Refuses the first removals.
 #[derive(Debug)]
 struct Stubborn {
-    local: LocalStore,
     refusals: AtomicU32,
 }
 
 #[async_trait]
-impl ExchangeStore for Stubborn {
-    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
-        self.local.upload(key).await
-    }
-
-    async fn create(&self, key: &str, content: Bytes) -> Result<CreateOutcome, StoreError> {
-        self.local.create(key, content).await
-    }
-
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.local.read(key, range).await
-    }
-
-    async fn read_all(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
-        self.local.read_all(key, bytes_max).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        self.local.list(prefix).await
-    }
-
-    async fn list_groups(&self) -> Result<Vec<String>, StoreError> {
-        self.local.list_groups().await
-    }
-
-    async fn remove(&self, key: &str) -> Result<(), StoreError> {
-        self.local.remove(key).await
-    }
-
-    async fn remove_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+impl StoreHooks for Stubborn {
+    async fn remove_prefix(&self, store: &LocalStore, prefix: &str) -> Result<(), StoreError> {
         let refused = |left: u32| left.checked_sub(1);
         if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refused).is_ok() {
             return Err(StoreError::new(StoreErrorKind::Denied, prefix, "not now"));
         }
-        self.local.remove_prefix(prefix).await
+        store.remove_prefix(prefix).await
     }
 }
 
@@ -72,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Fixture {
     directory: TempDir,
-    store: Arc<Stubborn>,
+    store: Arc<HookedStore<Stubborn>>,
     state: StateStore,
     queries: Arc<QueryRegistry>,
     cleaner: Cleaner,
@@ -82,10 +50,7 @@ struct Fixture {
 impl Fixture {
     async fn new(refusals: u32, times: SweepTimes) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Arc::new(Stubborn {
-            local: LocalStore::new(directory.path(), false),
-            refusals: AtomicU32::new(refusals),
-        });
+        let store = HookedStore::new(directory.path(), Stubborn { refusals: AtomicU32::new(refusals) });
         let exchange = ExchangeManager::with_store(Arc::clone(&store) as _, ExchangeOptions::default());
         let exchange = Arc::new(exchange);
         let identity =
@@ -238,6 +203,33 @@ async fn an_outcome_that_nobody_was_told_stays_until_somebody_is() {
     }
     let left = fixture.state.look(query.id).await.unwrap();
     assert!(left.has_query && left.is_done, "{left:?}");
+    query.set_told();
+    fixture.cleaned().await;
+}
+
+#[tokio::test]
+async fn of_a_result_that_could_not_be_given_everything_stays_until_its_client_was_told() {
+    let fixture = Fixture::new(0, sweeps_in_distrust_only()).await;
+    let query = Arc::new(Query::new(OURS.parse().unwrap(), "SELECT".into(), ClientContext::default()));
+    fixture.queries.insert(Arc::clone(&query));
+    for key in [ObjectKey::Query(query.id), ObjectKey::Plan(query.id), ObjectKey::Done(query.id)] {
+        fixture.state.create(key, Bytes::from_static(b"content")).await.unwrap();
+    }
+    query.set_undelivered();
+    query.fail(Query::canceled());
+    fixture.cleaner.forget_plan(query.id);
+    fixture.cleaner.clean(query.id);
+    // Another query is asked for later, and gone.
+    let other = "20261120_061411_00002_abcde";
+    fixture.write(other);
+    fixture.cleaner.clean(other.parse().unwrap());
+    let since = Instant::now();
+    while fixture.exists(other) {
+        assert!(since.elapsed() < PATIENCE, "it stays");
+        tokio::time::sleep(OFTEN).await;
+    }
+    assert!(fixture.exists(&format!("{OURS}/0")), "its output is removed");
+    assert!(fixture.state.look(query.id).await.unwrap().has_plan);
     query.set_told();
     fixture.cleaned().await;
 }

@@ -10,7 +10,7 @@ use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, Record
 use tempfile::TempDir;
 
 use super::super::test_worker::{
-    LOOK_INTERVAL, MortalStore, Splits, TestLoop, TestWorker, commit, rows_of, schema,
+    LOOK_INTERVAL, MortalStore, Splits, TestLoop, TestWorker, commit, mortal_store, rows_of, schema,
 };
 use super::super::{Recovery, RootOutput, ScanDescription, StageDescription, Submission};
 use super::*;
@@ -74,9 +74,9 @@ struct Running {
 impl Running {
     async fn start(shape: QueryShape, creates_max: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = MortalStore::new(&directory, creates_max);
+        let store = mortal_store(&directory, creates_max);
         let life = TestLoop::begin(Arc::clone(&store) as _).await;
-        let mut worker = life.worker(MortalStore::new(&directory, usize::MAX)).await;
+        let mut worker = life.worker(mortal_store(&directory, usize::MAX)).await;
         worker.paused.insert((1, 2));
         let root = Arc::<RootOutput>::default();
         life.dispatcher.submit(submission(shape, false, &root)).await;
@@ -198,7 +198,7 @@ async fn a_late_report_counts_when_its_output_is_in_the_store() {
 
 /// A rival of the first task of stage 1 has committed in the store what nobody was told.
 async fn rival(running: &Running, rows: &[i64]) -> CommitRecord {
-    let store: Arc<dyn ExchangeStore> = MortalStore::new(&running.directory, usize::MAX);
+    let store: Arc<dyn ExchangeStore> = mortal_store(&running.directory, usize::MAX);
     let exchange = ExchangeManager::with_store(store, ExchangeOptions::default());
     let committed = commit(&exchange, attempt(0, 1), rows, 0).await;
     assert!(!committed.is_inline);
@@ -240,13 +240,13 @@ async fn what_was_told_and_is_not_what_a_rival_has_committed_is_computed_again()
 #[tokio::test]
 async fn attempts_of_a_former_life_are_none_of_a_query_that_was_planned_anew() {
     let directory = tempfile::tempdir().unwrap();
-    let former = TestLoop::begin(MortalStore::new(&directory, usize::MAX)).await;
-    let mut worker = former.worker(MortalStore::new(&directory, usize::MAX)).await;
+    let former = TestLoop::begin(mortal_store(&directory, usize::MAX)).await;
+    let mut worker = former.worker(mortal_store(&directory, usize::MAX)).await;
     worker.paused.insert((1, 2));
     former.dispatcher.submit(submission(shape(true), false, &Arc::default())).await;
     worker.work_until(former.has_committed(id(), 1, 2)).await;
     drop(former);
-    let life = TestLoop::begin(MortalStore::new(&directory, usize::MAX)).await;
+    let life = TestLoop::begin(mortal_store(&directory, usize::MAX)).await;
     let root = Arc::<RootOutput>::default();
     life.dispatcher.submit(Submission { epoch: Epoch(2), ..submission(shape(true), false, &root) }).await;
     // It brings what it had ended and what it runs.
@@ -275,7 +275,7 @@ fn query() -> Query {
 
 /// Goes on in the next life with what is there. Says whether there was anything to go on with.
 async fn go_on(directory: &TempDir, former: Option<TestWorker>) -> bool {
-    let store = || MortalStore::new(directory, usize::MAX);
+    let store = || mortal_store(directory, usize::MAX);
     let life = TestLoop::begin(store()).await;
     let stored = life.state.look(id()).await.unwrap();
     if !stored.has_query {
@@ -293,7 +293,7 @@ async fn go_on(directory: &TempDir, former: Option<TestWorker>) -> bool {
     let plan = PlanRecord::decode(id(), &plan).unwrap();
     assert_eq!(plan.shape, shape(true));
     let Remains { records, splits, commits } =
-        Remains::read(&life.state, &life.exchange, id(), plan.epoch).await.unwrap();
+        Remains::read(&life.state, &life.exchange, id(), &plan).await.unwrap();
     let root = Arc::<RootOutput>::default();
     let submission = submission(plan.shape, true, &root);
     life.dispatcher.recover(Recovery { submission, records, splits, commits }).await;
@@ -363,4 +363,23 @@ async fn wherever_the_coordinator_dies_a_query_goes_on_or_leaves_nothing() {
             "{outcomes:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn tasks_that_have_written_without_being_on_record_are_noticed_by_the_next_coordinator() {
+    let mut running = Running::start(shape(true), usize::MAX).await;
+    let (dispatcher, state) = (running.life.dispatcher.clone(), running.life.state.clone());
+    running.worker.work_until(record(&dispatcher, &state, &query())).await.unwrap();
+    let Running { directory, life, .. } = running;
+    drop(life);
+    let store = mortal_store(&directory, usize::MAX);
+    let tasks = ObjectKey::Tasks { query: id(), stage: StageId(1), number: 0 }.to_string();
+    store.remove(&tasks).await.unwrap();
+    let life = TestLoop::begin(store).await;
+    let plan = life.state.read(ObjectKey::Plan(id())).await.unwrap().unwrap();
+    let plan = PlanRecord::decode(id(), &plan).unwrap();
+    let read = Remains::read(&life.state, &life.exchange, id(), &plan).await;
+    let error = read.err().expect("the record is missed");
+    assert_eq!(error.code(), base::ErrorCode::EXCHANGE_DATA_LOST);
+    assert_eq!(error.message(), format!("The record {tasks} is lost"));
 }

@@ -7,6 +7,7 @@ use protocol::node::wire::assignment::Output;
 use protocol::node::{MESSAGE_BYTES_MAX, wire};
 use scheduler::{InputShape, RetryPolicy};
 
+use super::memory::QueryMemoryLimits;
 use super::region::{Producer, Region};
 
 /// The root of every query.
@@ -28,6 +29,8 @@ pub struct PipelineOptions {
     pub memory: MemoryConfig,
     /// `query_max_memory_per_node`: what all attempts of the query on a node may use together.
     pub query_memory_per_node: MemoryShare,
+    /// What they may use on all nodes together.
+    pub query_memory: QueryMemoryLimits,
 }
 
 /// A query whose stages run at the same time.
@@ -115,6 +118,11 @@ impl Pipeline {
             true => Err(Error::exchange_manager_not_configured()),
             false => Ok(()),
         }
+    }
+
+    /// What all attempts of the query may use together on all nodes.
+    pub fn memory_limits(&self) -> QueryMemoryLimits {
+        self.options.query_memory
     }
 
     /// What all attempts of the query may use together on a node whose memory for tasks is that.

@@ -24,6 +24,8 @@ use crate::state::{Identity, Leadership};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const NODE_BYTES: u64 = 1 << 30;
+/// What a query may use on all nodes together.
+const QUERY_BYTES: u64 = 1000;
 
 fn query() -> QueryId {
     "20261120_061411_00001_abcde".parse().unwrap()
@@ -138,6 +140,10 @@ impl Fixture {
             has_exchange_manager: true,
             memory: config.memory,
             query_memory_per_node: MemoryShare::Size(base::DataSize(NODE_BYTES / 4)),
+            query_memory: QueryMemoryLimits {
+                user: base::DataSize(QUERY_BYTES),
+                total: base::DataSize(2 * QUERY_BYTES),
+            },
         };
         change(&mut pipeline);
         let shape = shape();
@@ -355,5 +361,32 @@ async fn a_lost_worker_ends_a_query_that_is_not_tried_again() {
         assert!(Instant::now() < deadline);
         fixture.workers[0].take_in();
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_query_ends_that_holds_more_memory_on_all_nodes_together_than_it_may() {
+    for policy in [RetryPolicy::None, RetryPolicy::Query] {
+        let mut fixture = Fixture::new().await;
+        fixture.submit(policy, |_| ()).await;
+        let assigned = fixture.assigned(0).await;
+        let holding = |task: (u32, u32), memory_reserved_bytes| {
+            let stats = wire::AttemptStats { memory_reserved_bytes, ..Default::default() };
+            let details = AttemptDetails { stats, ..AttemptDetails::default() };
+            (attempt(task.0, task.1, 0), AttemptStatus::Running, details)
+        };
+        let of = |at: usize| *assigned.iter().find(|(_, (on, _))| *on == at).expect("both run some").0;
+        let (first, second) = (of(0), of(1));
+        fixture.report(0, vec![holding(first, QUERY_BYTES - 1)]).await;
+        fixture.report(1, vec![holding(second, 1)]).await;
+        // It lets go of some, and only then the other one takes more.
+        fixture.report(0, vec![holding(first, 10)]).await;
+        fixture.report(1, vec![holding(second, QUERY_BYTES - 10)]).await;
+        fixture.dispatcher.inspect(|_| ()).await.unwrap();
+        assert_eq!(fixture.root.outcome(), None, "it holds as much as it may");
+        fixture.report(0, vec![holding(first, 11)]).await;
+        let error = timeout(PATIENCE, fixture.root.failed()).await.unwrap();
+        assert_eq!(error.code(), ErrorCode::EXCEEDED_GLOBAL_MEMORY_LIMIT);
+        assert_eq!(error.message(), "Query exceeded distributed user memory limit of 1000B");
     }
 }

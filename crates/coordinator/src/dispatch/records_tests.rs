@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
-use base::{Incarnation, NodeId};
+use base::{Incarnation, NodeId, TaskId};
 use bytes::Bytes;
 use connector::{Scan, SplitOptions, TableHandle};
 use exchange::{ExchangeManager, ExchangeOptions, ObjectKey};
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::super::test_worker::Splits;
+use super::super::test_worker::{LOOK_INTERVAL, Splits, TestLoop, mortal_store};
 use super::super::{
     Dispatcher, DispatcherOptions, Input, RootOutput, ScanDescription, StageDescription, WorkerDescription,
 };
@@ -211,4 +211,52 @@ async fn one_that_leads_no_more_tells_no_outcome() {
     assert_eq!(old.root.outcome(), None);
     let key = ObjectKey::Done(query());
     assert_eq!(new.state.read(key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_good_end_of_another_whose_result_is_not_here_is_no_empty_result() {
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life::begin(&directory).await;
+    let done = Record::Done { outcome: Ok(()) };
+    life.state.create_record(query(), &done, Vec::new()).await.unwrap();
+    life.dispatcher.submit(submission(vec!["a"], Arc::clone(&life.root))).await;
+    let canceled = Error::new(ErrorCode::USER_CANCELED, "Query was canceled");
+    // The first time it is found that the query has ended well, and it goes on for its result. Nobody may wait for that.
+    let ended = async {
+        while life.root.outcome().is_none() {
+            life.dispatcher.cancel(query(), canceled.clone()).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!(life.root.outcome(), Some(Ok(())));
+    let read = timeout(PATIENCE, life.root.next(0)).await.unwrap();
+    assert_eq!(read.unwrap_err().code(), ErrorCode::EXCHANGE_DATA_LOST);
+}
+
+#[tokio::test]
+async fn a_position_counts_as_long_as_the_output_does_that_it_is_in() {
+    for determinate in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let life = TestLoop::begin(mortal_store(&directory, usize::MAX)).await;
+        let mut worker = life.worker(mortal_store(&directory, usize::MAX)).await;
+        worker.paused.insert((0, 2));
+        let root = Arc::<RootOutput>::default();
+        let mut submission = submission(vec!["1", "2", "3"], Arc::clone(&root));
+        submission.shape.stages[0].determinate = determinate;
+        life.dispatcher.submit(submission).await;
+        worker.work_until(life.has_committed(query(), 0, 2)).await;
+        // The client has read both under another coordinator. Then the first one is lost.
+        let task = TaskId { query: query(), stage: StageId(0), partition: 0 };
+        let output = OutputId { task, generation: 0 };
+        life.dispatcher.output_lost(output, Error::lost(output, "it is gone")).await.unwrap();
+        worker.work_until(root.replaced(output)).await.unwrap();
+        worker.work_until(root.next(0)).await.unwrap();
+        assert_eq!(root.generation(0), Some(1));
+        let consent = async |partition| life.dispatcher.result_read(query(), partition, Some(0)).await;
+        assert_eq!(consent(0).await, Ok(ReadConsent::Void), "determinate: {determinate}");
+        assert_eq!(consent(1).await, Ok(ReadConsent::Given), "determinate: {determinate}");
+        worker.resume().await;
+        worker.work_until(root.finished()).await.unwrap();
+    }
 }

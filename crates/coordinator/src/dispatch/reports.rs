@@ -1,5 +1,6 @@
 //! What workers report.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use base::{AttemptId, Error, Millis, NodeId, QueryId};
@@ -71,6 +72,12 @@ impl DispatchState {
             late.extend(is_held_back.then_some((attempt.task.query, output)));
             true
         });
+        let reported: BTreeSet<QueryId> =
+            report.report.attempts.iter().map(|it| it.attempt.task.query).collect();
+        hopeless.extend(reported.into_iter().filter_map(|query| {
+            let error = self.executions.get(&query)?.check_memory().err()?;
+            Some((query, error))
+        }));
         for (query, error) in hopeless {
             self.step(now, Event::QueryCancelled { query, error });
         }

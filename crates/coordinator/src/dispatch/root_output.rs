@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use base::{Error, OutputId};
+use base::{Error, ErrorCode, OutputId};
 use exchange::CommitRecord;
 use tokio::sync::Notify;
 
@@ -25,6 +25,8 @@ struct Progress {
     outputs: BTreeMap<u32, Arc<CommitRecord>>,
     tasks: Option<u32>,
     outcome: Option<Result<(), Error>>,
+    /// How often outputs became void.
+    rollbacks: u64,
 }
 
 /// What a reader of task outputs, in the order of the tasks, finds next.
@@ -75,8 +77,14 @@ impl RootOutput {
                 entry.remove();
             }
         }
+        progress.rollbacks += 1;
         drop(progress);
         self.changed.notify_waiters();
+    }
+
+    /// How often outputs of the query became void so far. What was read before may not be what counts.
+    pub fn rollbacks(&self) -> u64 {
+        self.lock().rollbacks
     }
 
     /// The number of root tasks is final.
@@ -117,7 +125,12 @@ impl RootOutput {
             if let Some(record) = progress.outputs.get(&partition) {
                 return Some(Ok(NextOutput::Output(Arc::clone(record))));
             }
-            progress.tasks.is_some_and(|tasks| partition >= tasks).then_some(Ok(NextOutput::End))
+            if progress.tasks.is_some_and(|tasks| partition >= tasks) {
+                return Some(Ok(NextOutput::End));
+            }
+            // Somebody else has seen it. Nobody computes it here.
+            let is_missed = matches!(progress.outcome, Some(Ok(())));
+            is_missed.then(|| Err(missed(partition)))
         })
         .await
     }
@@ -157,10 +170,15 @@ impl RootOutput {
     }
 }
 
+/// The error of a result of which a part is not here although the query has ended well.
+fn missed(partition: u32) -> Error {
+    let text = format!("The query has ended, and the output of task {partition} of its result is not known");
+    Error::new(ErrorCode::EXCHANGE_DATA_LOST, text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::ErrorCode;
 
     #[tokio::test]
     async fn a_waiting_reader_learns_of_the_end() {
@@ -180,5 +198,14 @@ mod tests {
         root.finish(Ok(()));
         assert_eq!(root.finished().await.unwrap_err().code(), ErrorCode::USER_CANCELED);
         assert!(root.next(0).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_query_that_ended_elsewhere_keeps_no_reader_waiting() {
+        let root = RootOutput::default();
+        root.finish(Ok(()));
+        assert_eq!(root.next(0).await.unwrap_err().code(), ErrorCode::EXCHANGE_DATA_LOST);
+        root.seal(0);
+        assert!(matches!(root.next(0).await, Ok(NextOutput::End)));
     }
 }

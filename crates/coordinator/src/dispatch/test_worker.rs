@@ -1,7 +1,6 @@
 //! A life of a coordinator's event loop with one worker, on a store that may stand still: for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,8 +13,8 @@ use bytes::Bytes;
 use connector::{Connector, Scan, SplitOptions, TableMetadata};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use exchange::{
-    CommitRecord, CreateOutcome, ExchangeOptions, ExchangeStore, LocalStore, ObjectMeta, SinkOptions,
-    SourceHandle, StoreError, Upload,
+    CommitRecord, CreateOutcome, ExchangeOptions, ExchangeStore, LocalStore, SinkOptions, SourceHandle,
+    StoreError,
 };
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -30,6 +29,7 @@ use tokio_util::sync::DropGuard;
 use super::records::output_size;
 use super::*;
 use crate::state::{Identity, Leadership};
+use crate::test_store::{HookedStore, StoreHooks};
 
 /// How long anything may take that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,9 +40,11 @@ pub const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 type Stream = mpsc::Receiver<Result<wire::CoordinatorMessage, tonic::Status>>;
 
 /// A directory on which a process writes that may die: then it creates nothing more.
+pub type MortalStore = HookedStore<Mortality>;
+
+/// What a process does until it dies.
 #[derive(Debug)]
-pub struct MortalStore {
-    local: LocalStore,
+pub struct Mortality {
     /// How many objects of queries it creates.
     creates_max: usize,
     creates: AtomicUsize,
@@ -52,17 +54,18 @@ pub struct MortalStore {
     pub created: Mutex<Vec<String>>,
 }
 
-impl MortalStore {
-    pub fn new(directory: &TempDir, creates_max: usize) -> Arc<Self> {
-        Arc::new(MortalStore {
-            local: LocalStore::new(directory.path().to_path_buf(), false),
-            creates_max,
-            creates: AtomicUsize::new(0),
-            holds_commits: watch::Sender::new(false),
-            created: Mutex::default(),
-        })
-    }
+/// A directory on which a process creates so many objects of queries until it dies.
+pub fn mortal_store(directory: &TempDir, creates_max: usize) -> Arc<MortalStore> {
+    let mortality = Mortality {
+        creates_max,
+        creates: AtomicUsize::new(0),
+        holds_commits: watch::Sender::new(false),
+        created: Mutex::default(),
+    };
+    HookedStore::new(directory.path(), mortality)
+}
 
+impl Mortality {
     /// Whether it has died.
     pub fn is_dead(&self) -> bool {
         self.creates.load(Ordering::Acquire) > self.creates_max
@@ -70,14 +73,15 @@ impl MortalStore {
 }
 
 #[async_trait]
-impl ExchangeStore for MortalStore {
-    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
-        self.local.upload(key).await
-    }
-
-    async fn create(&self, key: &str, content: Bytes) -> Result<CreateOutcome, StoreError> {
+impl StoreHooks for Mortality {
+    async fn create(
+        &self,
+        store: &LocalStore,
+        key: &str,
+        content: Bytes,
+    ) -> Result<CreateOutcome, StoreError> {
         if key.starts_with(exchange::layout::COORDINATOR_PREFIX) {
-            return self.local.create(key, content).await;
+            return store.create(key, content).await;
         }
         if key.ends_with(".commit") {
             // The sender is our own.
@@ -86,33 +90,9 @@ impl ExchangeStore for MortalStore {
         if self.creates.fetch_add(1, Ordering::AcqRel) >= self.creates_max {
             std::future::pending::<()>().await;
         }
-        let created = self.local.create(key, content).await?;
+        let created = store.create(key, content).await?;
         self.created.lock().unwrap().push(key.to_owned());
         Ok(created)
-    }
-
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.local.read(key, range).await
-    }
-
-    async fn read_all(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
-        self.local.read_all(key, bytes_max).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        self.local.list(prefix).await
-    }
-
-    async fn list_groups(&self) -> Result<Vec<String>, StoreError> {
-        self.local.list_groups().await
-    }
-
-    async fn remove(&self, key: &str) -> Result<(), StoreError> {
-        self.local.remove(key).await
-    }
-
-    async fn remove_prefix(&self, prefix: &str) -> Result<(), StoreError> {
-        self.local.remove_prefix(prefix).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod base_uri;
+mod leading;
 mod monitoring;
 mod node;
 mod pace;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate, SizeAbove};
@@ -49,9 +50,10 @@ impl FromRef<HttpState> for Arc<Services> {
 
 /// All resources.
 pub fn router(state: HttpState) -> Router {
+    let of_leader = statement::routes().merge(query::routes());
+    let when_leading = from_fn_with_state(Arc::clone(&state.services), leading::when_leading);
     Router::new()
-        .merge(statement::routes())
-        .merge(query::routes())
+        .merge(of_leader.route_layer(when_leading))
         .merge(node::routes())
         .merge(monitoring::routes())
         .fallback(async || Refusal::not_found("Resource not found"))

@@ -298,6 +298,12 @@ async fn find(
             .await
             .map_err(|error| Refusal(StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()))?,
     };
+    if let Some(query) = &known
+        && let Some(error) = query.record_error()
+    {
+        query.set_told();
+        return Err(Refusal::not_found(error.message()));
+    }
     known.filter(|query| query.slug.is_valid(token, position, slug)).ok_or_else(|| {
         match services.is_of_former_life(id) {
             true => Refusal::not_found(ENDED_WITH_COORDINATOR),

@@ -74,6 +74,10 @@ pub struct Query {
     asked: AtomicBool,
     /// Whether the client was told how it ended, or knows.
     told: AtomicBool,
+    /// Whether it ended well, and its client did not get the answer.
+    undelivered: AtomicBool,
+    /// Why its record cannot be read, if it cannot.
+    record_error: Option<Error>,
 }
 
 /// Who ends a query.
@@ -150,7 +154,30 @@ impl Query {
             waits: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            undelivered: AtomicBool::new(false),
+            record_error: None,
         }
+    }
+
+    /// A query of a former life of the coordinator whose record cannot be read: it has failed, and nobody knows whose it
+    /// was.
+    pub fn unreadable(id: QueryId, error: Error) -> Self {
+        let record = QueryRecord {
+            text: String::new(),
+            client: ClientContext::default(),
+            slug_key: *Slug::random().key(),
+            created: SystemTime::now(),
+        };
+        let query = Query { record_error: Some(error.clone()), ..Query::recovered(id, record) };
+        query.begin();
+        query.ending();
+        query.fail(error);
+        query
+    }
+
+    /// Why the record of it cannot be read, if it cannot. Then no address is that of its client.
+    pub fn record_error(&self) -> Option<&Error> {
+        self.record_error.as_ref()
     }
 
     /// Whether this call is the one that begins it.
@@ -311,6 +338,17 @@ impl Query {
     /// The client was told how it ended, or has ended it.
     pub fn set_told(&self) {
         self.told.store(true, Ordering::Release);
+    }
+
+    /// It ended well, and its answer cannot be given to its client.
+    pub fn set_undelivered(&self) {
+        self.undelivered.store(true, Ordering::Release);
+    }
+
+    /// Whether it ended well, and its client is told of a failure. What is left of it tells another coordinator of the
+    /// same failure, and the outcome alone would tell it of none.
+    pub fn is_undelivered(&self) -> bool {
+        self.undelivered.load(Ordering::Acquire)
     }
 
     /// Whether it ended, not longer ago than that, and its client may still ask how.

@@ -1,4 +1,13 @@
 //! Reads what the tasks of the root stage committed, from any position.
+//!
+//! The client gets the rows of each task from one version of its output. What it has got of a task may be computed again
+//! all the same, by a coordinator that does not know that it was read:
+//!
+//! - *The task that the position is in*: then nobody knows where to go on, and the query fails.
+//! - *A task before it, alone*: the client has all of an earlier version, and that is as good as the later one, whether the
+//!   stage is determinate or not: both read the same, and nobody reads the output of a root task but the client.
+//! - *A task before it, because what it reads is not what it was*: then all tasks of the stage are void with it, and that of
+//!   the position among them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,18 +108,34 @@ impl ResultReader {
         batches: &mpsc::Sender<Result<ResultBatch>>,
     ) -> Result<()> {
         let mut tries = 0;
+        // Tasks from this one on have given nothing so far.
+        let mut unread = task;
+        let mut rollbacks = self.root.rollbacks();
         loop {
             let next = tokio::select! {
                 next = self.root.next(task) => next?,
                 () = batches.closed() => return Ok(()),
             };
-            let NextOutput::Output(record) = next else {
+            if let NextOutput::End = next {
                 // Nobody is told that everything was there before that is on record.
-                return self.root.finished().await;
+                self.root.finished().await?;
+            }
+            let rollbacks_now = self.root.rollbacks();
+            let are_same = std::mem::replace(&mut rollbacks, rollbacks_now) == rollbacks_now;
+            if !are_same && batch == 0 && task != unread {
+                // Tasks that had no rows may have some now. Who listens finds out whether what was sent counts.
+                task = unread;
+                continue;
+            }
+            let NextOutput::Output(record) = next else {
+                return Ok(());
             };
             let error = match self.read_output(&record, task, &mut batch, batches).await {
                 Ok(()) if batches.is_closed() => return Ok(()),
                 Ok(()) => {
+                    if batch > 0 {
+                        unread = task + 1;
+                    }
                     (task, batch, tries) = (task + 1, 0, 0);
                     continue;
                 }

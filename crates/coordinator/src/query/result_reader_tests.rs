@@ -57,13 +57,21 @@ impl Fixture {
     }
 
     fn attempt(&self, task: u32) -> AttemptId {
+        self.attempt_of(task, 0)
+    }
+
+    fn attempt_of(&self, task: u32, generation: u32) -> AttemptId {
         let task = TaskId { query: self.reader.query, stage: StageId(0), partition: task };
-        AttemptId { task, generation: 0, epoch: Epoch(1), number: 0 }
+        AttemptId { task, generation, epoch: Epoch(1), number: 0 }
     }
 
     /// Writes the output of a root task, in batches, and tells that it is decided.
     async fn commit(&self, task: u32, rows: Range<i64>) {
-        let attempt = self.attempt(task);
+        self.commit_version(task, 0, rows).await;
+    }
+
+    async fn commit_version(&self, task: u32, generation: u32, rows: Range<i64>) {
+        let attempt = self.attempt_of(task, generation);
         let exchange = &self.reader.exchange;
         let mut options = exchange.options().sink(self.directory.path().join("spill"));
         // Many frames.
@@ -134,4 +142,39 @@ async fn an_output_that_is_lost_and_will_not_come_again_is_an_error() {
     let mut batches = fixture.reader.open(None).await.unwrap();
     let error = batches.recv().await.unwrap().unwrap_err();
     assert_eq!(error.lost_output(), Some(output));
+}
+
+#[tokio::test]
+async fn rows_of_a_task_that_had_none_before_it_was_computed_again_are_not_missed() {
+    // Whether the other task has an output when the first one is passed, and whether all tasks are known then.
+    for (is_other_there, is_sealed) in [(false, false), (true, false), (true, true)] {
+        let fixture = Fixture::new().await;
+        let root = &fixture.reader.root;
+        fixture.commit(0, 0..0).await;
+        if is_other_there {
+            fixture.commit(1, 0..0).await;
+        }
+        if is_sealed {
+            root.seal(2);
+        }
+        let mut batches = fixture.reader.open(None).await.unwrap();
+        // What is in commit records is read at once: it has passed what is there.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(batches.try_recv().is_err());
+        root.roll_back(&[fixture.attempt(0).output(), fixture.attempt(1).output()]);
+        fixture.commit_version(1, 1, 10..20).await;
+        fixture.commit_version(0, 1, 0..10).await;
+        root.seal(2);
+        root.finish(Ok(()));
+        let mut rows = Vec::new();
+        while let Some(batch) = batches.recv().await {
+            let batch = batch.unwrap();
+            assert_eq!(batch.generation, 1);
+            let keys = batch.rows.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
+            rows.extend(keys.values().iter().copied());
+        }
+        assert_eq!(rows, (0..20).collect::<Vec<_>>(), "{is_other_there} {is_sealed}");
+    }
 }

@@ -185,7 +185,7 @@ async fn submit(
         let content = record.encode()?;
         let found = services.state.create(ObjectKey::Plan(query.id), content.clone()).await?;
         if found != content {
-            // Another coordinator has planned it, and maybe more.
+            // Another coordinator has planned it, and maybe more. Its plan has its epoch: what is ours is not its.
             record = Arc::new(PlanRecord::decode(query.id, &found)?);
             let root = go_on(services, query, context, &record).await?;
             return Ok((root, record));
@@ -224,7 +224,7 @@ async fn go_on(
     context: &StatementContext,
     record: &PlanRecord,
 ) -> Result<Arc<RootOutput>> {
-    let left = Remains::read(&services.state, &services.exchange, query.id, record.epoch).await?;
+    let left = Remains::read(&services.state, &services.exchange, query.id, record).await?;
     let root = Arc::new(RootOutput::default());
     let submission =
         plan::submission(services, &context.settings, query.id, record, None, Arc::clone(&root))?;

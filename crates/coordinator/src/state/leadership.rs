@@ -236,6 +236,17 @@ impl Leadership {
         }
     }
 
+    /// Whether it was seen that this life leads, not longer ago than a lease lasts.
+    pub fn is_confirmed(&self) -> bool {
+        !self.is_superseded() && lock(&self.confirmed).elapsed() < self.lease_duration
+    }
+
+    /// As if the process had stood still for longer than a lease lasts.
+    #[cfg(test)]
+    pub fn lapse(&self) {
+        *lock(&self.confirmed) -= 2 * self.lease_duration;
+    }
+
     async fn write_lease(&self, counter: u64) -> Result<(), StoreError> {
         let content = state::encode(&wire::LeaseRecord { counter });
         let mut upload = self.store.upload(&CoordinatorKey::Lease(self.epoch).to_string()).await?;
@@ -263,18 +274,34 @@ impl Leadership {
     }
 }
 
-/// The names of all lives that led: what the ids of their queries end in.
-pub async fn coordinator_ids(store: &dyn ExchangeStore) -> Result<Vec<String>, StoreError> {
-    let mut ids = Vec::new();
+/// The lives that led.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FormerLives {
+    /// Their names: what the ids of their queries end in.
+    pub coordinator_ids: Vec<String>,
+    /// Whether there are others, whose records cannot be read.
+    pub are_some_unknown: bool,
+}
+
+/// The lives that are on record.
+pub async fn former_lives(store: &dyn ExchangeStore) -> Result<FormerLives, StoreError> {
+    let mut lives = FormerLives::default();
     for object in store.list(&directory(CoordinatorKey::Epoch(FIRST))).await? {
         let Ok(CoordinatorKey::Epoch(_)) = object.key.parse() else { continue };
-        let content = store.read_all(&object.key, RECORD_BYTES_MAX).await?;
-        match state::decode::<wire::EpochRecord>(&object.key, &content) {
-            Ok(record) => ids.push(record.coordinator_id),
-            Err(error) => tracing::warn!(%error, "the queries of a former coordinator are not cleaned up"),
+        let record = match store.read_all(&object.key, RECORD_BYTES_MAX).await {
+            Ok(content) => state::decode::<wire::EpochRecord>(&object.key, &content),
+            Err(error) if error.kind == StoreErrorKind::TooLarge => Err(error.into()),
+            Err(error) => return Err(error),
+        };
+        match record {
+            Ok(record) => lives.coordinator_ids.push(record.coordinator_id),
+            Err(error) => {
+                tracing::warn!(%error, "the name of a former coordinator cannot be read");
+                lives.are_some_unknown = true;
+            }
         }
     }
-    Ok(ids)
+    Ok(lives)
 }
 
 /// The prefix of all keys that are like this one.

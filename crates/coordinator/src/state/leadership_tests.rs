@@ -33,7 +33,9 @@ async fn the_newest_life_leads_and_the_older_ones_notice() {
     assert_eq!(first.superseded().await, Epoch(2));
     assert!(first.confirm().await.is_err());
     assert_eq!(second.confirm().await, Ok(()));
-    assert_eq!(coordinator_ids(&*store).await.unwrap(), ["aaaaa", "bbbbb"]);
+    let known =
+        FormerLives { coordinator_ids: vec!["aaaaa".into(), "bbbbb".into()], are_some_unknown: false };
+    assert_eq!(former_lives(&*store).await.unwrap(), known);
 }
 
 #[tokio::test]

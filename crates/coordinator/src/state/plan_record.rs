@@ -163,5 +163,8 @@ mod tests {
         };
         let query = "20261120_061411_00007_abcde".parse().unwrap();
         assert_eq!(PlanRecord::decode(query, &record.encode().unwrap()).unwrap(), record);
+        // Who finds his own bytes under the key has written them: nobody else has his epoch.
+        let of_another = PlanRecord { epoch: Epoch(4), ..record.clone() };
+        assert_ne!(of_another.encode().unwrap(), record.encode().unwrap());
     }
 }

@@ -14,7 +14,7 @@ use protocol::state::{self, TasksContent, record_from_content, record_to_content
 use scheduler::{Record, RecordKey};
 use tokio::time::sleep;
 
-use super::leadership::{Leadership, coordinator_ids};
+use super::leadership::{FormerLives, Leadership, former_lives};
 use crate::capsule::CapsuleKey;
 
 /// No record is larger than this many bytes.
@@ -47,6 +47,15 @@ pub struct StoredQuery {
     pub is_done: bool,
     /// Its other records.
     pub records: Vec<RecordKey>,
+    /// Whether a task has committed an output.
+    pub has_output: bool,
+}
+
+impl StoredQuery {
+    /// Whether tasks of it were formed.
+    pub fn has_tasks(&self) -> bool {
+        self.has_output || !self.records.is_empty()
+    }
 }
 
 impl StateStore {
@@ -176,7 +185,8 @@ impl StateStore {
                     found.records.push(RecordKey::Tasks { stage, number });
                 }
                 Ok(ObjectKey::Rollback { number, .. }) => found.records.push(RecordKey::Rollback { number }),
-                Ok(ObjectKey::Commit(_) | ObjectKey::Data(_)) | Err(_) => {}
+                Ok(ObjectKey::Commit(_)) => found.has_output = true,
+                Ok(ObjectKey::Data(_)) | Err(_) => {}
             }
         }
         found.records.sort();
@@ -185,7 +195,19 @@ impl StateStore {
 
     /// The names of all lives of the coordinator that ever led here: what the ids of their queries end in.
     pub async fn coordinator_ids(&self) -> Result<Vec<String>> {
-        Ok(coordinator_ids(&*self.store).await?)
+        let FormerLives { mut coordinator_ids, are_some_unknown } = former_lives(&*self.store).await?;
+        if are_some_unknown {
+            // Others may leave their output here, but statements are recorded by lives of this coordinator only.
+            for query in self.queries().await? {
+                let is_known = coordinator_ids.iter().any(|id| query.as_str().ends_with(id.as_str()));
+                if !is_known && self.look(query).await?.has_query {
+                    let name = query.as_str().rsplit('_').next().unwrap_or_default();
+                    tracing::warn!(%query, "the query of a former coordinator of which nothing else is known");
+                    coordinator_ids.push(name.to_owned());
+                }
+            }
+        }
+        Ok(coordinator_ids)
     }
 
     /// What statements are sealed with, which all lives share. The first one makes it.
@@ -231,9 +253,12 @@ impl StateStore {
         let prefix = exchange::layout::query_prefix(query);
         for object in self.store.list(&prefix).await? {
             if !matches!(object.key.parse(), Ok(ObjectKey::Done(_))) {
+                // The process may stand still in between, and somebody else write what is removed.
+                self.leadership.confirm().await?;
                 self.store.remove(&object.key).await?;
             }
         }
+        self.leadership.confirm().await?;
         Ok(self.store.remove_prefix(&prefix).await?)
     }
 }

@@ -1,18 +1,17 @@
-use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use base::{OutputId, StageId, TaskId};
-use exchange::{LocalStore, ObjectMeta, StoreError, Upload};
+use exchange::{LocalStore, StoreError};
 use tempfile::TempDir;
 
 use super::super::Identity;
 use super::*;
+use crate::test_store::{HookedStore, StoreHooks};
 
-/// A directory whose answers to creates get lost, before or after they took effect.
+/// Loses answers to creates, before or after they took effect.
 #[derive(Debug)]
 struct Forgetful {
-    local: LocalStore,
     creates: AtomicU32,
     /// How many creates have no effect, and then how many have it and look as if they had not.
     without_effect: u32,
@@ -20,47 +19,24 @@ struct Forgetful {
 }
 
 #[async_trait]
-impl ExchangeStore for Forgetful {
-    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
-        self.local.upload(key).await
-    }
-
-    async fn create(&self, key: &str, content: Bytes) -> Result<CreateOutcome, StoreError> {
+impl StoreHooks for Forgetful {
+    async fn create(
+        &self,
+        store: &LocalStore,
+        key: &str,
+        content: Bytes,
+    ) -> Result<CreateOutcome, StoreError> {
         if key.starts_with("coordinator/") {
-            return self.local.create(key, content).await;
+            return store.create(key, content).await;
         }
         let number = self.creates.fetch_add(1, Ordering::Relaxed);
         if number >= self.without_effect {
-            let created = self.local.create(key, content).await;
+            let created = store.create(key, content).await;
             if number >= self.without_effect + self.with_effect {
                 return created;
             }
         }
         Err(StoreError::new(StoreErrorKind::Unavailable, key, "no answer"))
-    }
-
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.local.read(key, range).await
-    }
-
-    async fn read_all(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
-        self.local.read_all(key, bytes_max).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        self.local.list(prefix).await
-    }
-
-    async fn list_groups(&self) -> Result<Vec<String>, StoreError> {
-        self.local.list_groups().await
-    }
-
-    async fn remove(&self, key: &str) -> Result<(), StoreError> {
-        self.local.remove(key).await
-    }
-
-    async fn remove_prefix(&self, prefix: &str) -> Result<(), StoreError> {
-        self.local.remove_prefix(prefix).await
     }
 }
 
@@ -69,12 +45,8 @@ fn query() -> QueryId {
 }
 
 async fn state(directory: &TempDir, without_effect: u32, with_effect: u32) -> StateStore {
-    let store: Arc<dyn ExchangeStore> = Arc::new(Forgetful {
-        local: LocalStore::new(directory.path(), false),
-        creates: AtomicU32::new(0),
-        without_effect,
-        with_effect,
-    });
+    let forgetful = Forgetful { creates: AtomicU32::new(0), without_effect, with_effect };
+    let store: Arc<dyn ExchangeStore> = HookedStore::new(directory.path(), forgetful);
     let identity = Identity { coordinator_id: "abcde".into(), node_id: "n".into(), address: String::new() };
     let lease = Duration::from_secs(3600);
     let leadership = Leadership::take(Arc::clone(&store), &identity, lease, None).await;
@@ -117,7 +89,14 @@ async fn what_a_query_has_is_found_and_removed() {
     state.create_record(query(), &rollback(0), Vec::new()).await.unwrap();
     state.create_record(query(), &Record::Done { outcome: Ok(()) }, Vec::new()).await.unwrap();
     let records = vec![RecordKey::Rollback { number: 0 }];
-    let expected = StoredQuery { has_query: true, has_plan: true, has_intent: false, is_done: true, records };
+    let expected = StoredQuery {
+        has_query: true,
+        has_plan: true,
+        has_intent: false,
+        is_done: true,
+        records,
+        has_output: false,
+    };
     assert_eq!(state.look(query()).await.unwrap(), expected);
     state.forget_plan(query()).await.unwrap();
     assert!(!state.look(query()).await.unwrap().has_plan);

@@ -121,3 +121,22 @@ async fn a_query_may_not_run_longer_than_its_session_allows() {
     assert_eq!(text, "Query exceeded the maximum execution time limit of 100.00ms");
     test.is_clean().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_may_not_hold_more_memory_on_all_nodes_than_its_session_allows() {
+    let test = TestCluster::start().await;
+    for policy in ["NONE", "QUERY", "TASK"] {
+        let mut client = test.client("tpch", "sf1");
+        client.query(&format!("SET SESSION retry_policy = '{policy}'")).await.unwrap();
+        client.query("SET SESSION query_max_memory = '8MB'").await.unwrap();
+        let outcome = client.query(HUNGRY_QUERY).await;
+        if policy == "TASK" {
+            assert_eq!(outcome.unwrap().rows[0][0], serde_json::json!(1_500_000), "leases bound it");
+            continue;
+        }
+        let (name, text) = failure(outcome);
+        assert_eq!(name, "EXCEEDED_GLOBAL_MEMORY_LIMIT", "{policy}: {text}");
+        assert_eq!(text, "Query exceeded distributed user memory limit of 8MB");
+    }
+    test.is_clean().await;
+}

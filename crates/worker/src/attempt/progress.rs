@@ -110,6 +110,7 @@ impl AttemptProgress {
             completed_splits: counters.completed_splits.get(),
             exchange_input_rows: counters.exchanged.rows.get(),
             output_objects: counters.output_objects.get(),
+            memory_reserved_bytes: self.pool.reserved_bytes(),
             operators,
         }
     }

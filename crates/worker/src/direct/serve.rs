@@ -47,7 +47,7 @@ impl Connected for Connection {
     type ConnectInfo = ConnectInfo<ConnectionHandle>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        ConnectInfo(self.0.connection().clone())
+        self.0.connect_info()
     }
 }
 

@@ -86,6 +86,11 @@ impl AttemptPool {
         self.peak_bytes.load(Ordering::Relaxed)
     }
 
+    /// What is reserved now, in bytes.
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
     /// How often a reservation grew or shrank. It changes as long as operators work.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
@@ -218,7 +223,7 @@ impl MemoryPool for AttemptPool {
     }
 
     fn reserved(&self) -> usize {
-        usize::try_from(self.reserved_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+        usize::try_from(self.reserved_bytes()).unwrap_or(usize::MAX)
     }
 
     /// What an operator may reckon with.
