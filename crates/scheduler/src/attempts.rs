@@ -157,6 +157,7 @@ impl Core {
         if failure.class == FailureClass::User && self.is_planted(PlantedBug::UserErrorRetried) {
             failure.class = FailureClass::External;
         }
+        let unreadable_tried_again = self.is_planted(PlantedBug::UnreadableCommitTriedAgain);
         let id = attempt.task.query;
         let largest_bytes = self.workers.largest_bytes();
         let elsewhere = self.workers.iter().any(|(other, worker)| other != node && worker.is_active());
@@ -164,7 +165,9 @@ impl Core {
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
-        let lost = query.lost_input(&attempt, &failure);
+        let lost = query
+            .lost_input(&attempt, &failure)
+            .filter(|lost| !(unreadable_tried_again && *lost == attempt.output()));
         let state = if lost.is_some() { AttemptState::Aborted } else { AttemptState::Failed };
         let Some(others) = query.end_attempt(now, &attempt, state, lease.peak_bytes) else {
             return;
@@ -174,6 +177,10 @@ impl Core {
             return self.on_region_failed(now, node, attempt, failure, commands);
         }
         let judged = match lost {
+            Some(output) if output == attempt.output() => {
+                query.note_taken(output, failure.error);
+                Ok(now)
+            }
             Some(output) => {
                 query.note_lost(output, failure.error);
                 Ok(now)
@@ -288,11 +295,15 @@ impl Query {
         }
     }
 
-    /// The output that an attempt could not read, if that is why it failed: not by fault of its own.
+    /// The output that an attempt could not read, if that is why it failed: not by fault of its own. It may be that of
+    /// its own task: somebody has committed, and nobody can read who.
     fn lost_input(&mut self, attempt: &AttemptId, failure: &Failure) -> Option<OutputId> {
         let FailureClass::InputLost(output) = failure.class else {
             return None;
         };
+        if output == attempt.output() {
+            return Some(output);
+        }
         let mut inputs = self.stage(attempt.task.stage)?.shape.inputs.iter();
         let is_input = output.task.query == self.id
             && inputs.any(|input| input.producers.contains(&output.task.stage))

@@ -132,6 +132,7 @@ impl Core {
     fn apply(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
         match event {
             Event::Tick => {}
+            Event::Resumed if self.is_planted(PlantedBug::StandstillHeldAgainstWorkers) => {}
             Event::Resumed => self.workers.excuse(now),
             Event::QuerySubmitted { query, shape, options } => {
                 self.on_submitted(now, query, shape, options, commands)
@@ -212,7 +213,8 @@ impl Core {
             commands.push(Command::Superseded { by });
             return;
         }
-        if self.workers.is_newer_life(node, report.incarnation) {
+        let restarted = self.workers.is_newer_life(node, report.incarnation);
+        if restarted && !self.is_planted(PlantedBug::RestartUnnoticed) {
             self.lose_worker(now, node, commands);
         }
         let was_active = self.workers.get(node).is_some_and(Worker::is_active);
@@ -361,6 +363,7 @@ impl Core {
         query.request_splits(split_count_max, commands);
         let complete = query.is_result_complete() && !query.losses.is_recording;
         let delayed_until = query.delayed.first().map(|(until, _)| *until);
+        let delayed_until = delayed_until.filter(|_| !self.is_planted(PlantedBug::BackoffNeverEnds));
         self.sync_rotation(id);
         for until in delayed_until.into_iter().chain(takeover_until) {
             self.wake_at(id, until);
@@ -424,7 +427,7 @@ impl Core {
         let waits =
             query.running() == 0 && (waits_together || !(query.ready.is_empty() && query.delayed.is_empty()));
         let since = self.no_worker_since.max(query.admitted_at);
-        let Some(since) = since.filter(|_| waits && !query.is_done && self.no_worker_since.is_some()) else {
+        let Some(since) = since.filter(|_| waits && self.no_worker_since.is_some()) else {
             return Ok(());
         };
         let limit = since.plus(self.options.no_node_period_max);

@@ -37,6 +37,16 @@ pub enum PlantedBug {
     HandedBackIsFailure,
     /// A query that is cancelled while attempts of it run goes on (Trino #16029).
     CancelForgotten,
+    /// A worker obeys orders as they come, not as they were given (Trino #25217).
+    OrdersAsTheyCome,
+    /// A worker that was started again is taken for what it was before.
+    RestartUnnoticed,
+    /// That nobody was heard of while the coordinator stood still is held against the workers.
+    StandstillHeldAgainstWorkers,
+    /// A task that waits for its backoff to pass is looked at only if something else happens (Trino #22472).
+    BackoffNeverEnds,
+    /// A task whose commit record is there and cannot be read is tried again as it was (SlateDB #766).
+    UnreadableCommitTriedAgain,
 }
 
 /// Which bug is planted, if any.

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use base::{AttemptId, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId};
+use base::{AttemptId, Error, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId};
 
 use crate::command::{AttemptSpec, Command, TaskInput};
 use crate::core::Core;
@@ -63,7 +63,7 @@ impl Core {
         self.conclude(id, outcome, commands);
     }
 
-    /// A query of a former life of the coordinator goes on.
+    /// A query of a former life of the coordinator goes on. Of one that is known already, more was found.
     pub(crate) fn on_recovered(
         &mut self,
         now: Millis,
@@ -73,10 +73,10 @@ impl Core {
         (records, commits): (Vec<Record>, Vec<RecoveredCommit>),
         commands: &mut Vec<Command>,
     ) {
-        if self.queries.contains_key(&id) {
-            return;
+        let is_news = !self.queries.contains_key(&id);
+        if is_news {
+            self.on_submitted(now, id, shape, options, commands);
         }
-        self.on_submitted(now, id, shape, options, commands);
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
@@ -84,7 +84,7 @@ impl Core {
         let mut records: BTreeMap<RecordKey, Record> =
             records.into_iter().map(|record| (record.key(), record)).collect();
         let done = records.remove(&RecordKey::Done);
-        if query.is_over() {
+        if query.outcome.is_some() || is_news && query.is_over() {
             // Its shape makes no sense; what was told of that is told again.
             if let Some(Record::Done { outcome }) = done {
                 self.on_done(now, id, outcome, commands);
@@ -96,15 +96,13 @@ impl Core {
         let has_tasks = records.keys().any(|key| matches!(key, RecordKey::Tasks { .. }))
             || query.stages.iter().any(is_unrecorded);
         if !records.is_empty() || !commits.is_empty() {
-            query.admitted_at = Some(now);
+            query.admitted_at.get_or_insert(now);
         }
-        if has_tasks {
+        if has_tasks && is_news {
             query.takeover_until = Some(now.plus(self.options.takeover_period));
         }
-        query.found = commits
-            .into_iter()
-            .map(|commit| (commit.winner.output(), (commit.winner, commit.output)))
-            .collect();
+        let found = commits.into_iter().map(|it| (it.winner.output(), (it.winner, it.output)));
+        query.found.extend(found);
         // The stages that are read come first, as when the query ran, and then what became void of their outputs.
         for at in (0..query.stages.len() as u32).rev() {
             let keys = |number| RecordKey::Tasks { stage: StageId(at), number };
@@ -117,7 +115,9 @@ impl Core {
             }
         }
         for record in records.into_values() {
-            if let (Record::Rollback { outputs, .. }, Some(query)) = (&record, self.queries.get_mut(&id)) {
+            if let (Record::Rollback { number, outputs }, Some(query)) = (&record, self.queries.get_mut(&id))
+                && *number == query.losses.number
+            {
                 query.note_written(outputs);
             }
             self.on_persisted(now, id, record, commands);
@@ -130,6 +130,8 @@ impl Core {
         self.select_found(now, id, commands);
         if let Some(done) = done {
             self.on_persisted(now, id, done, commands);
+        } else if let Some(query) = self.queries.get_mut(&id).filter(|_| is_news) {
+            query.note_unfound();
         }
         self.dirty.insert(id);
     }
@@ -242,6 +244,32 @@ impl Query {
         true
     }
 
+    /// Gives up the outputs whose commit records should be there and were not found. A consumer is formed when all that
+    /// it reads is committed: it may have read what is gone, and another run of an indeterminate task would not fit.
+    fn note_unfound(&mut self) {
+        let mut unfound = Vec::new();
+        for (at, stage) in (0u32..).zip(&self.stages).filter(|(_, stage)| !stage.determinate) {
+            let has_begun = |reader: &StageId| {
+                let is_of_reader = |output: &OutputId| output.task.stage == *reader;
+                let is_formed = self.stage(*reader).is_some_and(|reader| !reader.tasks.is_empty());
+                is_formed || self.found.keys().any(is_of_reader)
+            };
+            if !self.downstream(StageId(at)).iter().any(has_begun) {
+                continue;
+            }
+            // The task of a stage that has a single one is not recorded.
+            let count = stage.tasks.len().max(usize::from(stage.shape.distribution == Distribution::Single));
+            let outputs = (0..count as u32).map(|partition| OutputId {
+                task: TaskId { query: self.id, stage: StageId(at), partition },
+                generation: stage.generation(partition),
+            });
+            unfound.extend(outputs.filter(|it| self.is_undecided(it) && !self.found.contains_key(it)));
+        }
+        for output in unfound {
+            self.note_taken(output, Error::lost(output, "Its commit record is not there any more"));
+        }
+    }
+
     /// What was committed before it became void is what the next run is compared with.
     fn note_written(&mut self, outputs: &[OutputId]) {
         for output in outputs {
@@ -261,7 +289,7 @@ impl Query {
         let Some(root) = self.stages.first() else {
             return;
         };
-        let generation = root.ahead.get(&0).copied().unwrap_or(root.base_generation);
+        let generation = root.generation(0);
         let task = TaskId { query: self.id, stage: StageId(0), partition: 0 };
         if root.shape.distribution == Distribution::Single
             && root.tasks.is_empty()

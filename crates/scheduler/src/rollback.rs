@@ -39,6 +39,9 @@ pub(crate) struct Losses {
     lost: BTreeMap<OutputId, Error>,
     /// What rolled back without a record, in order.
     pub unrecorded: Vec<Vec<OutputId>>,
+    /// Outputs that are not decided, and that nobody can commit any more: what is under the key of their commit record
+    /// cannot be read.
+    taken: BTreeMap<OutputId, Error>,
     /// Outputs of determinate stages that are not what was committed before, by the generation before.
     differing: BTreeSet<OutputId>,
 }
@@ -47,6 +50,7 @@ impl Losses {
     /// Nothing of the query will be recomputed any more.
     pub(crate) fn forget(&mut self) {
         self.lost.clear();
+        self.taken.clear();
         self.differing.clear();
     }
 }
@@ -178,6 +182,20 @@ impl Query {
         selected
     }
 
+    /// Takes note that an output can be committed no more under its generation, unless it is decided.
+    pub(crate) fn note_taken(&mut self, output: OutputId, error: Error) {
+        self.losses.taken.entry(output).or_insert(error);
+    }
+
+    /// Whether an output is the next one of its task, and not decided.
+    pub(crate) fn is_undecided(&self, output: &OutputId) -> bool {
+        self.stage(output.task.stage).is_some_and(|stage| {
+            let task = stage.tasks.get(output.task.partition as usize);
+            task.is_none_or(|task| task.winner.is_none())
+                && stage.generation(output.task.partition) == output.generation
+        })
+    }
+
     /// Takes note that a determinate task wrote something else than it had written in an earlier generation.
     pub(crate) fn note_difference(&mut self, earlier: OutputId) {
         self.losses.differing.insert(earlier);
@@ -187,10 +205,12 @@ impl Query {
     fn void_outputs(&mut self) -> Result<Vec<OutputId>> {
         let mut losses = core::mem::take(&mut self.losses);
         losses.lost.retain(|output, _| self.is_selected(output));
+        losses.taken.retain(|output, _| self.is_undecided(output));
         losses.differing.retain(|earlier| self.stages[earlier.task.stage.0 as usize].determinate);
         self.losses = losses;
         let mut void: BTreeSet<OutputId> = self.losses.differing.clone();
-        for (output, error) in &self.losses.lost {
+        // Whoever has committed what cannot be read may have been read.
+        for (output, error) in self.losses.lost.iter().chain(&self.losses.taken) {
             if output.generation >= self.options.generations_max {
                 return Err(error.clone());
             }
@@ -225,7 +245,7 @@ impl Query {
     }
 
     /// The stages that read from a stage, or from one that does. An input has a higher id than its reader.
-    fn downstream(&self, stage: StageId) -> BTreeSet<StageId> {
+    pub(crate) fn downstream(&self, stage: StageId) -> BTreeSet<StageId> {
         let mut found = BTreeSet::from([stage]);
         for at in (0..stage.0).rev() {
             let inputs = &self.stages[at as usize].shape.inputs;
@@ -245,9 +265,7 @@ impl Query {
             let Some(state) = self.stages.get_mut(stage.0 as usize) else {
                 continue;
             };
-            let known = state.tasks.get(partition as usize).map(|task| task.generation);
-            let ahead = state.ahead.get(&partition).copied();
-            let current = known.or(ahead).unwrap_or(state.base_generation);
+            let current = state.generation(partition);
             if output.generation == current {
                 alone.insert((stage, partition));
             }

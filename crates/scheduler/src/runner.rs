@@ -203,7 +203,10 @@ impl Runner {
             RunnerEvent::Tick => false,
             RunnerEvent::Desired { epoch, sequence, attempts } => {
                 let is_older_epoch = self.desired_seen.is_some_and(|(newest, _)| newest > epoch);
-                let obeys = is_older_epoch && self.planted.is(PlantedBug::OldEpochObeyed);
+                let obeys = self.planted.is(match is_older_epoch {
+                    true => PlantedBug::OldEpochObeyed,
+                    false => PlantedBug::OrdersAsTheyCome,
+                });
                 if self.desired_seen >= Some((epoch, sequence)) && !obeys {
                     return false;
                 }

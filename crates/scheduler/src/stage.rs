@@ -134,6 +134,12 @@ impl Stage {
         self.sealed && self.counts.committed as usize == self.tasks.len()
     }
 
+    /// The generation of a task, whether it is known or not.
+    pub(crate) fn generation(&self, partition: u32) -> u32 {
+        let known = self.tasks.get(partition as usize).map(|task| task.generation);
+        known.or(self.ahead.get(&partition).copied()).unwrap_or(self.base_generation)
+    }
+
     /// Whether splits are still to come.
     pub(crate) fn is_enumerating(&self) -> bool {
         self.start_order.is_some() && !self.sealed

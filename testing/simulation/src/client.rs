@@ -183,8 +183,9 @@ impl World {
                 client.token = page.token + 1;
                 client.position = page.position;
                 client.rows.extend(page.rows.iter());
+                self.check_rows(at)?;
                 if let Some(outcome) = page.end {
-                    client.phase = Phase::Over;
+                    self.clients[at].phase = Phase::Over;
                     return self.on_answer(at, outcome);
                 }
             }

@@ -8,7 +8,7 @@ use scheduler::{AttemptStatus, OutputSize, RunnerEvent};
 
 use crate::bug::Bug;
 use crate::fault::Fault;
-use crate::happening::{Asker, Happening, Part};
+use crate::happening::{Asker, Happening, Part, Place, Source};
 use crate::host::Phase;
 use crate::random::mix;
 use crate::store::{Answer, Key, Operation, Value};
@@ -16,6 +16,10 @@ use crate::world::World;
 
 /// An attempt gives up when the store was asked in vain so often.
 const TRIES_MAX: u32 = 6;
+/// A worker that stood still for so long may notice.
+const STANDSTILL_MIN: u64 = 1_500;
+/// Work takes so many times its mean at most.
+const WORK_TIMES_MAX: u64 = 4;
 /// A row weighs so much.
 const ROW_BYTES: u64 = 10;
 
@@ -33,6 +37,21 @@ pub fn size_of(partitions: &[Vec<u64>]) -> OutputSize {
     }
 }
 
+/// The rows of an output in what the store answered; None if they are not there, or not those.
+fn rows_of(source: &Source, answer: Answer) -> Option<Rc<Vec<Vec<u64>>>> {
+    match answer {
+        Answer::Found(Value::Data(data)) => Some(data),
+        Answer::Found(Value::Commit { winner, rows, .. }) if winner == source.winner => rows,
+        _ => None,
+    }
+}
+
+/// Those of an output's rows that are read.
+fn part_of(data: &[Vec<u64>], source: &Source) -> Vec<u64> {
+    let partitions = data.iter().skip(source.partitions.start).take(source.partitions.len());
+    partitions.flatten().copied().collect()
+}
+
 impl World {
     /// An attempt goes on from where it is.
     pub fn progress(&mut self, host: usize, attempt: AttemptId) -> Result<(), String> {
@@ -47,13 +66,20 @@ impl World {
                 };
                 let missing: Vec<usize> =
                     (0..sources.len()).filter(|at| !execution.read.contains_key(at)).collect();
-                if missing.is_empty() {
-                    return self.start_computing(host, attempt);
-                }
                 for at in missing {
-                    let operation = Operation::Get(Key::Data(sources[at].winner));
-                    self.ask_for(host, attempt, Part::Read(at), operation);
+                    match sources[at].place {
+                        Place::Carried => self.take_carried(host, attempt, at, &sources[at]),
+                        Place::Record => {
+                            let operation = Operation::Get(Key::Commit(sources[at].output));
+                            self.ask_for(host, attempt, Part::Read(at), operation);
+                        }
+                        Place::Object => {
+                            let operation = Operation::Get(Key::Data(sources[at].winner));
+                            self.ask_for(host, attempt, Part::Read(at), operation);
+                        }
+                    }
                 }
+                return self.compute_if_read(host, attempt, &sources);
             }
             Phase::Computing => return self.compute(host, attempt),
             Phase::Writing => {
@@ -67,7 +93,10 @@ impl World {
             }
             Phase::Committing => {
                 let output = execution.output.clone().expect("it was written before");
-                let (key, value) = (Key::Commit(attempt.output()), Value::Commit { winner: attempt, output });
+                let is_inline = output.rows <= self.inline_rows_max;
+                let rows = is_inline.then(|| self.ledger.written[&attempt].clone());
+                let key = Key::Commit(attempt.output());
+                let value = Value::Commit { winner: attempt, output, rows };
                 let operation = match self.bug {
                     Some(Bug::UnconditionalCommit) => Operation::Put(key, value),
                     _ => Operation::Create(key, value),
@@ -95,9 +124,22 @@ impl World {
         }
     }
 
-    fn start_computing(&mut self, host: usize, attempt: AttemptId) -> Result<(), String> {
-        let delay = self.random.delay(self.work_mean) * self.hosts[host].slowness;
-        self.go_on(host, attempt, Phase::Computing, delay);
+    /// The rows that came with the order to read them.
+    fn take_carried(&mut self, host: usize, attempt: AttemptId, at: usize, source: &Source) {
+        let rows = part_of(&self.ledger.written[&source.winner], source);
+        if let Some(execution) = self.hosts[host].executions.get_mut(&attempt) {
+            execution.read.insert(at, rows);
+        }
+    }
+
+    /// An attempt computes when it has read everything.
+    fn compute_if_read(&mut self, host: usize, attempt: AttemptId, sources: &[Source]) -> Result<(), String> {
+        let execution = self.hosts[host].executions.get(&attempt);
+        if execution.is_some_and(|execution| execution.read.len() == sources.len()) {
+            let delay = self.random.delay(self.work_mean).min(WORK_TIMES_MAX * self.work_mean);
+            let slowness = self.hosts[host].slowness;
+            self.go_on(host, attempt, Phase::Computing, delay * slowness);
+        }
         Ok(())
     }
 
@@ -125,18 +167,15 @@ impl World {
         }
         execution.tries = 0;
         match (phase, part, answer) {
-            (Phase::Reading, Part::Read(at), Answer::Found(Value::Data(data))) => {
+            (Phase::Reading, Part::Read(at), answer) => {
                 let sources = execution.sources.clone().expect("it reads them");
-                let rows = data.iter().skip(sources[at].partitions.start).take(sources[at].partitions.len());
-                execution.read.insert(at, rows.flatten().copied().collect());
-                if execution.read.len() == sources.len() {
-                    return self.start_computing(host, attempt);
-                }
-            }
-            (Phase::Reading, Part::Read(at), Answer::Missing | Answer::Corrupt) => {
-                let sources = execution.sources.clone().expect("it reads them");
-                let error = Error::lost(sources[at].output, "it cannot be read");
-                self.fail(host, attempt, error);
+                let Some(data) = rows_of(&sources[at], answer) else {
+                    let error = Error::lost(sources[at].output, "it cannot be read");
+                    self.fail(host, attempt, error);
+                    return Ok(());
+                };
+                execution.read.insert(at, part_of(&data, &sources[at]));
+                return self.compute_if_read(host, attempt, &sources);
             }
             (Phase::Writing, Part::Write, Answer::Done) => self.go_on(host, attempt, Phase::Committing, 1),
             (Phase::Committing, Part::Commit, Answer::Done) => {
@@ -145,7 +184,7 @@ impl World {
             (Phase::Committing, Part::Commit, Answer::Exists) => {
                 self.go_on(host, attempt, Phase::ReadingBack, 1);
             }
-            (Phase::ReadingBack, Part::ReadBack, Answer::Found(Value::Commit { winner, output })) => {
+            (Phase::ReadingBack, Part::ReadBack, Answer::Found(Value::Commit { winner, output, .. })) => {
                 if winner == attempt && self.bug == Some(Bug::LostAnswerIsDefeat) {
                     self.fail(host, attempt, Error::internal("somebody else has committed"));
                     return Ok(());
@@ -153,6 +192,11 @@ impl World {
                 self.sometimes("commit races lost", winner != attempt);
                 self.sometimes("own commit recognised", winner == attempt);
                 self.end_committed(host, attempt, winner, Some(output));
+            }
+            // Somebody has committed, and nobody can read who: it can only be committed under the next generation.
+            (Phase::ReadingBack, Part::ReadBack, Answer::Corrupt) => {
+                self.sometimes("commits over unreadable ones", true);
+                self.fail(host, attempt, Error::lost(attempt.output(), "its commit record is unreadable"));
             }
             // Its query is over, and what it left is being deleted.
             (Phase::ReadingBack, Part::ReadBack, Answer::Missing) => {
@@ -206,6 +250,18 @@ impl World {
         self.step_host(host, RunnerEvent::AttemptEnded { attempt, status, peak_memory_bytes: needed });
     }
 
+    /// A worker's watchdog looks at its attempts again after the process stood still.
+    pub fn watchdog_wakes(&mut self, host: usize) {
+        // That nothing has happened says nothing about them.
+        let stood_still = self.now - self.hosts[host].paused_at > STANDSTILL_MIN;
+        if stood_still && self.bug == Some(Bug::StandstillIsHang) {
+            let attempts: Vec<AttemptId> = self.hosts[host].executions.keys().copied().collect();
+            for attempt in attempts {
+                self.fail(host, attempt, Error::new(ErrorCode::ABANDONED_TASK, "No progress"));
+            }
+        }
+    }
+
     fn fail(&mut self, host: usize, attempt: AttemptId, error: Error) {
         let Some(execution) = self.hosts[host].executions.remove(&attempt) else {
             return;
@@ -226,7 +282,8 @@ impl World {
         let execution = self.hosts[host].executions[&attempt].clone();
         let stage = attempt.task.stage;
         if self.plan_of(attempt).poisoned == Some(stage) && attempt.task.partition == 0 {
-            self.crash_host(host, Fault::Poison);
+            self.faults.note(Fault::Crash);
+            self.crash_host(host);
             return Ok(());
         }
         if let Some(error) = self.injected_failure(attempt, execution.spec.memory_bytes) {
@@ -272,7 +329,11 @@ impl World {
         if let Some(execution) = self.hosts[host].executions.get_mut(&attempt) {
             execution.output = Some(output);
         }
-        self.go_on(host, attempt, Phase::Writing, 1);
+        let is_inline = self.hosts[host].executions[&attempt]
+            .output
+            .as_ref()
+            .is_some_and(|output| output.rows <= self.inline_rows_max);
+        self.go_on(host, attempt, if is_inline { Phase::Committing } else { Phase::Writing }, 1);
         Ok(())
     }
 

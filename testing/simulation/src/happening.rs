@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{AttemptId, Epoch, OutputId, QueryId, StageId};
-use scheduler::{AttemptSpec, WorkerReport};
+use scheduler::{AttemptSpec, NodeState, WorkerReport};
 
 use crate::client::{Request, Response};
 use crate::coordinator::Purpose;
@@ -20,6 +20,18 @@ pub struct Source {
     pub partitions: std::ops::Range<usize>,
     /// Its rows only have to be what they must be; they do not go on.
     pub is_broadcast: bool,
+    pub place: Place,
+}
+
+/// Where the rows of an output are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// There are none, or they travel with the attempt that reads them.
+    Carried,
+    /// In the commit record.
+    Record,
+    /// In the data object.
+    Object,
 }
 
 /// An attempt as it travels to a worker: what the core says, and the commit records of what it reads. None if they
@@ -85,6 +97,10 @@ pub enum Happening {
         life: u64,
         machine: usize,
     },
+    DialRefused {
+        host: usize,
+        life: u64,
+    },
     Connected {
         host: usize,
         life: u64,
@@ -93,11 +109,13 @@ pub enum Happening {
     },
     Report {
         process: u64,
+        stream: u64,
         host: usize,
         report: Box<WorkerReport>,
     },
     Desired {
         process: u64,
+        stream: u64,
         host: usize,
         life: u64,
         epoch: Epoch,
@@ -143,7 +161,8 @@ pub enum Happening {
     ListRest {
         asker: Asker,
         of: Option<QueryId>,
-        from: Key,
+        /// In which order the keys are named.
+        order: u64,
         listed: Vec<Key>,
     },
     Answered {
@@ -183,6 +202,11 @@ pub enum Happening {
     Resume {
         host: usize,
     },
+    Drain {
+        host: usize,
+        life: u64,
+        state: NodeState,
+    },
     Undrain {
         host: usize,
         life: u64,
@@ -194,6 +218,11 @@ pub enum Happening {
         machine: usize,
     },
     Chaos,
+    /// Something was just decided or found out, at a coordinator: a fault hurts most now.
+    Moment {
+        machine: usize,
+    },
+    Inspect,
     EndOfChaos,
 }
 
@@ -201,7 +230,7 @@ pub enum Happening {
 impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Happening::Report { process, host, report } => {
+            Happening::Report { process, host, report, .. } => {
                 write!(f, "p{process} <- w{host} report {} {:?}", report.sequence, report.state)?;
                 if let Some((epoch, sequence)) = report.desired_seen {
                     write!(f, " seen {}/{sequence}", epoch.0)?;

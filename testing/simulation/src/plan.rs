@@ -43,8 +43,7 @@ impl Plan {
             values: BTreeMap::new(),
             memory_needed: Vec::new(),
             liars: BTreeSet::new(),
-            poisoned: faults
-                .strikes(random, Fault::Poison)
+            poisoned: (faults.is_on(Fault::Crash) && random.below(16) == 0)
                 .then(|| StageId(random.below(u64::from(count)) as u32)),
         };
         for at in 0..count {
@@ -93,6 +92,11 @@ impl Plan {
                 (0..random.below(5)).map(|row| (u64::from(id.0) << 40) | (1 << 39) | row).collect(),
             );
         }
+    }
+
+    /// Whether a second run of a task of a stage may send its rows elsewhere.
+    pub fn is_restless(&self, stage: StageId) -> bool {
+        !self.shape.stages[stage.0 as usize].determinate || self.liars.contains(&stage)
     }
 
     /// The rows that a stage writes, sorted. Broadcast rows are only compared with what they must be.

@@ -72,18 +72,18 @@ impl World {
                     self.shell_asks(at, Purpose::SweepLook(query, keys), operation);
                 }
             }
-            (Purpose::SweepLook(query, _), Answer::Found(_)) => {
+            (Purpose::SweepLook(query, _), Answer::Found(_) | Answer::Corrupt) => {
                 if !self.process(at).jobs.contains_key(&query) {
                     self.sometimes("queries found by a sweep", true);
-                    self.recover(at, Some(query));
+                    self.recover(at, query);
                 }
             }
-            (Purpose::Look { query, client, number }, Answer::Found(_))
+            (Purpose::Look { query, client, number }, Answer::Found(_) | Answer::Corrupt)
                 if self.bug != Some(Bug::UnknownIsGone) =>
             {
                 if !self.process(at).jobs.contains_key(&query) {
                     self.sometimes("queries found by their client", true);
-                    self.recover(at, Some(query));
+                    self.recover(at, query);
                 }
                 self.respond(at, client, number, Response::Unavailable);
             }

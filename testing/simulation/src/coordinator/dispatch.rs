@@ -6,9 +6,10 @@ use std::sync::Arc;
 use base::{AttemptId, Epoch, Millis, OutputId, QueryId, StageId, TaskId};
 use scheduler::{AttemptSpec, Command, Core, Edge, Event, Record, TaskInput};
 
+use super::recovery::unreadable;
 use super::{Job, Purpose, Role};
 use crate::bug::Bug;
-use crate::happening::{Happening, Source, Timer};
+use crate::happening::{Happening, Place, Source, Timer};
 use crate::plan::Plan;
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
@@ -36,6 +37,7 @@ impl World {
         let process = self.process(at);
         let id = process.id;
         process.core.step(Millis(now), event, &mut commands);
+        self.note_losses(at)?;
         self.steps += 1;
         if self.steps.is_multiple_of(self.check_every) {
             self.process(at).core.check_invariants();
@@ -63,26 +65,44 @@ impl World {
         Ok(())
     }
 
+    /// Takes note of the workers that the core takes for lost.
+    fn note_losses(&mut self, at: usize) -> Result<(), String> {
+        let hosts = &self.hosts;
+        let process = self.machines[at].process.as_mut().expect("it was told something");
+        let mut news = Vec::new();
+        for node in process.core.nodes() {
+            let host = hosts.iter().position(|host| host.name == *node.node).expect("it is one of ours");
+            let known = process.lost.get(&host) == Some(&node.incarnation.0);
+            match node.state {
+                None if !known => news.push((host, node.incarnation.0)),
+                Some(_) if known => {
+                    process.lost.remove(&host);
+                }
+                _ => {}
+            }
+        }
+        process.lost.extend(news.iter().copied());
+        news.into_iter().try_for_each(|(host, life)| self.check_loss(at, host, life))
+    }
+
     fn carry_out(&mut self, at: usize, command: Command) -> Result<(), String> {
         match command {
             Command::SetDesired { node, incarnation, epoch, sequence, attempts } => {
                 let host = self.hosts.iter().position(|host| host.name == node).expect("it is one of ours");
                 let process = self.process(at);
                 let (id, life) = (process.id, incarnation.0);
-                let has_stream = process.streams.get(&host).is_some_and(|(of, _)| *of == life);
-                if !has_stream {
+                let stream = process.streams.get(&host).filter(|(of, _)| *of == life);
+                let Some((_, stream)) = stream.copied() else {
                     return Ok(());
-                }
+                };
                 let parcels = attempts.into_iter().map(|spec| {
                     let sources = self.sources(at, &spec);
                     (spec, sources)
                 });
                 let parcels = Rc::new(parcels.collect());
-                self.send(
-                    host,
-                    false,
-                    Happening::Desired { process: id, host, life, epoch, sequence, parcels },
-                );
+                let process = id;
+                let order = Happening::Desired { process, stream, host, life, epoch, sequence, parcels };
+                self.send(host, false, stream, order);
             }
             Command::RequestSplits { query, stage, scan, count_max } => {
                 let delay = self.random.delay(150);
@@ -92,7 +112,10 @@ impl World {
                 if let Record::Done { outcome: Ok(()) } = &record {
                     self.check_result(at, query)?;
                 }
-                self.count_record(&record);
+                self.count_record(at, &record);
+                if let Some(job) = self.job(at, query) {
+                    job.persisting.insert(record.key());
+                }
                 let key = Key::Record(query, record.key());
                 let operation = Operation::Create(key, Value::Record(record.clone()));
                 self.shell_asks(at, Purpose::Persist(query, record), operation);
@@ -150,7 +173,9 @@ impl World {
         Ok(())
     }
 
-    fn count_record(&mut self, record: &Record) {
+    fn count_record(&mut self, at: usize, record: &Record) {
+        let delay = self.random.below(2 * self.store_mean) + 1;
+        self.at(delay, Happening::Moment { machine: at });
         let name = match record {
             Record::Tasks { .. } => "tasks recorded",
             Record::Rollback { outputs, .. } if outputs.len() > 1 => "rollbacks of several outputs",
@@ -163,8 +188,22 @@ impl World {
     /// The store answers about a record.
     pub fn persist_hears(&mut self, at: usize, purpose: Purpose, answer: Answer) -> Result<(), String> {
         match (purpose, answer) {
-            (purpose @ (Purpose::PersistQuery { .. } | Purpose::PersistPlan(_)), _) => {
-                self.on_query_persisted(at, purpose)?;
+            (Purpose::PersistPlan(query), Answer::Exists) => {
+                self.shell_asks(at, Purpose::PlanReadBack(query), Operation::Get(Key::Plan(query)));
+            }
+            (Purpose::PlanReadBack(query), Answer::Missing) => self.plan(at, query),
+            (Purpose::PlanReadBack(query), Answer::Corrupt) if self.bug != Some(Bug::UnreadableIsAbsent) => {
+                self.give_up(at, query);
+            }
+            (Purpose::PersistPlan(query), _) => self.on_plan_persisted(at, query)?,
+            (Purpose::PlanReadBack(query), _) => {
+                if let Some(job) = self.job(at, query) {
+                    job.finds_plan = true;
+                    self.recover(at, query);
+                }
+            }
+            (Purpose::PersistQuery { query, client, number }, _) => {
+                self.on_query_persisted(at, query, client, number);
             }
             (Purpose::Persist(query, record), Answer::Done) => {
                 self.on_persisted(at, query, record)?;
@@ -179,19 +218,59 @@ impl World {
             (Purpose::PersistReadBack(query, record), Answer::Found(Value::Record(found))) => {
                 self.sometimes("records of others adopted", found != record);
                 self.sometimes("own records recognised", found == record);
-                self.on_persisted(at, query, found)?;
+                self.adopt(at, query, record, found)?;
             }
             (Purpose::PersistReadBack(query, record), Answer::Missing) => {
                 let operation =
                     Operation::Create(Key::Record(query, record.key()), Value::Record(record.clone()));
                 self.shell_asks(at, Purpose::Persist(query, record), operation);
             }
+            (Purpose::PersistReadBack(query, record), Answer::Corrupt) => {
+                self.on_unreadable(at, query, record)?;
+            }
             _ => {}
         }
         Ok(())
     }
 
+    /// What was to be recorded is recorded already, by this life or by another.
+    fn adopt(&mut self, at: usize, query: QueryId, ours: Record, found: Record) -> Result<(), String> {
+        let ended_well = matches!(found, Record::Done { outcome: Ok(()) }) && ours != found;
+        if ended_well && self.bug != Some(Bug::GoodEndIsEnough) {
+            // Whoever saw the result complete knew of commits, and maybe of records, that this life has not heard of.
+            if let Some(job) = self.job(at, query) {
+                job.adopted = Some(found);
+                self.sometimes("good ends looked into", true);
+                self.recover(at, query);
+            }
+            return Ok(());
+        }
+        self.on_persisted(at, query, found)
+    }
+
+    /// What is recorded where a record was to be created cannot be read.
+    fn on_unreadable(&mut self, at: usize, query: QueryId, record: Record) -> Result<(), String> {
+        self.sometimes("unreadable records met", true);
+        if self.bug == Some(Bug::UnreadableIsAbsent) {
+            return self.on_persisted(at, query, record);
+        }
+        // It says at least that the query has ended.
+        if let Record::Done { .. } = record {
+            return self.on_persisted(at, query, Record::Done { outcome: Err(unreadable()) });
+        }
+        if let Some(job) = self.job(at, query) {
+            job.persisting.remove(&record.key());
+        }
+        match self.machines[at].is_leading() {
+            true => self.step_core(at, Event::QueryCancelled { query, error: unreadable() }),
+            false => Ok(()),
+        }
+    }
+
     fn on_persisted(&mut self, at: usize, query: QueryId, record: Record) -> Result<(), String> {
+        if let Some(job) = self.job(at, query) {
+            job.persisting.remove(&record.key());
+        }
         if self.process(at).role != Role::Leading {
             return Ok(());
         }
@@ -200,8 +279,9 @@ impl World {
 
     /// The output of a task is decided.
     fn on_selected(&mut self, at: usize, output: OutputId, winner: AttemptId) -> Result<(), String> {
-        let committed = self.ledger.committed.get(&output).copied();
-        if committed != Some(winner) && !self.ledger.deleted.contains(&output.task.query) {
+        let has_committed = self.ledger.winners.contains(&winner);
+        if !has_committed && !self.ledger.deleted.contains(&output.task.query) {
+            let committed = self.ledger.committed.get(&output);
             return Err(format!("I-1: {winner} is selected, the store says {committed:?}"));
         }
         // Each rollback makes one more generation of what it takes with it, and of nothing else.
@@ -228,7 +308,31 @@ impl World {
         let process = self.machines[at].process.as_ref()?;
         let job = process.jobs.get(&query)?;
         let plan = &self.plans[job.plan];
-        sources(plan, job, spec.attempt.task, &spec.input).map(Arc::new)
+        let mut sources = sources(plan, job, spec.attempt.task, &spec.input)?;
+        for source in &mut sources {
+            source.place = self.place_of(source);
+        }
+        Some(Arc::new(sources))
+    }
+
+    /// Whether the rows of an output are in its commit record.
+    pub fn is_inline(&self, winner: AttemptId) -> bool {
+        let rows = self.ledger.written[&winner].iter().map(Vec::len).sum::<usize>();
+        rows as u64 <= self.inline_rows_max
+    }
+
+    /// Where the rows are that somebody reads of an output.
+    fn place_of(&self, source: &Source) -> Place {
+        let written = &self.ledger.written[&source.winner];
+        let rows = |partitions: &[Vec<u64>]| partitions.iter().map(|rows| rows.len() as u64).sum::<u64>();
+        let end = source.partitions.end.min(written.len());
+        let read = rows(&written[source.partitions.start.min(end)..end]);
+        let is_inline = self.is_inline(source.winner);
+        match () {
+            () if read == 0 || is_inline && read <= self.carried_rows_max => Place::Carried,
+            () if is_inline => Place::Record,
+            () => Place::Object,
+        }
     }
 }
 
@@ -255,6 +359,7 @@ fn sources(plan: &Plan, job: &Job, task: TaskId, input: &TaskInput) -> Option<Ve
                     winner,
                     partitions: partitions.clone(),
                     is_broadcast: shape.edge == Edge::Broadcast,
+                    place: Place::Object,
                 });
             }
         }

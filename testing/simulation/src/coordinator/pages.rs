@@ -1,6 +1,7 @@
 //! The result in pages: rows from any position of the committed output, and the last page kept until the next one
 //! is asked for.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use base::{AttemptId, Error, OutputId, QueryId, StageId};
@@ -34,6 +35,8 @@ pub struct Pages {
     /// The output that is being read, or was read last.
     reading: Option<AttemptId>,
     data: Option<(AttemptId, Rc<Vec<u64>>)>,
+    /// The tasks of which the core knows that the client has begun to get their rows.
+    begun: BTreeSet<u32>,
 }
 
 /// What there is to answer.
@@ -62,6 +65,7 @@ impl World {
         position: Option<Position>,
     ) -> Result<(), String> {
         let forgets = self.bug == Some(Bug::PageServedOnce);
+        let moves_on = self.bug == Some(Bug::LateRequestMovesOn);
         let Some(job) = self.job(at, query) else {
             // A former life may have taken it in after this one had read what there was.
             let purpose = Purpose::Look { query, client, number };
@@ -69,6 +73,7 @@ impl World {
             return Ok(());
         };
         job.silence = 0;
+        job.was_polled = true;
         match &job.pages.last {
             Some(last) if last.token == token && !forgets => {
                 let page = last.clone();
@@ -77,12 +82,12 @@ impl World {
                 return Ok(());
             }
             // A request that was late, or came twice: nobody listens to the answer.
-            Some(last) if last.token > token => return Ok(()),
+            Some(last) if last.token > token && !moves_on => return Ok(()),
             _ => {}
         }
         // A page that is not kept cannot be found again by where it began.
         let position = match &job.pages.last {
-            Some(last) if forgets && last.token == token => last.position,
+            Some(last) if forgets && last.token == token || moves_on => last.position,
             _ => position,
         };
         job.pages.waiting = Some(Waiting { client, number, token, position });
@@ -99,7 +104,8 @@ impl World {
             return Ok(());
         };
         let is_new = job.pages.last.as_ref().is_none_or(|last| last.token < waiting.token);
-        if !is_new {
+        if !is_new && self.bug != Some(Bug::LateRequestMovesOn) {
+            let job = self.job(at, query).expect("it was there");
             job.pages.waiting = None;
             return Ok(());
         }
@@ -125,8 +131,13 @@ impl World {
                 }
             }
             Next::Page { rows, position, end, begun } => {
-                if let Some(partition) = begun {
-                    self.step_core(at, Event::ResultRead { query, partition })?;
+                // The client has the rows of the tasks before, too.
+                for partition in 0..begun.map_or(0, |task| task + 1) {
+                    let pages = self.job(at, query).map(|job| &mut job.pages);
+                    if pages.is_some_and(|pages| pages.begun.insert(partition)) {
+                        self.ledger.result_read.insert(query);
+                        self.step_core(at, Event::ResultRead { query, partition })?;
+                    }
                     if !self.machines[at].is_leading() {
                         return Ok(());
                     }
@@ -141,6 +152,7 @@ impl World {
         job.pages.waiting = None;
         job.pages.last = Some(page.clone());
         let is_end = page.end.is_some();
+        self.check_page(at, query, &page)?;
         self.respond(at, waiting.client, waiting.number, Response::Page(page));
         if is_end {
             self.close(at, query)?;
@@ -148,8 +160,9 @@ impl World {
         Ok(())
     }
 
-    fn next_page(&mut self, at: usize, query: QueryId, position: Option<Position>) -> Next {
-        let job = self.job(at, query).expect("the caller has looked");
+    fn next_page(&self, at: usize, query: QueryId, position: Option<Position>) -> Next {
+        let process = self.machines[at].process.as_ref().expect("the caller knows that it lives");
+        let job = &process.jobs[&query];
         if let Some(Err(error)) = &job.outcome {
             let end = Some(Err(error.clone()));
             return Next::Page { rows: Vec::new(), position: None, end, begun: None };
@@ -166,7 +179,8 @@ impl World {
         let generation = |task: u32| job.generations.get(&root_task(query, task)).copied().unwrap_or(0);
         let before: u64 = (0..from.task).map(|task| u64::from(generation(task))).sum();
         let is_stale = from.row > 0 && generation(from.task) != from.generation;
-        if is_stale || before != from.before {
+        let is_replaced = before != from.before && self.bug != Some(Bug::AddressOfOneTask);
+        if is_stale || is_replaced {
             let task = root_task(query, from.task);
             return Next::Lost(lost(OutputId { task, generation: from.generation }));
         }
@@ -189,6 +203,10 @@ impl World {
         };
         let data = match &job.pages.data {
             Some((read, data)) if *read == winner => data.clone(),
+            // What is in the commit record is known with it.
+            _ if self.is_inline(winner) => {
+                Rc::new(self.ledger.written[&winner].iter().flatten().copied().collect())
+            }
             _ => return Next::Read(OutputId { task, generation }, winner),
         };
         let begun = Some(from.task);
@@ -232,7 +250,7 @@ impl World {
                             job.pages.waiting = None;
                             job.pages.last = Some(page.clone());
                         }
-                        self.ledger.lost_after_end.insert(query);
+                        self.check_page(at, query, &page)?;
                         self.respond(at, waiting.client, waiting.number, Response::Page(page));
                         self.close(at, query)
                     }
