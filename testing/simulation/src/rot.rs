@@ -60,8 +60,11 @@ impl World {
     /// An object vanishes or becomes unreadable.
     pub fn rot_output(&mut self, key: Key) {
         let vanishes = match key {
-            // Who does not know that a record was there may write another one.
-            Key::Commit(output) => self.random.below(2) == 0 && !self.has_writers(output),
+            // Whoever does not know that a record was there may write another one, which others must not do without.
+            Key::Commit(output) => {
+                let is_alone = self.machines.len() == 1 && !self.has_writers(output);
+                is_alone && self.random.below(2) == 0
+            }
             _ => self.random.below(4) > 0,
         };
         self.ledger.note_rot(key);
