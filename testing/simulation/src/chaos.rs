@@ -83,7 +83,8 @@ impl World {
             Fault::Pause if is_awake => {
                 self.hosts[any].paused = true;
                 self.hosts[any].paused_at = self.now;
-                let delay = self.random.range(100, 15_000);
+                let most = [4_000, 15_000][self.random.below(2) as usize];
+                let delay = self.random.range(100, most);
                 self.ledger.note_trouble(any, self.now + delay);
                 self.at(delay, Happening::Resume { host: any });
             }

@@ -11,6 +11,8 @@ use crate::world::World;
 /// A request that is not answered for so long is made again.
 const TIMEOUT: u64 = 3_000;
 const TRY_AGAIN: u64 = 300;
+/// A request that comes a second time does so within this time.
+const LATE_MAX: u64 = 1_500;
 
 /// Where the next page starts in the committed output of the root stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,11 +126,12 @@ impl World {
             (Phase::Cancelling, Some(query)) => Request::Cancel { query },
             _ => Request::Post,
         };
-        let copies = if self.strikes(Fault::Reask) { 2 } else { 1 };
-        for _ in 0..copies {
-            let delay = self.random.delay(20);
+        if self.strikes(Fault::Reask) {
+            let delay = self.random.range(1, LATE_MAX);
             self.at(delay, Happening::Request { machine, client: at, number, request: request.clone() });
         }
+        let delay = self.random.delay(20);
+        self.at(delay, Happening::Request { machine, client: at, number, request });
         self.at(TIMEOUT, Happening::ClientWakes { client: at, number });
     }
 
@@ -193,7 +196,7 @@ impl World {
         self.clients[at].machine = machine;
         if self.clients[at].phase != Phase::Over {
             // It looks at what it got.
-            let delay = self.random.delay(self.think_mean);
+            let delay = self.random.delay(self.think_mean).min(3 * self.think_mean);
             self.at(delay, Happening::ClientWakes { client: at, number });
         }
         Ok(())

@@ -17,9 +17,11 @@ use crate::world::World;
 /// An attempt gives up when the store was asked in vain so often.
 const TRIES_MAX: u32 = 6;
 /// A worker that stood still for so long may notice.
-const STANDSTILL_MIN: u64 = 1_500;
+const STANDSTILL_MIN: u64 = 1_000;
 /// Work takes so many times its mean at most.
 const WORK_TIMES_MAX: u64 = 4;
+/// However slow a worker is, an attempt has done its work after so long.
+const WORK_MAX: u64 = 90_000;
 /// A row weighs so much.
 const ROW_BYTES: u64 = 10;
 
@@ -138,7 +140,7 @@ impl World {
         if execution.is_some_and(|execution| execution.read.len() == sources.len()) {
             let delay = self.random.delay(self.work_mean).min(WORK_TIMES_MAX * self.work_mean);
             let slowness = self.hosts[host].slowness;
-            self.go_on(host, attempt, Phase::Computing, delay * slowness);
+            self.go_on(host, attempt, Phase::Computing, (delay * slowness).min(WORK_MAX));
         }
         Ok(())
     }
@@ -337,6 +339,20 @@ impl World {
         Ok(())
     }
 
+    /// Some tasks fail at first, whoever runs them.
+    fn is_flaky(&mut self, attempt: AttemptId) -> bool {
+        let task = attempt.task;
+        let luck = mix(u64::from(task.stage.0) << 32 | u64::from(task.partition)) ^ mix(self.chaos_millis);
+        let failures = self.ledger.failures_of_task(task);
+        let is_flaky = self.faults.is_on(Fault::AttemptError)
+            && luck.is_multiple_of(8)
+            && failures < self.plan_of(attempt).options.task_retry_attempts_per_task.min(3);
+        if is_flaky {
+            self.faults.note(Fault::AttemptError);
+        }
+        is_flaky
+    }
+
     fn injected_failure(&mut self, attempt: AttemptId, lease: u64) -> Option<Error> {
         let query = attempt.task.query;
         let needed = self.plan_of(attempt).memory_needed[attempt.task.stage.0 as usize];
@@ -358,7 +374,7 @@ impl World {
             self.ledger.note_failure(attempt.task);
             return Some(Error::new(ErrorCode::DIVISION_BY_ZERO, "Division by zero"));
         }
-        if self.strikes(Fault::AttemptError) {
+        if self.is_flaky(attempt) || self.strikes(Fault::AttemptError) {
             self.ledger.note_failure(attempt.task);
             let code = [ErrorCode::GENERIC_INTERNAL_ERROR, ErrorCode::HIVE_CANNOT_OPEN_SPLIT];
             return Some(Error::new(code[self.random.below(2) as usize], "it happens"));

@@ -136,13 +136,13 @@ impl Fault {
             Fault::RecordRot => 100_000,
             Fault::CoordinatorCrash => 80_000,
             Fault::CoordinatorPause => 50_000,
-            Fault::Failover => 40_000,
+            Fault::Failover => 100_000,
             Fault::Cancel => 60_000,
             Fault::Vanish => 60_000,
             Fault::Reask => 300_000,
             Fault::UserError => 60_000,
             Fault::AttemptError => 150_000,
-            Fault::Liar => 300_000,
+            Fault::Liar => 600_000,
             Fault::Abandonment => 1_000_000,
         }
     }

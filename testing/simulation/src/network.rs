@@ -36,6 +36,12 @@ impl Network {
         })
     }
 
+    /// What is sent on a stream to a worker from now on arrives so much later.
+    pub fn linger(&mut self, stream: u64, until: u64) {
+        let last = self.last_arrivals.entry((stream, false)).or_default();
+        *last = until.max(*last);
+    }
+
     /// All links are good again. What a stream has lost stays lost.
     pub fn heal(&mut self) {
         self.cuts.clear();

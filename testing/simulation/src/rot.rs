@@ -49,12 +49,12 @@ impl World {
         let open = self.ledger.committed.values().filter(|(winner, _)| !has_ended(winner.task.query));
         let sources = open.filter_map(|(winner, _)| self.ledger.lineage.get(winner)).flat_map(|it| it.iter());
         let read: BTreeSet<OutputId> = sources.map(|source| source.output).collect();
-        let is_restless = |output: &&OutputId| {
-            let plan = &self.plans[self.ledger.plans[&output.task.query]];
-            plan.is_restless(output.task.stage)
-        };
+        let plan = |output: &OutputId| &self.plans[self.ledger.plans[&output.task.query]];
+        let is_liar = |output: &&OutputId| plan(output).liars.contains(&output.task.stage);
+        let is_restless = |output: &&OutputId| plan(output).is_restless(output.task.stage);
+        let liars: BTreeSet<OutputId> = read.iter().filter(is_liar).copied().collect();
         let restless: BTreeSet<OutputId> = read.iter().filter(is_restless).copied().collect();
-        if restless.is_empty() { read } else { restless }
+        [liars, restless].into_iter().find(|worst| !worst.is_empty()).unwrap_or(read)
     }
 
     /// An object vanishes or becomes unreadable.

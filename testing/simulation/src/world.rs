@@ -143,8 +143,12 @@ impl World {
             now: 0,
             network_mean: [5, 80, 400][random.below(3) as usize],
             store_mean: [1, 20, 100][random.below(3) as usize],
-            think_mean: [1, 50, 1_000][random.below(3) as usize],
-            inline_rows_max: [0, 4, 1_000][random.below(3) as usize],
+            think_mean: [1, 50, 1_000, 5_000][random.below(4) as usize],
+            // What becomes of a stage that is not what it is called is seen where data can be lost.
+            inline_rows_max: match faults.is_on(Fault::Liar) {
+                true => 0,
+                false => [0, 4, 1_000][random.below(3) as usize],
+            },
             carried_rows_max: [0, 2][random.below(2) as usize],
             work_mean: [30, 300, 1_500][random.below(3) as usize],
             chaos_millis: random.range(2_000, 30_000),
@@ -217,6 +221,9 @@ impl World {
                 self.faults.note(Fault::Join);
             }
             self.hosts[host].joins_late = late;
+            if self.random.below(4) == 0 && self.strikes_at(Fault::Slow, 40) {
+                self.hosts[host].slowness = self.random.range(20, 100);
+            }
             self.at(delay, Happening::Start { host });
         }
         // Half of the time everybody comes at once.

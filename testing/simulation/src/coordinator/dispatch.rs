@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{AttemptId, Epoch, Millis, OutputId, QueryId, StageId, TaskId};
-use scheduler::{AttemptSpec, Command, Core, Edge, Event, Record, TaskInput};
+use scheduler::{AttemptSpec, Command, Core, Edge, Event, QueryView, Record, TaskInput};
 
 use super::recovery::unreadable;
 use super::{Job, Purpose, Role};
@@ -35,7 +35,11 @@ impl World {
             event => format!("  core: {event:?}"),
         });
         let process = self.process(at);
-        let id = process.id;
+        let (id, epoch) = (process.id, process.epoch);
+        if let Event::RecordPersisted { query, record: Record::Done { outcome: Ok(()) } } = &event {
+            self.ledger.good_ends.entry((epoch, *query)).or_insert(now);
+        }
+        let process = self.process(at);
         process.core.step(Millis(now), event, &mut commands);
         self.note_losses(at)?;
         self.steps += 1;
@@ -65,24 +69,28 @@ impl World {
         Ok(())
     }
 
-    /// Takes note of the workers that the core takes for lost.
+    /// Takes note of the workers, and of the attempts, that the core takes for lost.
     fn note_losses(&mut self, at: usize) -> Result<(), String> {
         let hosts = &self.hosts;
         let process = self.machines[at].process.as_mut().expect("it was told something");
-        let mut news = Vec::new();
+        let (mut lost, mut any) = (Vec::new(), false);
         for node in process.core.nodes() {
             let host = hosts.iter().position(|host| host.name == *node.node).expect("it is one of ours");
-            let known = process.lost.get(&host) == Some(&node.incarnation.0);
-            match node.state {
-                None if !known => news.push((host, node.incarnation.0)),
-                Some(_) if known => {
-                    process.lost.remove(&host);
-                }
-                _ => {}
+            let life = node.incarnation.0;
+            let now = (life, node.state.is_some());
+            let before = process.lives.insert(host, now);
+            any |= before.is_some_and(|before| before != now);
+            if before == Some((life, true)) && node.state.is_none() {
+                lost.push((host, life));
             }
         }
-        process.lost.extend(news.iter().copied());
-        news.into_iter().try_for_each(|(host, life)| self.check_loss(at, host, life))
+        let count = |view: QueryView<'_>| -> u32 { view.stages().map(|it| it.counts.lost_attempts).sum() };
+        let losses: u32 = process.core.queries().map(count).sum();
+        let before = std::mem::replace(&mut process.losses, losses);
+        if losses > before && !any {
+            return Err(format!("I-8: {} attempts are taken for lost, and no worker is", losses - before));
+        }
+        lost.into_iter().try_for_each(|(host, life)| self.check_loss(at, host, life))
     }
 
     fn carry_out(&mut self, at: usize, command: Command) -> Result<(), String> {
@@ -95,6 +103,9 @@ impl World {
                 let Some((_, stream)) = stream.copied() else {
                     return Ok(());
                 };
+                for spec in &attempts {
+                    self.check_not_redone(spec)?;
+                }
                 let parcels = attempts.into_iter().map(|spec| {
                     let sources = self.sources(at, &spec);
                     (spec, sources)
@@ -279,6 +290,9 @@ impl World {
 
     /// The output of a task is decided.
     fn on_selected(&mut self, at: usize, output: OutputId, winner: AttemptId) -> Result<(), String> {
+        if self.random.below(8) == 0 {
+            self.at(1, Happening::Moment { machine: at });
+        }
         let has_committed = self.ledger.winners.contains(&winner);
         if !has_committed && !self.ledger.deleted.contains(&output.task.query) {
             let committed = self.ledger.committed.get(&output);

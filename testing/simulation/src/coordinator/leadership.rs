@@ -8,6 +8,9 @@ use crate::happening::{Happening, Timer};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
 
+/// What a former leader says may be read so much later.
+const LINGER: u64 = 3_000;
+
 impl World {
     /// Wants the next epoch, whoever has the one before.
     pub fn take_over(&mut self, at: usize) {
@@ -155,6 +158,8 @@ impl World {
                 && self.random.below(2) == 0
             {
                 let (life, delay) = (self.hosts[host].life, self.random.range(50, 500));
+                let until = self.now + self.random.range(0, LINGER);
+                self.network.linger(stream, until);
                 self.at(delay, Happening::StreamEnded { host, life, stream });
             }
         }

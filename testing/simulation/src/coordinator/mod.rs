@@ -121,8 +121,10 @@ pub struct Process {
     pub jobs: BTreeMap<QueryId, Job>,
     /// The workers with a stream, by life and number of the stream.
     streams: BTreeMap<usize, (u64, u64)>,
-    /// The workers, and their lives, that the core takes for lost.
-    lost: BTreeMap<usize, u64>,
+    /// The lives of workers as the core knows them, and whether it takes them for there.
+    lives: BTreeMap<usize, (u64, bool)>,
+    /// How many attempts the core takes for lost.
+    losses: u32,
     recovery: Recovery,
     next_query: u64,
 }
@@ -188,7 +190,8 @@ impl World {
             tokens: BTreeMap::new(),
             jobs: BTreeMap::new(),
             streams: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            losses: 0,
             recovery: Recovery::default(),
             next_query: 0,
         });

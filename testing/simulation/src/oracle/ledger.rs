@@ -10,6 +10,9 @@ use scheduler::RecordKey;
 use crate::happening::Source;
 use crate::store::Key;
 
+/// More attempts than this of one task cannot be explained.
+const ATTEMPTS_MAX: u32 = 300;
+
 /// What happened.
 #[derive(Default)]
 pub struct Ledger {
@@ -54,6 +57,10 @@ pub struct Ledger {
     pub recovered: BTreeMap<(Epoch, QueryId), u64>,
     /// What was answered to each request for a page, by process, query and token.
     pub pages: BTreeMap<(u64, QueryId, u64), u64>,
+    /// The good ends that a life of the coordinator has heard of.
+    pub good_ends: BTreeMap<(Epoch, QueryId), u64>,
+    /// The attempts that a worker was told of.
+    pub placed: BTreeSet<AttemptId>,
     started: BTreeSet<AttemptId>,
     failures: BTreeMap<TaskId, u32>,
     user_errors: BTreeMap<TaskId, u32>,
@@ -97,15 +104,15 @@ impl Ledger {
         self.records.keys().filter(of_query).count() as u32
     }
 
-    /// An attempt starts. Whether it is the first time.
-    pub fn note_start(&mut self, attempt: AttemptId) -> bool {
-        *self.starts.entry(attempt.task).or_default() += 1;
-        self.started.insert(attempt)
-    }
-
-    /// The task that was started most often, and how often.
-    pub fn most_started(&self) -> Option<(TaskId, u32)> {
-        self.starts.iter().map(|(task, count)| (*task, *count)).max_by_key(|(_, count)| *count)
+    /// An attempt starts. What is wrong with that, if anything.
+    pub fn note_start(&mut self, attempt: AttemptId) -> Option<String> {
+        let count = self.starts.entry(attempt.task).or_default();
+        *count += 1;
+        let is_new = self.started.insert(attempt);
+        match *count {
+            ATTEMPTS_MAX.. => Some(format!("I-12: {count} attempts of {}", attempt.task)),
+            _ => (!is_new).then(|| format!("I-2: {attempt} starts a second time")),
+        }
     }
 
     /// The task whose statement was found at fault most often, and how often.
@@ -131,6 +138,11 @@ impl Ledger {
         } else {
             self.unusable_since = None;
         }
+    }
+
+    /// How often attempts of a task were made to fail.
+    pub fn failures_of_task(&self, task: TaskId) -> u32 {
+        self.failures.get(&task).copied().unwrap_or(0)
     }
 
     /// How often attempts of each task of a query were made to fail.
