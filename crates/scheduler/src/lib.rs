@@ -26,6 +26,7 @@ mod core;
 mod ending;
 pub mod event;
 mod forming;
+mod gone;
 mod invariants;
 mod memory;
 pub mod options;

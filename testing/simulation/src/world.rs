@@ -221,7 +221,7 @@ impl World {
                 self.faults.note(Fault::Join);
             }
             self.hosts[host].joins_late = late;
-            if self.random.below(4) == 0 && self.strikes_at(Fault::Slow, 40) {
+            if self.random.below(3) == 0 && self.strikes_at(Fault::Slow, 60) {
                 self.hosts[host].slowness = self.random.range(20, 100);
             }
             self.at(delay, Happening::Start { host });
@@ -284,7 +284,7 @@ impl World {
                 }
             }
             Happening::EndOfChaos => self.end_chaos(),
-            Happening::Moment { machine } => self.bad_moment(machine),
+            Happening::Moment { machine, kind } => self.bad_moment(machine, kind),
             Happening::Inspect => {
                 self.inspect()?;
                 self.at(INSPECT_EVERY, Happening::Inspect);

@@ -4,12 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{AttemptId, Epoch, Millis, OutputId, QueryId, StageId, TaskId};
-use scheduler::{AttemptSpec, Command, Core, Edge, Event, QueryView, Record, TaskInput};
+use scheduler::{AttemptSpec, Command, Core, Edge, Event, QueryView, Record, RecordKey, TaskInput};
 
 use super::{Job, Purpose, Role};
 use crate::bug::Bug;
 use super::recovery::unreadable;
-use crate::happening::{Happening, Place, Source, Timer};
+use crate::happening::{Happening, Moment, Place, Source, Timer};
 use crate::plan::Plan;
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
@@ -187,7 +187,8 @@ impl World {
 
     fn count_record(&mut self, at: usize, record: &Record) {
         let delay = self.random.below(2 * self.store_mean) + 1;
-        self.at(delay, Happening::Moment { machine: at });
+        let kind = if record.key() == RecordKey::Done { Moment::End } else { Moment::Work };
+        self.at(delay, Happening::Moment { machine: at, kind });
         let name = match record {
             Record::Tasks { .. } => "tasks recorded",
             Record::Rollback { outputs, .. } if outputs.len() > 1 => "rollbacks of several outputs",
@@ -294,7 +295,7 @@ impl World {
     /// The output of a task is decided.
     fn on_selected(&mut self, at: usize, output: OutputId, winner: AttemptId) -> Result<(), String> {
         if self.random.below(8) == 0 {
-            self.at(1, Happening::Moment { machine: at });
+            self.at(1, Happening::Moment { machine: at, kind: Moment::Work });
         }
         let has_committed = self.ledger.winners.contains(&winner);
         if !has_committed && !self.ledger.deleted.contains(&output.task.query) {

@@ -7,7 +7,7 @@ use scheduler::{Event, Record, RecordKey, RecoveredCommit};
 
 use super::{Job, Purpose, Role};
 use crate::bug::Bug;
-use crate::happening::{Happening, Timer};
+use crate::happening::{Happening, Moment, Timer};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
 
@@ -211,7 +211,7 @@ impl World {
         if self.process(at).role == Role::Recovering {
             self.process(at).role = Role::Leading;
             self.wake(at, SWEEP_EVERY, Timer::Sweep);
-            self.at(1, Happening::Moment { machine: at });
+            self.at(1, Happening::Moment { machine: at, kind: Moment::Lead });
         }
         for (query, found) in std::mem::take(&mut self.process(at).recovery.found) {
             self.go_on_with(at, query, found)?;

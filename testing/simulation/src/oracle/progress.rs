@@ -221,7 +221,9 @@ impl World {
 /// The only attempt of the only task of a stage that is not committed: where it runs, since when, and how long the
 /// slowest of the others took.
 fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<(AttemptId, NodeId, Millis, u64)> {
-    if !stage.sealed || stage.tasks_total < 2 || stage.counts.committed + 1 != stage.tasks_total {
+    let is_last = stage.counts.committed + 1 == stage.tasks_total;
+    // How long an attempt took that was taken for lost is not known to the core.
+    if !stage.sealed || stage.tasks_total < 2 || !is_last || stage.counts.lost_attempts > 0 {
         return None;
     }
     let last = stage.tasks().find(|task| task.state == TaskState::Running)?;
