@@ -36,8 +36,15 @@ impl World {
         });
         let process = self.process(at);
         let (id, epoch) = (process.id, process.epoch);
-        if let Event::RecordPersisted { query, record: Record::Done { outcome: Ok(()) } } = &event {
-            self.ledger.good_ends.entry((epoch, *query)).or_insert(now);
+        let good = Record::Done { outcome: Ok(()) };
+        match &event {
+            Event::RecordPersisted { query, record } if *record == good => {
+                self.ledger.good_ends.insert((epoch, *query));
+            }
+            Event::QueryRecovered { query, records, .. } if records.contains(&good) => {
+                self.ledger.good_ends.insert((epoch, *query));
+            }
+            _ => {}
         }
         let process = self.process(at);
         process.core.step(Millis(now), event, &mut commands);
