@@ -30,6 +30,7 @@ mod durability;
 mod ending;
 pub mod event;
 mod forming;
+mod gone;
 mod invariants;
 mod memory;
 pub mod options;

@@ -4,8 +4,9 @@
 //! allow; it stops what is no longer desired; it reports everything it holds on every change and at every
 //! interval. An ended attempt is reported until it is no longer desired: its absence acknowledges it. An
 //! attempt that is being stopped is reported until it has really ended, so that whoever waits for nothing to be
-//! held knows that nothing is being written any more. It is never started again: if it is desired again, by somebody
-//! who had not heard of its end, it is handed back.
+//! held knows that nothing is being written any more.
+//!
+//! No attempt is started twice. One that is desired again, by somebody who had not heard of its end, is handed back.
 //!
 //! A runner that drains hands back what waits at once. What runs may go on for a grace period; then it is stopped
 //! and handed back too. An attempt that is handed back has not failed: it is run elsewhere.
@@ -18,11 +19,9 @@ use base::{AttemptId, Epoch, Incarnation, Millis};
 
 use crate::command::AttemptSpec;
 use crate::event::{AttemptReport, AttemptStatus, Capacity, NodeState, WorkerReport};
+use crate::gone::GoneAttempts;
 use crate::options::RunnerOptions;
 use crate::planted::{Planted, PlantedBug};
-
-/// So many of the attempts that were stopped last are remembered.
-const STOPPED_COUNT_MAX: usize = 4096;
 
 /// What can happen on a worker.
 #[derive(Clone, Debug)]
@@ -118,8 +117,7 @@ pub struct Runner {
     attempts: BTreeMap<AttemptId, Held>,
     /// The attempts that wait for a slot and memory, in the order they came.
     waiting: VecDeque<AttemptId>,
-    /// The attempts that were stopped last, in the order in which they ended.
-    stopped: VecDeque<AttemptId>,
+    gone: GoneAttempts,
     /// Slots and memory in use, also by what is being stopped.
     slots_used: u32,
     memory_used_bytes: u64,
@@ -149,7 +147,7 @@ impl Runner {
             desired_seen: None,
             attempts: BTreeMap::new(),
             waiting: VecDeque::new(),
-            stopped: VecDeque::new(),
+            gone: GoneAttempts::default(),
             slots_used: 0,
             memory_used_bytes: 0,
             report_sequence: 0,
@@ -263,7 +261,8 @@ impl Runner {
                     commands.push(RunnerCommand::Cancel { attempt: *attempt });
                 }
                 Phase::HandingBack => held.phase = Phase::Cancelling,
-                Phase::Waiting | Phase::Cancelling | Phase::Ended(_) => {}
+                Phase::Ended(_) => self.gone.note(*attempt),
+                Phase::Waiting | Phase::Cancelling => {}
             }
             held.phase == Phase::Cancelling
         });
@@ -271,7 +270,7 @@ impl Runner {
         for spec in specs {
             let attempt = spec.attempt;
             if let Entry::Vacant(vacant) = self.attempts.entry(attempt) {
-                if self.stopped.contains(&attempt) {
+                if self.gone.contains(&attempt) {
                     let phase = Phase::Ended(AttemptStatus::HandedBack);
                     vacant.insert(Held { spec, phase, peak_bytes: 0 });
                     continue;
@@ -351,10 +350,7 @@ impl Runner {
         held.phase = Phase::Ended(status);
         if stopped {
             self.attempts.remove(attempt);
-            self.stopped.push_back(*attempt);
-            if self.stopped.len() > STOPPED_COUNT_MAX {
-                self.stopped.pop_front();
-            }
+            self.gone.note(*attempt);
         }
         true
     }

@@ -5,7 +5,7 @@ use scheduler::{NodeState, RunnerEvent};
 use crate::client::Phase;
 use crate::coordinator::Role;
 use crate::fault::Fault;
-use crate::happening::Happening;
+use crate::happening::{Happening, Moment};
 use crate::world::World;
 
 /// How much more likely a fault is at a moment at which it hurts.
@@ -35,21 +35,45 @@ impl World {
     }
 
     /// Something was just decided or found out at a coordinator.
-    pub fn bad_moment(&mut self, machine: usize) {
-        let faults = [
-            Fault::Crash,
-            Fault::Pause,
-            Fault::Drain,
-            Fault::Stream,
-            Fault::Cut,
-            Fault::CoordinatorCrash,
-            Fault::CoordinatorPause,
-            Fault::Failover,
-            Fault::Outage,
-            Fault::RotAtRest,
-            Fault::RecordRot,
-            Fault::Cancel,
-        ];
+    pub fn bad_moment(&mut self, machine: usize, kind: Moment) {
+        let faults: &[Fault] = match kind {
+            Moment::Work => &[
+                Fault::Crash,
+                Fault::Pause,
+                Fault::Drain,
+                Fault::Stream,
+                Fault::Cut,
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorPause,
+                Fault::Failover,
+                Fault::Failover,
+                Fault::Outage,
+                Fault::RotAtRest,
+                Fault::RotAtRest,
+                Fault::Cancel,
+            ],
+            Moment::Lead => &[
+                Fault::Crash,
+                Fault::Drain,
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorPause,
+                Fault::Outage,
+                Fault::RotAtRest,
+                Fault::RotAtRest,
+                Fault::RecordRot,
+                Fault::Cancel,
+            ],
+            Moment::End => &[
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorPause,
+                Fault::Failover,
+                Fault::Failover,
+                Fault::RotAtRest,
+                Fault::RecordRot,
+                Fault::Cancel,
+                Fault::Cancel,
+            ],
+        };
         let fault = faults[self.random.below(faults.len() as u64) as usize];
         let any = self.any_host();
         if !self.can_strike(fault, machine) || !self.strikes_at(fault, AT_THE_MOMENT) {

@@ -76,10 +76,12 @@ pub struct Client {
     machine: usize,
     /// The last request was not answered.
     asked_again: bool,
+    /// How long it looks at a page.
+    think_mean: u64,
 }
 
 impl Client {
-    pub fn new(plan: usize) -> Client {
+    pub fn new(plan: usize, think_mean: u64) -> Client {
         Client {
             plan,
             phase: Phase::Posting,
@@ -90,6 +92,7 @@ impl Client {
             number: 0,
             machine: 0,
             asked_again: false,
+            think_mean,
         }
     }
 }
@@ -196,7 +199,8 @@ impl World {
         self.clients[at].machine = machine;
         if self.clients[at].phase != Phase::Over {
             // It looks at what it got.
-            let delay = self.random.delay(self.think_mean).min(3 * self.think_mean);
+            let mean = self.clients[at].think_mean;
+            let delay = self.random.delay(mean).min(3 * mean);
             self.at(delay, Happening::ClientWakes { client: at, number });
         }
         Ok(())

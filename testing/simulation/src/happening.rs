@@ -84,6 +84,17 @@ pub enum Timer {
     Retry(Rc<(Purpose, Operation)>),
 }
 
+/// What was just decided or found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Tasks, outputs, rollbacks.
+    Work,
+    /// A coordinator leads, or knows what the ones before it left.
+    Lead,
+    /// How a query ends.
+    End,
+}
+
 /// What happens.
 #[derive(Clone, Debug)]
 pub enum Happening {
@@ -221,6 +232,7 @@ pub enum Happening {
     /// Something was just decided or found out, at a coordinator: a fault hurts most now.
     Moment {
         machine: usize,
+        kind: Moment,
     },
     Inspect,
     EndOfChaos,

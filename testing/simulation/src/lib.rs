@@ -20,6 +20,7 @@ mod fault;
 mod happening;
 mod host;
 mod lifetime;
+mod needs;
 mod network;
 mod oracle;
 mod plan;

@@ -1,8 +1,8 @@
 //! What becomes of objects in the store: they vanish, or cannot be read any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use base::OutputId;
+use base::{AttemptId, OutputId, QueryId, StageId};
 
 use crate::fault::Fault;
 use crate::happening::Happening;
@@ -45,9 +45,19 @@ impl World {
     /// The outputs that some have read and others may still have to read; if there are such, those that will be
     /// something else when they are made again.
     fn worst_to_lose(&self) -> BTreeSet<OutputId> {
-        let has_ended = |query| self.ledger.done.contains_key(&query);
-        let open = self.ledger.committed.values().filter(|(winner, _)| !has_ended(winner.task.query));
-        let sources = open.filter_map(|(winner, _)| self.ledger.lineage.get(winner)).flat_map(|it| it.iter());
+        let tasks = |output: &OutputId| (output.task.query, output.task.stage);
+        let mut committed: BTreeMap<(QueryId, StageId), u32> = BTreeMap::new();
+        for output in self.ledger.committed.keys() {
+            *committed.entry(tasks(output)).or_default() += 1;
+        }
+        // Of a stage that is not through, some tasks have read and others have not.
+        let is_through = |winner: &AttemptId| {
+            let stage = tasks(&winner.output());
+            committed.get(&stage) >= self.ledger.sealed.get(&stage)
+        };
+        let winners = self.ledger.committed.values().map(|(winner, _)| winner);
+        let open = winners.filter(|winner| !is_through(winner));
+        let sources = open.filter_map(|winner| self.ledger.lineage.get(winner)).flat_map(|it| it.iter());
         let read: BTreeSet<OutputId> = sources.map(|source| source.output).collect();
         let plan = |output: &OutputId| &self.plans[self.ledger.plans[&output.task.query]];
         let is_liar = |output: &&OutputId| plan(output).liars.contains(&output.task.stage);

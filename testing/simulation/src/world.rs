@@ -75,7 +75,6 @@ pub struct World {
     pub network_mean: u64,
     pub store_mean: u64,
     pub work_mean: u64,
-    pub think_mean: u64,
     /// An output of at most so many rows is in its commit record.
     pub inline_rows_max: u64,
     /// At most so many of them travel with the attempt that reads them.
@@ -139,11 +138,12 @@ impl World {
         }
         let plans: Vec<Rc<Plan>> =
             (0..queries).map(|_| Rc::new(Plan::random(&mut random, &mut faults, is_durable))).collect();
+        let mut think = || [1, 50, 1_000, 5_000][random.below(4) as usize];
+        let clients = (0..plans.len()).map(|plan| Client::new(plan, think())).collect();
         World {
             now: 0,
             network_mean: [5, 80, 400][random.below(3) as usize],
             store_mean: [1, 20, 100][random.below(3) as usize],
-            think_mean: [1, 50, 1_000, 5_000][random.below(4) as usize],
             // What becomes of a stage that is not what it is called is seen where data can be lost.
             inline_rows_max: match faults.is_on(Fault::Liar) {
                 true => 0,
@@ -158,7 +158,7 @@ impl World {
             calm: false,
             bug,
             core_options,
-            clients: (0..plans.len()).map(Client::new).collect(),
+            clients,
             store_cut: vec![0; machines.len()],
             hosts,
             machines,
@@ -221,7 +221,7 @@ impl World {
                 self.faults.note(Fault::Join);
             }
             self.hosts[host].joins_late = late;
-            if self.random.below(4) == 0 && self.strikes_at(Fault::Slow, 40) {
+            if self.random.below(3) == 0 && self.strikes_at(Fault::Slow, 60) {
                 self.hosts[host].slowness = self.random.range(20, 100);
             }
             self.at(delay, Happening::Start { host });
@@ -284,7 +284,7 @@ impl World {
                 }
             }
             Happening::EndOfChaos => self.end_chaos(),
-            Happening::Moment { machine } => self.bad_moment(machine),
+            Happening::Moment { machine, kind } => self.bad_moment(machine, kind),
             Happening::Inspect => {
                 self.inspect()?;
                 self.at(INSPECT_EVERY, Happening::Inspect);

@@ -170,6 +170,38 @@ fn rollbacks_are_folded_and_void_commits_do_not_count() {
     assert_eq!(cluster.outcome(1), Some(Ok(())));
 }
 
+/// A query of a scan (stage 1) that is read by the root, all of it committed but one task of the root.
+fn nearly_through(determinate: bool) -> TestCluster {
+    let mut cluster = TestCluster::new();
+    cluster.add_worker("n1", 64 * GB, 4);
+    let root = stage(Distribution::Hash { partitions: 2 }, vec![input(Edge::Hash, &[1])]);
+    let scan = StageShape { determinate, ..scan_stage(2) };
+    cluster.submit(1, vec![root, scan], QueryOptions { hash_task_target_bytes: 1, ..options() });
+    cluster.splits(1, 1, &[GB; 2], true);
+    for partition in 0..2 {
+        cluster.commit_sized(1, 1, partition, &[GB, GB], 0);
+    }
+    cluster.commit(1, 0, 0);
+    cluster
+}
+
+/// The first task of the root has read what is gone; the second would read what another run writes.
+#[test]
+fn commit_of_an_indeterminate_task_that_is_not_there_any_more_is_not_made_again() {
+    for determinate in [true, false] {
+        let mut cluster = nearly_through(determinate);
+        cluster.commits.remove(&output(1, (1, 0), 0));
+        cluster.restart_coordinator();
+        cluster.report_all();
+        cluster.pass(1_000);
+        let generation = u32::from(!determinate);
+        assert_eq!(cluster.attempt(1, 1, 0).unwrap().1.attempt.generation, generation);
+        assert_eq!(cluster.generation(1, 0, 0), generation);
+        let root_is_kept = cluster.stage_view(1, 0).counts.committed == 1;
+        assert_eq!(root_is_kept, determinate);
+    }
+}
+
 /// What was written before the coordinator died is compared with what is written after.
 #[test]
 fn differing_output_is_noticed_across_lives() {

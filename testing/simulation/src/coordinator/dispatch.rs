@@ -4,12 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{AttemptId, Epoch, Millis, OutputId, QueryId, StageId, TaskId};
-use scheduler::{AttemptSpec, Command, Core, Edge, Event, QueryView, Record, TaskInput};
+use scheduler::{AttemptSpec, Command, Core, Edge, Event, QueryView, Record, RecordKey, TaskInput};
 
 use super::recovery::unreadable;
 use super::{Job, Purpose, Role};
 use crate::bug::Bug;
-use crate::happening::{Happening, Place, Source, Timer};
+use crate::happening::{Happening, Moment, Place, Source, Timer};
 use crate::plan::Plan;
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
@@ -36,8 +36,15 @@ impl World {
         });
         let process = self.process(at);
         let (id, epoch) = (process.id, process.epoch);
-        if let Event::RecordPersisted { query, record: Record::Done { outcome: Ok(()) } } = &event {
-            self.ledger.good_ends.entry((epoch, *query)).or_insert(now);
+        let good = Record::Done { outcome: Ok(()) };
+        match &event {
+            Event::RecordPersisted { query, record } if *record == good => {
+                self.ledger.good_ends.insert((epoch, *query));
+            }
+            Event::QueryRecovered { query, records, .. } if records.contains(&good) => {
+                self.ledger.good_ends.insert((epoch, *query));
+            }
+            _ => {}
         }
         let process = self.process(at);
         process.core.step(Millis(now), event, &mut commands);
@@ -186,7 +193,8 @@ impl World {
 
     fn count_record(&mut self, at: usize, record: &Record) {
         let delay = self.random.below(2 * self.store_mean) + 1;
-        self.at(delay, Happening::Moment { machine: at });
+        let kind = if record.key() == RecordKey::Done { Moment::End } else { Moment::Work };
+        self.at(delay, Happening::Moment { machine: at, kind });
         let name = match record {
             Record::Tasks { .. } => "tasks recorded",
             Record::Rollback { outputs, .. } if outputs.len() > 1 => "rollbacks of several outputs",
@@ -291,7 +299,7 @@ impl World {
     /// The output of a task is decided.
     fn on_selected(&mut self, at: usize, output: OutputId, winner: AttemptId) -> Result<(), String> {
         if self.random.below(8) == 0 {
-            self.at(1, Happening::Moment { machine: at });
+            self.at(1, Happening::Moment { machine: at, kind: Moment::Work });
         }
         let has_committed = self.ledger.winners.contains(&winner);
         if !has_committed && !self.ledger.deleted.contains(&output.task.query) {

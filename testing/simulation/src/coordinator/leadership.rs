@@ -4,12 +4,12 @@ use base::Epoch;
 
 use super::{LEASE, Purpose, Role};
 use crate::bug::Bug;
-use crate::happening::{Happening, Timer};
+use crate::happening::{Happening, Moment, Timer};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
 
 /// What a former leader says may be read so much later.
-const LINGER: u64 = 3_000;
+const LINGER: u64 = 8_000;
 
 impl World {
     /// Wants the next epoch, whoever has the one before.
@@ -145,7 +145,7 @@ impl World {
         self.ledger.newest_epoch = self.ledger.newest_epoch.max(epoch);
         self.wake(at, 1, Timer::Renew);
         self.recover_all(at);
-        self.at(1, Happening::Moment { machine: at });
+        self.at(1, Happening::Moment { machine: at, kind: Moment::Lead });
         self.turn_to(at);
     }
 

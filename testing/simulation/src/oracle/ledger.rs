@@ -58,7 +58,7 @@ pub struct Ledger {
     /// What was answered to each request for a page, by process, query and token.
     pub pages: BTreeMap<(u64, QueryId, u64), u64>,
     /// The good ends that a life of the coordinator has heard of.
-    pub good_ends: BTreeMap<(Epoch, QueryId), u64>,
+    pub good_ends: BTreeSet<(Epoch, QueryId)>,
     /// The attempts that a worker was told of.
     pub placed: BTreeSet<AttemptId>,
     started: BTreeSet<AttemptId>,

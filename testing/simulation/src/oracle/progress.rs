@@ -33,7 +33,7 @@ pub struct Watch {
     /// The workers that have nothing to do while tasks wait.
     idle: BTreeMap<NodeId, u64>,
     /// The workers that have nothing to do while nothing waits.
-    spare: BTreeMap<NodeId, u64>,
+    spare: BTreeMap<(NodeId, u64), u64>,
 }
 
 impl Watch {
@@ -88,15 +88,18 @@ impl World {
         }
     }
 
-    /// The workers with nothing to do that could do whatever any worker can.
-    fn idle_workers(&self, at: usize) -> Vec<NodeId> {
-        let Some(process) = &self.machines[at].process else {
-            return Vec::new();
-        };
-        let active = || process.core.nodes().filter(|node| node.state == Some(NodeState::Active));
-        let largest = active().map(|node| node.capacity.memory_bytes).max().unwrap_or(0);
-        let idle = active().filter(|node| node.slots_used == 0 && node.capacity.memory_bytes == largest);
-        idle.map(|node| node.node.clone()).collect()
+    /// The workers with nothing to do, and their memory.
+    fn idle_workers(&self, at: usize) -> Vec<(NodeId, u64)> {
+        let nodes = self.machines[at].process.iter().flat_map(|process| process.core.nodes());
+        let idle = nodes.filter(|node| node.state == Some(NodeState::Active) && node.slots_used == 0);
+        idle.map(|node| (node.node.clone(), node.capacity.memory_bytes)).collect()
+    }
+
+    /// The memory of the largest worker that could do something.
+    fn largest_bytes(&self, at: usize) -> u64 {
+        let nodes = self.machines[at].process.iter().flat_map(|process| process.core.nodes());
+        let active = nodes.filter(|node| node.state == Some(NodeState::Active));
+        active.map(|node| node.capacity.memory_bytes).max().unwrap_or(0)
     }
 
     /// Whether a task of a query could be placed by all that is known.
@@ -115,13 +118,15 @@ impl World {
 
     /// A worker has something to do while tasks wait.
     fn check_idle(&mut self, at: usize) -> Result<(), String> {
-        let idle = self.idle_workers(at);
+        let (idle, largest) = (self.idle_workers(at), self.largest_bytes(at));
+        let able: Vec<NodeId> =
+            idle.iter().filter(|(_, bytes)| *bytes == largest).map(|(node, _)| node.clone()).collect();
         let (mut waits, mut any) = (false, false);
         if let Some(process) = &self.machines[at].process {
             waits = process.core.queries().any(|view| self.has_waiting_tasks(at, &view));
             any = process.core.queued_tasks() > 0;
         }
-        Watch::keep(&mut self.watch.idle, self.now, if waits { &idle } else { &[] });
+        Watch::keep(&mut self.watch.idle, self.now, if waits { &able } else { &[] });
         Watch::keep(&mut self.watch.spare, self.now, if any { &[] } else { &idle });
         match self.watch.idle.iter().find(|(_, since)| self.now - **since > IDLE_MAX) {
             Some((node, _)) => Err(format!("I-6: {node} has nothing to do while tasks wait")),
@@ -134,8 +139,8 @@ impl World {
         let Some(process) = &self.machines[at].process else {
             return Ok(());
         };
-        let has_room = |other: &NodeId| {
-            let spare = self.watch.spare.iter().filter(|(node, _)| *node != other);
+        let has_room = |other: &NodeId, need: u64| {
+            let spare = self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes >= need);
             spare.into_iter().any(|(_, since)| self.now - *since > STRAGGLER_ROOM)
         };
         for view in process.core.queries().filter(|view| view.outcome().is_none()) {
@@ -145,12 +150,14 @@ impl World {
                 continue;
             }
             for stage in view.stages().filter(|stage| !stage.is_blocked) {
-                let Some((attempt, node, started, slowest)) = straggler(view.id(), &stage) else {
+                let Some(Straggler { attempt, node, started, need_bytes, median }) =
+                    straggler(view.id(), &stage)
+                else {
                     continue;
                 };
-                let slow = (slowest as f64 * options.rival_slowness_min.max(1.0)) as u64 * STRAGGLER_TIMES;
+                let slow = (median as f64 * options.rival_slowness_min.max(1.0)) as u64 * STRAGGLER_TIMES;
                 let limit = slow.max(options.rival_age_min.0) + STRAGGLER_MORE;
-                if self.now.saturating_sub(started.0) > limit && has_room(&node) {
+                if self.now.saturating_sub(started.0) > limit && has_room(&node, need_bytes) {
                     return Err(format!("I-6: {attempt} holds up its stage and has no rival"));
                 }
             }
@@ -172,7 +179,7 @@ impl World {
         let looked_at = self.ledger.recovered.get(&by);
         let was_found = looked_at.is_some_and(|looked_at| at < looked_at);
         // Whoever hears of a good end that somebody else has recorded finds all that led to it.
-        let has_ended = self.ledger.good_ends.contains_key(&by);
+        let has_ended = self.ledger.good_ends.contains(&by);
         match is_there && (was_found || has_ended) {
             true => Err(format!("I-6: {} is placed although {winner} could be found", spec.attempt)),
             false => Ok(()),
@@ -220,10 +227,21 @@ impl World {
     }
 }
 
-/// The only attempt of the only task of a stage that is not committed: where it runs, since when, and how long the
-/// slowest of the others took.
-fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<(AttemptId, NodeId, Millis, u64)> {
-    if !stage.sealed || stage.tasks_total < 2 || stage.counts.committed + 1 != stage.tasks_total {
+/// The only attempt of the only task of a stage that is not committed.
+struct Straggler {
+    attempt: AttemptId,
+    node: NodeId,
+    started: Millis,
+    /// No attempt of the stage has had more memory.
+    need_bytes: u64,
+    /// How long the others took, in milliseconds.
+    median: u64,
+}
+
+fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<Straggler> {
+    let is_last = stage.counts.committed + 1 == stage.tasks_total;
+    // How long an attempt took that was taken for lost is not known to the core.
+    if !stage.sealed || stage.tasks_total < 2 || !is_last || stage.counts.lost_attempts > 0 {
         return None;
     }
     let last = stage.tasks().find(|task| task.state == TaskState::Running)?;
@@ -231,10 +249,18 @@ fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<(AttemptId, NodeId
     let (attempt, None) = (running.next()?, running.next()) else {
         return None;
     };
-    let tasks = stage.tasks().flat_map(|task| task.attempts.iter());
-    let committed = tasks.filter(|attempt| attempt.state == AttemptState::Committed);
-    let slowest = committed.filter_map(|it| Some(it.ended_at?.0.saturating_sub(it.started_at.0))).max()?;
+    let attempts = || stage.tasks().flat_map(|task| task.attempts.iter());
+    let committed = attempts().filter(|attempt| attempt.state == AttemptState::Committed);
+    let durations = committed.filter_map(|it| Some(it.ended_at?.0.saturating_sub(it.started_at.0)));
+    let mut durations: Vec<u64> = durations.collect();
+    durations.sort_unstable();
     let task = base::TaskId { query, stage: stage.id, partition: last.partition };
-    let id = AttemptId { task, generation: attempt.generation, epoch: attempt.epoch, number: attempt.number };
-    Some((id, attempt.node.clone(), attempt.started_at, slowest))
+    let (generation, epoch, number) = (attempt.generation, attempt.epoch, attempt.number);
+    Some(Straggler {
+        attempt: AttemptId { task, generation, epoch, number },
+        node: attempt.node.clone(),
+        started: attempt.started_at,
+        need_bytes: attempts().map(|attempt| attempt.memory_bytes).max().unwrap_or(0),
+        median: *durations.get(durations.len() / 2)?,
+    })
 }
