@@ -101,6 +101,15 @@ impl Core {
                 stage.estimator.register_success(lease.peak_bytes);
             }
         }
+        if winner.epoch < self.epoch
+            && let Some(query) = self.queries.get_mut(&id)
+            && query.task_mut(winner.task.stage, winner.task.partition).is_some_and(|task| {
+                task.winner.is_none() && task.generation == winner.generation
+            })
+            && query.note_outdated_inputs(&winner)
+        {
+            self.dirty.insert(id);
+        }
         self.select_output(now, attempt, winner, output, commands);
     }
 
@@ -276,6 +285,7 @@ impl Query {
             return;
         };
         task.state = TaskState::Committed;
+        stage.newest_winner = stage.newest_winner.max(winner.epoch);
         // The winner may be an attempt that had been taken for lost. If it says so itself, it was not. If its
         // replacement found what it had committed, it stays lost: that is why the task was run again.
         if winner == reporter

@@ -34,6 +34,7 @@ mod gone;
 mod invariants;
 mod memory;
 pub mod options;
+mod outdated;
 mod placement;
 mod planted;
 mod quantile;

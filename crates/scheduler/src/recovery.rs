@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use base::{AttemptId, Error, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId};
+use base::{AttemptId, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId};
 
 use crate::command::{AttemptSpec, Command, TaskInput};
 use crate::core::Core;
@@ -128,10 +128,11 @@ impl Core {
             query.seal_single_root(commands);
         }
         self.select_found(now, id, commands);
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.note_all_outdated();
+        }
         if let Some(done) = done {
             self.on_persisted(now, id, done, commands);
-        } else if let Some(query) = self.queries.get_mut(&id).filter(|_| is_news) {
-            query.note_unfound();
         }
         self.dirty.insert(id);
     }
@@ -174,6 +175,12 @@ impl Core {
         if id.epoch > self.epoch || task.generation != id.generation || !task.is_waiting() {
             return;
         }
+        if query.outdated_inputs(&id).next().is_some() {
+            return;
+        }
+        let Some(task) = query.task_mut(id.task.stage, id.task.partition) else {
+            return;
+        };
         let memory_bytes = match task.attempt(&id) {
             Some(known) if known.state == AttemptState::Lost && known.node == *node => known.memory_bytes,
             None if id.epoch < self.epoch => report.memory_bytes,
@@ -244,32 +251,6 @@ impl Query {
         true
     }
 
-    /// Gives up the outputs whose commit records should be there and were not found. A consumer is formed when all that
-    /// it reads is committed: it may have read what is gone, and another run of an indeterminate task would not fit.
-    fn note_unfound(&mut self) {
-        let mut unfound = Vec::new();
-        for (at, stage) in (0u32..).zip(&self.stages).filter(|(_, stage)| !stage.determinate) {
-            let has_begun = |reader: &StageId| {
-                let is_of_reader = |output: &OutputId| output.task.stage == *reader;
-                let is_formed = self.stage(*reader).is_some_and(|reader| !reader.tasks.is_empty());
-                is_formed || self.found.keys().any(is_of_reader)
-            };
-            if !self.downstream(StageId(at)).iter().any(has_begun) {
-                continue;
-            }
-            // The task of a stage that has a single one is not recorded.
-            let count = stage.tasks.len().max(usize::from(stage.shape.distribution == Distribution::Single));
-            let outputs = (0..count as u32).map(|partition| OutputId {
-                task: TaskId { query: self.id, stage: StageId(at), partition },
-                generation: stage.generation(partition),
-            });
-            unfound.extend(outputs.filter(|it| self.is_undecided(it) && !self.found.contains_key(it)));
-        }
-        for output in unfound {
-            self.note_taken(output, Error::lost(output, "Its commit record is not there any more"));
-        }
-    }
-
     /// What was committed before it became void is what the next run is compared with.
     fn note_written(&mut self, outputs: &[OutputId]) {
         for output in outputs {
@@ -277,8 +258,14 @@ impl Query {
                 continue;
             };
             let (rows, checksum) = (size.rows, size.checksum);
-            if let Some(task) = self.task_mut(output.task.stage, output.task.partition) {
-                task.written = Some(Written { rows, checksum, is_comparable: true, is_counted: false });
+            let (id, partition) = (output.task.stage, output.task.partition);
+            let written = Some(Written { rows, checksum, is_comparable: true, is_counted: false });
+            let Some(stage) = self.stage_mut(id) else {
+                continue;
+            };
+            match stage.tasks.get_mut(partition as usize) {
+                Some(task) => task.written = written,
+                None => stage.ahead.entry(partition).or_default().written = written,
             }
         }
     }

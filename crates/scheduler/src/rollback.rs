@@ -42,6 +42,8 @@ pub(crate) struct Losses {
     /// Outputs that are not decided, and that nobody can commit any more: what is under the key of their commit record
     /// cannot be read.
     taken: BTreeMap<OutputId, Error>,
+    /// Outputs that were made again under their generation, or will be, without anybody knowing that they were there.
+    gone: BTreeMap<OutputId, Error>,
     /// Outputs of determinate stages that are not what was committed before, by the generation before.
     differing: BTreeSet<OutputId>,
 }
@@ -51,7 +53,13 @@ impl Losses {
     pub(crate) fn forget(&mut self) {
         self.lost.clear();
         self.taken.clear();
+        self.gone.clear();
         self.differing.clear();
+    }
+
+    /// Takes note that an output was read that nobody knows any more.
+    pub(crate) fn note_gone(&mut self, output: OutputId, error: Error) {
+        self.gone.entry(output).or_insert(error);
     }
 }
 
@@ -206,11 +214,12 @@ impl Query {
         let mut losses = core::mem::take(&mut self.losses);
         losses.lost.retain(|output, _| self.is_selected(output));
         losses.taken.retain(|output, _| self.is_undecided(output));
+        losses.gone.retain(|output, _| self.is_undecided(output) || self.is_selected(output));
         losses.differing.retain(|earlier| self.stages[earlier.task.stage.0 as usize].determinate);
         self.losses = losses;
         let mut void: BTreeSet<OutputId> = self.losses.differing.clone();
         // Whoever has committed what cannot be read may have been read.
-        for (output, error) in self.losses.lost.iter().chain(&self.losses.taken) {
+        for (output, error) in self.losses.lost.iter().chain(&self.losses.taken).chain(&self.losses.gone) {
             if output.generation >= self.options.generations_max {
                 return Err(error.clone());
             }
@@ -281,8 +290,11 @@ impl Query {
         for stage in whole {
             let state = &mut self.stages[stage.0 as usize];
             state.base_generation += 1;
-            for generation in state.ahead.values_mut() {
-                *generation += 1;
+            for ahead in state.ahead.values_mut() {
+                ahead.generation = ahead.generation.map(|generation| generation + 1);
+                if let Some(written) = &mut ahead.written {
+                    written.is_comparable = false;
+                }
             }
             for partition in 0..state.tasks.len() as u32 {
                 self.void_task(stage, partition, false, &mut voided);
@@ -299,7 +311,7 @@ impl Query {
         let Some(task) = state.tasks.get_mut(partition as usize) else {
             // Somebody else knows the task already.
             let base = state.base_generation;
-            *state.ahead.entry(partition).or_insert(base) += 1;
+            *state.ahead.entry(partition).or_default().generation.get_or_insert(base) += 1;
             return;
         };
         let running = task.running().map(|attempt| (attempt.node.clone(), attempt_id(id, attempt)));

@@ -140,6 +140,7 @@ impl World {
                 if self.ledger.deleted.contains(&query) {
                     return Ok(());
                 }
+                self.ledger.done_at.entry(query).or_insert(self.now);
                 if let Some(before) = self.ledger.done.insert(query, outcome.clone())
                     && before != *outcome
                 {

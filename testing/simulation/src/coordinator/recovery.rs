@@ -284,9 +284,18 @@ impl World {
 
     /// Somebody else has recorded that a query ended well. All that was there by then is known now.
     fn adopt_end(&mut self, at: usize, query: QueryId, end: Record, found: Found) -> Result<(), String> {
-        let Some(plan) = self.job(at, query).map(|job| job.plan) else {
+        let reads_all = !found.unreadable || self.bug == Some(Bug::UnreadableIsAbsent);
+        let Some(job) = self.job(at, query) else {
             return Ok(());
         };
+        if !reads_all {
+            // The result cannot be completed here, and it had ended well: that is all there is to say.
+            job.is_bare = true;
+            self.sometimes("good ends that cannot be made good", true);
+            self.step_core(at, Event::RecordPersisted { query, record: end })?;
+            return self.step_core(at, Event::QueryCancelled { query, error: unreadable() });
+        }
+        let plan = job.plan;
         let Found { mut records, commits, .. } = found;
         records.retain(|record| record.key() != RecordKey::Done);
         records.push(end);

@@ -24,6 +24,8 @@ pub struct Ledger {
     pub winners: BTreeSet<AttemptId>,
     /// How each query ended, by the store.
     pub done: BTreeMap<QueryId, Result<(), Error>>,
+    /// When that was first recorded.
+    pub done_at: BTreeMap<QueryId, u64>,
     /// The records that were ever written.
     pub records: BTreeMap<(QueryId, RecordKey), u64>,
     pub owners: BTreeMap<Epoch, u64>,
@@ -63,7 +65,7 @@ pub struct Ledger {
     pub placed: BTreeSet<AttemptId>,
     started: BTreeSet<AttemptId>,
     failures: BTreeMap<TaskId, u32>,
-    user_errors: BTreeMap<TaskId, u32>,
+    user_errors: BTreeMap<OutputId, u32>,
     at_fault: BTreeMap<TaskId, bool>,
     starts: BTreeMap<TaskId, u32>,
     /// Until when the silence of each worker is not its coordinator's mistake.
@@ -84,8 +86,8 @@ impl Ledger {
         *self.failures.entry(task).or_default() += 1;
     }
 
-    pub fn note_user_error(&mut self, task: TaskId) {
-        *self.user_errors.entry(task).or_default() += 1;
+    pub fn note_user_error(&mut self, output: OutputId) {
+        *self.user_errors.entry(output).or_default() += 1;
     }
 
     /// Whether the statement is at fault in this task, if that was decided.
@@ -116,8 +118,8 @@ impl Ledger {
     }
 
     /// The task whose statement was found at fault most often, and how often.
-    pub fn most_at_fault(&self) -> Option<(TaskId, u32)> {
-        self.user_errors.iter().map(|(task, count)| (*task, *count)).max_by_key(|(_, count)| *count)
+    pub fn most_at_fault(&self) -> Option<(OutputId, u32)> {
+        self.user_errors.iter().map(|(output, count)| (*output, *count)).max_by_key(|(_, count)| *count)
     }
 
     /// A worker cannot be heard, or will not be, until then.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use base::{AttemptId, Millis, NodeId, QueryId};
-use scheduler::{AttemptSpec, AttemptState, NodeState, QueryView, StageView, TaskState};
+use base::{AttemptId, Millis, NodeId, OutputId, QueryId};
+use scheduler::{
+    AttemptSpec, AttemptState, NodeState, QueryView, RIVAL_SIBLINGS_MIN, StageView, TaskState,
+};
 
 use crate::client::Phase;
 use crate::store::Key;
@@ -88,10 +90,11 @@ impl World {
         }
     }
 
-    /// The workers with nothing to do, and their memory.
-    fn idle_workers(&self, at: usize) -> Vec<(NodeId, u64)> {
+    /// The workers with nothing to do that are slow, or those that are not, and their memory.
+    fn idle_workers(&self, at: usize, is_slow: bool) -> Vec<(NodeId, u64)> {
         let nodes = self.machines[at].process.iter().flat_map(|process| process.core.nodes());
         let idle = nodes.filter(|node| node.state == Some(NodeState::Active) && node.slots_used == 0);
+        let idle = idle.filter(|node| node.is_slow == is_slow);
         idle.map(|node| (node.node.clone(), node.capacity.memory_bytes)).collect()
     }
 
@@ -118,9 +121,10 @@ impl World {
 
     /// A worker has something to do while tasks wait.
     fn check_idle(&mut self, at: usize) -> Result<(), String> {
-        let (idle, largest) = (self.idle_workers(at), self.largest_bytes(at));
-        let able: Vec<NodeId> =
-            idle.iter().filter(|(_, bytes)| *bytes == largest).map(|(node, _)| node.clone()).collect();
+        let (idle, largest) = (self.idle_workers(at, false), self.largest_bytes(at));
+        let slow = self.idle_workers(at, true);
+        let able = idle.iter().chain(&slow).filter(|(_, bytes)| *bytes == largest);
+        let able: Vec<NodeId> = able.map(|(node, _)| node.clone()).collect();
         let (mut waits, mut any) = (false, false);
         if let Some(process) = &self.machines[at].process {
             waits = process.core.queries().any(|view| self.has_waiting_tasks(at, &view));
@@ -179,7 +183,8 @@ impl World {
         let looked_at = self.ledger.recovered.get(&by);
         let was_found = looked_at.is_some_and(|looked_at| at < looked_at);
         // Whoever hears of a good end that somebody else has recorded finds all that led to it.
-        let has_ended = self.ledger.good_ends.contains(&by);
+        let is_before = self.ledger.done_at.get(&output.task.query).is_some_and(|ended| at < ended);
+        let has_ended = self.ledger.good_ends.contains(&by) && is_before;
         match is_there && (was_found || has_ended) {
             true => Err(format!("I-6: {} is placed although {winner} could be found", spec.attempt)),
             false => Ok(()),
@@ -220,7 +225,7 @@ impl World {
             process.core.check_invariants();
         }
         let at_fault = self.ledger.most_at_fault().filter(|(_, count)| *count > USER_ERRORS_MAX);
-        if let Some((task, count)) = at_fault {
+        if let Some((OutputId { task, .. }, count)) = at_fault {
             return Err(format!("I-8: {task} was tried {count} times although the statement is at fault"));
         }
         Ok(())
@@ -254,6 +259,10 @@ fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<Straggler> {
     let durations = committed.filter_map(|it| Some(it.ended_at?.0.saturating_sub(it.started_at.0)));
     let mut durations: Vec<u64> = durations.collect();
     durations.sort_unstable();
+    // What a life of the coordinator did not see tells it nothing.
+    if durations.len() < (stage.tasks_total as usize).div_ceil(2).min(RIVAL_SIBLINGS_MIN as usize) {
+        return None;
+    }
     let task = base::TaskId { query, stage: stage.id, partition: last.partition };
     let (generation, epoch, number) = (attempt.generation, attempt.epoch, attempt.number);
     Some(Straggler {
