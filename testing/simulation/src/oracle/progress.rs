@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use base::{AttemptId, Millis, NodeId, OutputId, QueryId};
-use scheduler::{
-    AttemptSpec, AttemptState, NodeState, QueryView, RIVAL_SIBLINGS_MIN, StageView, TaskState,
-};
+use scheduler::{AttemptSpec, AttemptState, NodeState, QueryView, StageView, TaskState};
 
 use crate::client::Phase;
 use crate::store::Key;
@@ -17,7 +15,9 @@ pub const INSPECT_EVERY: u64 = 500;
 const UNATTENDED_MAX: u64 = 15_000;
 /// A worker that could work is given something that waits within this time. Longer than any backoff.
 const IDLE_MAX: u64 = 8_000;
-/// A slow attempt has a rival when it has run for so much longer than the slowest of the others, and there was a
+/// So many tasks of a stage, or half of them, must have ended before one is called slow.
+const SIBLINGS_MIN: usize = 3;
+/// A slow attempt has a rival when it has run for so much longer than the median of the others, and there was a
 /// worker for it for so long.
 const STRAGGLER_TIMES: u64 = 2;
 const STRAGGLER_MORE: u64 = 6_000;
@@ -260,7 +260,7 @@ fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<Straggler> {
     let mut durations: Vec<u64> = durations.collect();
     durations.sort_unstable();
     // What a life of the coordinator did not see tells it nothing.
-    if durations.len() < (stage.tasks_total as usize).div_ceil(2).min(RIVAL_SIBLINGS_MIN as usize) {
+    if durations.len() < (stage.tasks_total as usize).div_ceil(2).min(SIBLINGS_MIN) {
         return None;
     }
     let task = base::TaskId { query, stage: stage.id, partition: last.partition };
