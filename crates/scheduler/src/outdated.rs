@@ -57,28 +57,33 @@ impl Query {
         let upstream = (at.0 + 1..self.stages.len() as u32).map(StageId);
         upstream.filter(move |producer| {
             let stage = &self.stages[producer.0 as usize];
-            !stage.determinate && !is_older(stage, epoch) && self.downstream(*producer).contains(&at)
+            let may_be = !stage.determinate && !is_older(stage, epoch);
+            may_be && self.downstream(*producer).contains(&at) && self.outdated(*producer, epoch).next().is_some()
         })
     }
 
     fn note_outdated(&mut self, at: StageId, oldest: Epoch) {
-        let Some(stage) = self.stage(at) else {
-            return;
-        };
-        // The task of a stage that has a single one may not be known yet.
-        let count = stage.tasks.len().max(usize::from(stage.is_single()));
-        let is_outdated = |partition: &u32| {
-            let winner = stage.tasks.get(*partition as usize).and_then(|task| task.winner);
-            winner.is_none_or(|(epoch, _)| epoch > oldest)
-        };
-        let output = |partition| OutputId {
-            task: TaskId { query: self.id, stage: at, partition },
-            generation: stage.generation(partition),
-        };
-        let outdated: Vec<OutputId> = (0..count as u32).filter(is_outdated).map(output).collect();
+        let outdated: Vec<OutputId> = self.outdated(at, oldest).collect();
         for output in outdated {
             self.losses.note_gone(output, Error::lost(output, "Its commit record is not there any more"));
         }
+    }
+
+    /// The outputs of a stage that are not there, or that are of a later life than that of their reader.
+    fn outdated(&self, at: StageId, reader: Epoch) -> impl Iterator<Item = OutputId> {
+        let stage = &self.stages[at.0 as usize];
+        // The task of a stage that has a single one may not be known yet.
+        let count = stage.tasks.len().max(usize::from(stage.is_single()));
+        let output = move |partition| OutputId {
+            task: TaskId { query: self.id, stage: at, partition },
+            generation: stage.generation(partition),
+        };
+        (0..count as u32).map(output).filter(move |output| {
+            let task = stage.tasks.get(output.task.partition as usize);
+            let decided = task.and_then(|task| task.winner).map(|(epoch, _)| epoch);
+            let found = self.found.get(output).map(|(winner, _)| winner.epoch);
+            decided.or(found).is_none_or(|epoch| epoch > reader)
+        })
     }
 }
 

@@ -162,6 +162,7 @@ impl World {
                 let slow = (median as f64 * options.rival_slowness_min.max(1.0)) as u64 * STRAGGLER_TIMES;
                 let limit = slow.max(options.rival_age_min.0) + STRAGGLER_MORE;
                 if self.now.saturating_sub(started.0) > limit && has_room(&node, need_bytes) {
+                    if std::env::var("DBG").is_ok() { let ns: Vec<_> = process.core.nodes().map(|n| (n.node.clone(), n.state, n.is_slow, n.slowness, n.slots_used, n.capacity)).collect(); eprintln!("{median} {need_bytes} {ns:?} {:?} {:?}", stage.tasks().map(|t| format!("{t:?}")).collect::<Vec<_>>(), self.watch.spare); eprintln!("{options:?} {:?}", view.stages().map(|s| format!("{:?} {:?}", s.is_blocked, s.counts)).collect::<Vec<_>>()); }
                     return Err(format!("I-6: {attempt} holds up its stage and has no rival"));
                 }
             }
