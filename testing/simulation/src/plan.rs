@@ -8,6 +8,9 @@ use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, StageS
 use crate::fault::{Fault, Faults};
 use crate::random::Random;
 
+/// Memory comes in such parts, as the core tells peaks apart.
+pub const MEMORY_GRAIN: u64 = 1 << 20;
+
 pub struct Plan {
     pub shape: QueryShape,
     pub options: QueryOptions,
@@ -64,7 +67,7 @@ impl Plan {
                 plan.liars.insert(StageId(at));
             }
             plan.shape.stages.push(stage);
-            plan.memory_needed.push(random.range(1, 40));
+            plan.memory_needed.push(random.range(1, 40) * MEMORY_GRAIN);
         }
         for at in 0..count {
             let by_hash =
@@ -122,7 +125,7 @@ fn options(random: &mut Random) -> QueryOptions {
         failed_tasks_max: (random.below(8) == 0).then(|| random.range(1, 6) as u32),
         retry_initial_delay: Millis(random.range(50, 2_000)),
         retry_max_delay: Millis(4_000),
-        task_memory_bytes: (random.below(2) == 0).then(|| random.range(1, 60)),
+        task_memory_bytes: (random.below(2) == 0).then(|| random.range(1, 60) * MEMORY_GRAIN),
         task_split_count_max: random.range(1, 8) as u32,
         arbitrary_task_target_bytes_min: random.range(1, 200),
         arbitrary_task_target_growth_period: random.range(1, 8) as u32,

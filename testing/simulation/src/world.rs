@@ -15,7 +15,7 @@ use crate::happening::{Asker, Happening};
 use crate::host::Host;
 use crate::network::Network;
 use crate::oracle::{INSPECT_EVERY, Ledger, Watch};
-use crate::plan::Plan;
+use crate::plan::{MEMORY_GRAIN, Plan};
 use crate::random::{Random, mix};
 use crate::store::{Answer, Operation, Store};
 
@@ -124,7 +124,7 @@ impl World {
         let (hosts_max, slots_max) = if random.below(2) == 0 { (2, 1) } else { (5, 4) };
         let hosts = (0..random.range(1, hosts_max)).map(|number| {
             let slots = random.range(1, slots_max) as u32;
-            let capacity = Capacity { memory_bytes: random.range(40, 100), slots };
+            let capacity = Capacity { memory_bytes: random.range(40, 100) * MEMORY_GRAIN, slots };
             Host::new(number as usize, capacity, drain_grace)
         });
         let hosts: Vec<Host> = hosts.collect();

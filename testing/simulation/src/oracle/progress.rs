@@ -143,8 +143,10 @@ impl World {
         let Some(process) = &self.machines[at].process else {
             return Ok(());
         };
-        let has_room = |other: &NodeId, need: u64| {
-            let spare = self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes >= need);
+        // A task may have come to need all of a worker.
+        let largest = self.largest_bytes(at);
+        let has_room = |other: &NodeId| {
+            let spare = self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes == largest);
             spare.into_iter().any(|(_, since)| self.now - *since > STRAGGLER_ROOM)
         };
         for view in process.core.queries().filter(|view| view.outcome().is_none()) {
@@ -154,15 +156,14 @@ impl World {
                 continue;
             }
             for stage in view.stages().filter(|stage| !stage.is_blocked) {
-                let Some(Straggler { attempt, node, started, need_bytes, median }) =
+                let Some(Straggler { attempt, node, started, median }) =
                     straggler(view.id(), &stage)
                 else {
                     continue;
                 };
                 let slow = (median as f64 * options.rival_slowness_min.max(1.0)) as u64 * STRAGGLER_TIMES;
                 let limit = slow.max(options.rival_age_min.0) + STRAGGLER_MORE;
-                if self.now.saturating_sub(started.0) > limit && has_room(&node, need_bytes) {
-                    if std::env::var("DBG").is_ok() { let ns: Vec<_> = process.core.nodes().map(|n| (n.node.clone(), n.state, n.is_slow, n.slowness, n.slots_used, n.capacity)).collect(); eprintln!("{median} {need_bytes} {ns:?} {:?} {:?}", stage.tasks().map(|t| format!("{t:?}")).collect::<Vec<_>>(), self.watch.spare); eprintln!("{options:?} {:?}", view.stages().map(|s| format!("{:?} {:?}", s.is_blocked, s.counts)).collect::<Vec<_>>()); }
+                if self.now.saturating_sub(started.0) > limit && has_room(&node) {
                     return Err(format!("I-6: {attempt} holds up its stage and has no rival"));
                 }
             }
@@ -238,8 +239,6 @@ struct Straggler {
     attempt: AttemptId,
     node: NodeId,
     started: Millis,
-    /// No attempt of the stage has had more memory.
-    need_bytes: u64,
     /// How long the others took, in milliseconds.
     median: u64,
 }
@@ -270,7 +269,6 @@ fn straggler(query: QueryId, stage: &StageView<'_>) -> Option<Straggler> {
         attempt: AttemptId { task, generation, epoch, number },
         node: attempt.node.clone(),
         started: attempt.started_at,
-        need_bytes: attempts().map(|attempt| attempt.memory_bytes).max().unwrap_or(0),
         median: *durations.get(durations.len() / 2)?,
     })
 }
