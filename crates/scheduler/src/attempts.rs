@@ -88,6 +88,13 @@ impl Core {
         };
         self.placement_dirty |= lease.is_some();
         query.node_trouble.remove(node);
+        let is_strange = winner.epoch < self.epoch && !query.is_recovered;
+        if is_strange && !self.is_planted(PlantedBug::StrangersCount) {
+            return self.on_strange_commit(now, attempt, lease, winner);
+        }
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
         if let Some(lease) = lease {
             let state = if winner == attempt { AttemptState::Committed } else { AttemptState::Aborted };
             // Of one that was taken over it is not known when it started.
@@ -111,6 +118,31 @@ impl Core {
             self.dirty.insert(id);
         }
         self.select_output(now, attempt, winner, output, commands);
+    }
+
+    /// A former life of the coordinator ran a query of the same name, of which nothing is known: it may have formed other
+    /// tasks. What its attempts commit can be committed by nobody else under that generation.
+    fn on_strange_commit(
+        &mut self,
+        now: Millis,
+        attempt: AttemptId,
+        lease: Option<&Lease>,
+        winner: AttemptId,
+    ) {
+        let id = attempt.task.query;
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
+        let output = winner.output();
+        if query.is_undecided(&output) {
+            query.note_taken(output, Error::lost(output, "An attempt of a former life has committed it"));
+            self.dirty.insert(id);
+        }
+        if let Some(lease) = lease
+            && let Some(others) = query.end_attempt(now, &attempt, AttemptState::Aborted, lease.peak_bytes)
+        {
+            self.try_again(now, &attempt, now, others);
+        }
     }
 
     /// Decides the output of a task, unless it is decided.
@@ -145,7 +177,11 @@ impl Core {
             query.end_attempt(now, &rival, state, peak_bytes);
         }
         query.decide(reporter, winner, output);
-        let selected = if query.region.is_some() { query.region_outputs(stage) } else { Vec::from([winner]) };
+        let is_early = self.planted.is(PlantedBug::RegionServedEarly) && stage == StageId(0);
+        let selected = match query.region.is_some() && !is_early {
+            true => query.region_outputs(stage),
+            false => Vec::from([winner]),
+        };
         let select = |winner: AttemptId| Command::OutputSelected { output: winner.output(), winner };
         commands.extend(selected.into_iter().map(select));
         self.dirty.insert(id);

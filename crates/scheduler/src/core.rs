@@ -189,6 +189,11 @@ impl Core {
         if self.is_planted(PlantedBug::IndeterminateRerunIgnored) {
             query.stages.iter_mut().for_each(|stage| stage.determinate = true);
         }
+        if self.planted.is(PlantedBug::DeliveredIsTriedAgain)
+            && let Some(region) = &mut query.region
+        {
+            region.is_tried_again = true;
+        }
         self.queries.insert(id, query);
         self.dirty.insert(id);
         if valid.is_err() {

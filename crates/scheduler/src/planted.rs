@@ -47,6 +47,18 @@ pub enum PlantedBug {
     BackoffNeverEnds,
     /// A task whose commit record is there and cannot be read is tried again as it was (SlateDB #766).
     UnreadableCommitTriedAgain,
+    /// A query that is tried again as a whole takes what its first try has written for its own (SPARK-24552).
+    TryKeepsGeneration,
+    /// A query is tried again although its rows were given to the client as they came (Trino #26968).
+    DeliveredIsTriedAgain,
+    /// Of a query that is tried again as a whole rows are given out before all are there (Trino #22472).
+    RegionServedEarly,
+    /// What a former life of the coordinator had run of a query counts, although the query was begun again.
+    StrangersCount,
+    /// What became void before a query had records is not recorded with the rest.
+    LateRollbackForgotten,
+    /// A worker that says nothing is as good as any until it is taken for lost (Trino's workers of 60 s).
+    QuietIsNotSlow,
 }
 
 /// Which bug is planted, if any.

@@ -380,7 +380,7 @@ impl Workers {
 
     /// Takes those workers for slow that have said nothing for so long. They are not lost yet, but may soon be.
     pub(crate) fn note_quiet(&mut self, now: Millis, period: Millis) {
-        if self.quiet_check_at.is_none_or(|at| now < at) {
+        if self.quiet_check_at.is_none_or(|at| now < at) || self.planted.is(PlantedBug::QuietIsNotSlow) {
             return;
         }
         let present = || self.by_node.iter().filter(|(_, worker)| worker.lost_at.is_none());
