@@ -61,6 +61,18 @@ pub enum Bug {
     UnreadableIsAbsent,
     /// That another life has recorded a good end is taken for all that it knew.
     GoodEndIsEnough,
+    /// An attempt whose worker is gone is taken for one that has no more rows (a connection that ends early).
+    ProducerGoneIsEnd,
+    /// A client that has read all rows that there are is told that it has, before it is known that they are right.
+    LastPageEarly,
+    /// A short query whose coordinator died is not run again.
+    CapsuleIgnored,
+    /// When a query gets its records, what is only in the memory of the coordinator stays there.
+    LateOutputStaysHere,
+    /// The record that says that a query is there is written before the others.
+    QueryRecordFirst,
+    /// What comes only in a report counts although the query has records by now.
+    LateReportCounts,
 }
 
 /// Every bug, by name.
@@ -113,4 +125,16 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("fresh-lease-is-leadership", Bug::FreshLeaseIsLeadership),
     ("unreadable-is-absent", Bug::UnreadableIsAbsent),
     ("good-end-is-enough", Bug::GoodEndIsEnough),
+    ("try-keeps-generation", Bug::Scheduler(PlantedBug::TryKeepsGeneration)),
+    ("delivered-is-tried-again", Bug::Scheduler(PlantedBug::DeliveredIsTriedAgain)),
+    ("region-served-early", Bug::Scheduler(PlantedBug::RegionServedEarly)),
+    ("producer-gone-is-end", Bug::ProducerGoneIsEnd),
+    ("last-page-early", Bug::LastPageEarly),
+    ("strangers-count", Bug::Scheduler(PlantedBug::StrangersCount)),
+    ("late-rollback-forgotten", Bug::Scheduler(PlantedBug::LateRollbackForgotten)),
+    ("capsule-ignored", Bug::CapsuleIgnored),
+    ("late-output-stays-here", Bug::LateOutputStaysHere),
+    ("query-record-first", Bug::QueryRecordFirst),
+    ("late-report-counts", Bug::LateReportCounts),
+    ("quiet-is-not-slow", Bug::Scheduler(PlantedBug::QuietIsNotSlow)),
 ];

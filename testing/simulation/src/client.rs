@@ -46,7 +46,11 @@ pub struct Page {
 
 #[derive(Clone, Debug)]
 pub enum Response {
-    Accepted(QueryId),
+    Accepted {
+        query: QueryId,
+        /// It is not recorded: the client has all that is needed to run it again.
+        has_capsule: bool,
+    },
     Page(Page),
     /// It is not the leader, or not yet.
     Unavailable,
@@ -76,6 +80,8 @@ pub struct Client {
     machine: usize,
     /// The last request was not answered.
     asked_again: bool,
+    /// Its query can be run again.
+    has_capsule: bool,
     /// How long it looks at a page.
     think_mean: u64,
 }
@@ -92,8 +98,14 @@ impl Client {
             number: 0,
             machine: 0,
             asked_again: false,
+            has_capsule: false,
             think_mean,
         }
+    }
+
+    /// Whether it has all that is needed to run its query again, and has got nothing of it yet.
+    pub fn has_capsule(&self, query: QueryId) -> bool {
+        self.has_capsule && self.query == Some(query) && self.token == 0
     }
 }
 
@@ -173,11 +185,16 @@ impl World {
                 self.at(delay, Happening::ClientWakes { client: at, number });
                 return Ok(());
             }
-            Response::Accepted(query) => {
+            Response::Accepted { query, has_capsule } => {
+                client.has_capsule = has_capsule;
                 client.query = Some(query);
                 client.phase = Phase::Polling;
             }
             Response::Gone if client.phase == Phase::Cancelling => client.phase = Phase::Over,
+            Response::Gone if client.query.is_some_and(|query| self.ledger.orphans.contains(&query)) => {
+                client.phase = Phase::Over;
+                self.sometimes("queries that ended with their coordinator", true);
+            }
             Response::Gone => {
                 return Err(format!("I-9: nobody knows query {:?} that client {at} asks for", client.query));
             }

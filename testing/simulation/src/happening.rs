@@ -32,6 +32,8 @@ pub enum Place {
     Record,
     /// In the data object.
     Object,
+    /// They come from the attempt that writes them, while it runs.
+    Pipe,
 }
 
 /// An attempt as it travels to a worker: what the core says, and the commit records of what it reads. None if they
@@ -80,6 +82,10 @@ pub enum Timer {
     },
     /// A client has waited long enough for rows.
     Answer(QueryId),
+    /// A client that has posted has waited long enough.
+    FirstAnswer(QueryId),
+    /// The coordinator asks an attempt of the root for its rows.
+    PullRoot(QueryId, u32),
     Clean(QueryId),
     Retry(Rc<(Purpose, Operation)>),
 }
@@ -156,6 +162,14 @@ pub enum Happening {
         host: usize,
         life: u64,
         attempt: AttemptId,
+    },
+    /// An attempt asks another one for its rows.
+    Pull {
+        host: usize,
+        life: u64,
+        attempt: AttemptId,
+        /// Which of its sources.
+        at: usize,
     },
     Stopped {
         host: usize,

@@ -27,6 +27,8 @@ pub enum Phase {
     Writing,
     Committing,
     ReadingBack,
+    /// Others read what it wrote.
+    Flushing,
 }
 
 /// An attempt that runs.
@@ -245,6 +247,7 @@ impl World {
                 }
             }
             Happening::Progress { attempt, .. } => self.progress(at, attempt)?,
+            Happening::Pull { attempt, at: source, .. } => self.pull(at, attempt, source)?,
             Happening::Drain { state, .. } => self.drain_host(at, state),
             Happening::Undrain { .. } => {
                 host.state = NodeState::Active;
@@ -331,10 +334,13 @@ impl World {
         if let Some(violation) = self.ledger.note_start(attempt) {
             self.violate(violation);
         }
-        let held = self.hosts[at].executions.values().map(|execution| execution.spec.memory_bytes);
+        let executions = self.hosts[at].executions.values();
+        let leased = executions.filter(|execution| !execution.spec.is_pipelined);
+        let held = leased.map(|execution| execution.spec.memory_bytes);
         let (count, bytes) = held.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
         let capacity = self.hosts[at].capacity;
-        if count >= capacity.slots || count > 0 && bytes + spec.memory_bytes > capacity.memory_bytes {
+        let is_over = count >= capacity.slots || count > 0 && bytes + spec.memory_bytes > capacity.memory_bytes;
+        if is_over && !spec.is_pipelined {
             self.violate(format!(
                 "I-5: w{at} starts {attempt} beside {count} others that hold {bytes} bytes"
             ));

@@ -23,6 +23,7 @@ mod lifetime;
 mod needs;
 mod network;
 mod oracle;
+mod pipeline;
 mod plan;
 mod random;
 mod rot;

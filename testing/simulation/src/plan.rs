@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Millis, StageId};
-use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, StageShape};
+use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, RetryPolicy, StageShape};
 
 use crate::fault::{Fault, Faults};
 use crate::random::Random;
@@ -27,7 +27,28 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn random(random: &mut Random, faults: &mut Faults, is_durable: bool) -> Plan {
+    /// Its stages run at the same time and stream their rows to each other.
+    pub fn is_region(&self) -> bool {
+        self.options.retry_policy.is_pipelined()
+    }
+
+    /// It has no records at first.
+    pub fn is_late(&self) -> bool {
+        !self.is_region() && !self.options.is_durable
+    }
+
+    /// The client reads the root's output while it is written.
+    pub fn is_streamed(&self) -> bool {
+        self.options.retry_policy == RetryPolicy::None
+    }
+
+    /// A query. If not all are recorded from the beginning, it may be a region or get its records late.
+    pub fn random(random: &mut Random, faults: &mut Faults, all_recorded: bool) -> Plan {
+        let policies = [RetryPolicy::Task, RetryPolicy::Task, RetryPolicy::Query, RetryPolicy::None];
+        let retry_policy = if all_recorded { RetryPolicy::Task } else { policies[random.below(4) as usize] };
+        let is_durable = all_recorded || retry_policy == RetryPolicy::Task && random.below(4) == 0;
+        let options = QueryOptions { retry_policy, is_durable, ..options(random) };
+        let rivals_enabled = options.rivals_enabled && !retry_policy.is_pipelined();
         // A quarter is the plainest shuffle there is: the shape in which mixtures show best.
         let is_shuffle = random.below(4) == 0;
         let count = if is_shuffle { 2 } else { random.range(1, 6) as u32 };
@@ -41,7 +62,7 @@ impl Plan {
             .collect();
         let mut plan = Plan {
             shape: QueryShape { stages: Vec::new() },
-            options: QueryOptions { is_durable, ..options(random) },
+            options: QueryOptions { rivals_enabled, ..options },
             splits: BTreeMap::new(),
             values: BTreeMap::new(),
             memory_needed: Vec::new(),
@@ -121,6 +142,7 @@ impl Plan {
 
 fn options(random: &mut Random) -> QueryOptions {
     QueryOptions {
+        query_retry_attempts: random.range(1, 4) as u32,
         task_retry_attempts_per_task: random.range(2, 6) as u32,
         failed_tasks_max: (random.below(8) == 0).then(|| random.range(1, 6) as u32),
         retry_initial_delay: Millis(random.range(50, 2_000)),

@@ -174,6 +174,18 @@ impl World {
         if self.store.get(&key).is_none() || self.ledger.deleted.contains(&query) {
             return Ok(());
         }
+        let is_unrecorded = self.plans[self.ledger.plans[&query]].is_late()
+            && self.store.get(&Key::Query(query)).is_none()
+            && !self.ledger.done.contains_key(&query);
+        if is_unrecorded {
+            // For all others it is not there.
+            match key {
+                Key::Record(query, record) => self.ledger.records.remove(&(query, record)).map(|_| ()),
+                Key::Commit(output) => self.ledger.committed.remove(&output).map(|_| ()),
+                _ => None,
+            };
+            return Ok(());
+        }
         if self.is_wanted(query) && !self.ledger.done.contains_key(&query) {
             return Err(format!("I-14: {key:?} is deleted and {query} has not ended"));
         }

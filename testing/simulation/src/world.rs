@@ -104,12 +104,10 @@ impl World {
     pub fn new(seed: u64, bug: Option<Bug>, changes: &Changes, trace: Trace) -> World {
         let mut random = Random::new(seed);
         let mut faults = Faults::swarm(&mut random, changes);
-        let is_durable = random.below(8) > 0;
-        if !is_durable {
-            // What is not recorded does not outlive its coordinator.
-            for fault in [Fault::CoordinatorCrash, Fault::CoordinatorPause, Fault::Failover] {
-                faults.switch_off(fault);
-            }
+        // What nobody but one coordinator knows is deleted by the next one. There is no other while it lives.
+        let all_recorded = random.below(3) > 0;
+        if !all_recorded {
+            faults.switch_off(Fault::Failover);
         }
         let core_options = CoreOptions {
             heartbeat_timeout: Millis([2_500, 5_000][random.below(2) as usize]),
@@ -128,7 +126,7 @@ impl World {
             Host::new(number as usize, capacity, drain_grace)
         });
         let hosts: Vec<Host> = hosts.collect();
-        let two = is_durable && random.below(2) == 0;
+        let two = all_recorded && random.below(2) == 0;
         let standby = two && random.below(3) > 0;
         let machine = || Machine::new(standby);
         let machines: Vec<Machine> = (0..1 + usize::from(two)).map(|_| machine()).collect();
@@ -137,7 +135,7 @@ impl World {
             queries = queries.min(changes.queries_max);
         }
         let plans: Vec<Rc<Plan>> =
-            (0..queries).map(|_| Rc::new(Plan::random(&mut random, &mut faults, is_durable))).collect();
+            (0..queries).map(|_| Rc::new(Plan::random(&mut random, &mut faults, all_recorded))).collect();
         let mut think = || [1, 50, 1_000, 5_000][random.below(4) as usize];
         let clients = (0..plans.len()).map(|plan| Client::new(plan, think())).collect();
         World {
@@ -246,6 +244,7 @@ impl World {
             | Happening::StreamEnded { host, life, .. }
             | Happening::HostTick { host, life, .. }
             | Happening::Progress { host, life, .. }
+            | Happening::Pull { host, life, .. }
             | Happening::Drain { host, life, .. }
             | Happening::Undrain { host, life }
             | Happening::Stopped { host, life, .. } => self.on_host(host, life, happening)?,

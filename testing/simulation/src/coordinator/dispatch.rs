@@ -7,7 +7,7 @@ use base::{AttemptId, Epoch, Millis, OutputId, QueryId, StageId, TaskId};
 use scheduler::{AttemptSpec, Command, Core, Edge, Event, QueryView, Record, RecordKey, TaskInput};
 
 use super::recovery::unreadable;
-use super::{Job, Purpose, Role};
+use super::{Durability, Job, Purpose, Role};
 use crate::bug::Bug;
 use crate::happening::{Happening, Moment, Place, Source, Timer};
 use crate::plan::Plan;
@@ -112,6 +112,10 @@ impl World {
                 };
                 for spec in &attempts {
                     self.check_not_redone(spec)?;
+                    let job = self.job(at, spec.attempt.task.query);
+                    if job.is_some_and(|job| job.durability == Durability::Volatile) {
+                        self.ledger.may_report.insert(spec.attempt);
+                    }
                 }
                 let parcels = attempts.into_iter().map(|spec| {
                     let sources = self.sources(at, &spec);
@@ -138,7 +142,8 @@ impl World {
                 let operation = Operation::Create(key, Value::Record(record.clone()));
                 self.shell_asks(at, Purpose::Persist(query, record), operation);
             }
-            Command::RegionStarted { .. } | Command::QueryDurable { .. } => {}
+            Command::RegionStarted { query, attempts } => self.region_started(at, query, attempts)?,
+            Command::QueryDurable { query } => self.decisions_recorded(at, query),
             Command::OutputSelected { output, winner } => self.on_selected(at, output, winner)?,
             Command::OutputsRolledBack { query, outputs } => {
                 if let Some(job) = self.job(at, query) {
@@ -164,7 +169,8 @@ impl World {
                 }
             }
             Command::QueryFinished { query, outcome } => {
-                if !self.plans[self.ledger.plans[&query]].options.is_durable {
+                let job = self.job(at, query);
+                if job.is_none_or(|job| job.durability == Durability::Volatile) {
                     if outcome.is_ok() {
                         self.check_result(at, query)?;
                     }
@@ -176,6 +182,7 @@ impl World {
                     if job.closed {
                         self.wake(at, 1, Timer::Clean(query));
                     }
+                    self.wake(at, 1, Timer::FirstAnswer(query));
                     self.answer_client(at, query, true)?;
                 }
             }
@@ -290,6 +297,9 @@ impl World {
         if let Some(job) = self.job(at, query) {
             job.persisting.remove(&record.key());
         }
+        if matches!(record, Record::Rollback { .. }) {
+            self.settle_durability(at, query);
+        }
         if self.process(at).role != Role::Leading {
             return Ok(());
         }
@@ -326,15 +336,23 @@ impl World {
 
     /// What an attempt reads, by what is decided now. None if that is not everything.
     fn sources(&mut self, at: usize, spec: &AttemptSpec) -> Option<Arc<Vec<Source>>> {
-        let query = spec.attempt.task.query;
+        Some(Arc::new(self.sources_of(at, spec.attempt.task, &spec.input)?))
+    }
+
+    /// What a task reads, by what is decided now.
+    pub fn sources_of(&self, at: usize, task: TaskId, input: &TaskInput) -> Option<Vec<Source>> {
         let process = self.machines[at].process.as_ref()?;
-        let job = process.jobs.get(&query)?;
+        let job = process.jobs.get(&task.query)?;
         let plan = &self.plans[job.plan];
-        let mut sources = sources(plan, job, spec.attempt.task, &spec.input)?;
+        let mut sources = sources(plan, job, task, input)?;
         for source in &mut sources {
-            source.place = self.place_of(source);
+            source.place = match () {
+                () if plan.is_region() => Place::Pipe,
+                () if job.held.contains(&source.winner) => Place::Carried,
+                () => self.place_of(source),
+            };
         }
-        Some(Arc::new(sources))
+        Some(sources)
     }
 
     /// Whether the rows of an output are in its commit record.
@@ -375,7 +393,10 @@ fn sources(plan: &Plan, job: &Job, task: TaskId, input: &TaskInput) -> Option<Ve
             };
             for partition in read {
                 let producer = TaskId { query: task.query, stage: *producer, partition };
-                let (generation, winner) = *job.selected.get(&producer)?;
+                let (generation, winner) = match plan.is_region() {
+                    true => job.route.get(&producer).map(|attempt| (attempt.generation, *attempt))?,
+                    false => *job.selected.get(&producer)?,
+                };
                 sources.push(Source {
                     output: OutputId { task: producer, generation },
                     winner,

@@ -1,9 +1,10 @@
 //! What the shell keeps of each query, and how queries come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use base::{AttemptId, Error, ErrorCode, QueryId, StageId, TaskId};
-use scheduler::{Event, QueryOptions, QueryShape, Record, RecordKey};
+use scheduler::{AttemptStatus, Event, QueryOptions, QueryShape, Record, RecordKey};
 
 use super::pages::Pages;
 use super::{Purpose, Role};
@@ -57,6 +58,35 @@ pub struct Job {
     pub persisting: BTreeSet<RecordKey>,
     /// The good end that another life has recorded, until it is known what that life knew.
     pub adopted: Option<Record>,
+    /// How far it is on record.
+    pub durability: Durability,
+    /// Its client was given all that it needs to have it run again.
+    pub is_short: bool,
+    /// The outputs that this process has heard of and that are in no commit record.
+    pub held: BTreeSet<AttemptId>,
+    /// Those of them that are being committed.
+    pub unstored: BTreeSet<AttemptId>,
+    /// The outputs that came in reports when the query was to be durable already, and what is in the store of them.
+    pub late: BTreeMap<AttemptId, Option<AttemptStatus>>,
+    /// Who waits for the first answer to the statement.
+    pub post: Option<(usize, u64)>,
+    /// The attempts of the region, by task.
+    pub route: BTreeMap<TaskId, AttemptId>,
+    /// What was read of the root's attempts while they ran.
+    pub stream: BTreeMap<u32, Rc<Vec<u64>>>,
+}
+
+/// How far a query is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing of it is.
+    Volatile,
+    /// It is being recorded.
+    Requested {
+        /// All that was decided before is.
+        is_decided: bool,
+    },
+    Durable,
 }
 
 impl Job {
@@ -83,6 +113,14 @@ impl Job {
             recovered_at: None,
             persisting: BTreeSet::new(),
             adopted: None,
+            durability: Durability::Durable,
+            is_short: false,
+            held: BTreeSet::new(),
+            unstored: BTreeSet::new(),
+            late: BTreeMap::new(),
+            post: None,
+            route: BTreeMap::new(),
+            stream: BTreeMap::new(),
         }
     }
 }
@@ -99,6 +137,10 @@ impl World {
         self.process(at).jobs.insert(query, Job::new(plan, false));
         if self.ledger.plans.insert(query, plan).is_some() {
             self.violate(format!("I-9: {query} is the name of two queries"));
+        }
+        if !self.plans[plan].options.is_durable {
+            self.begin_unrecorded(at, query, client, number);
+            return;
         }
         let operation = Operation::Create(Key::Query(query), Value::Plan(plan));
         self.shell_asks(at, Purpose::PersistQuery { query, client, number }, operation);
@@ -119,6 +161,13 @@ impl World {
 
     /// A query is planned; its plan is to be recorded.
     pub fn plan(&mut self, at: usize, query: QueryId) {
+        let job = self.job(at, query);
+        if job.as_ref().is_some_and(|job| job.durability == Durability::Volatile) {
+            if let Err(violation) = self.on_plan_persisted(at, query) {
+                self.violate(violation);
+            }
+            return;
+        }
         if let Some(plan) = self.job(at, query).map(|job| job.plan) {
             let operation = Operation::Create(Key::Plan(query), Value::Plan(plan));
             self.shell_asks(at, Purpose::PersistPlan(query), operation);
@@ -130,7 +179,7 @@ impl World {
         if let Some(job) = self.job(at, query) {
             job.recorded = true;
             self.wake(at, 80, Timer::Plan(query));
-            self.respond(at, client, number, Response::Accepted(query));
+            self.respond(at, client, number, Response::Accepted { query, has_capsule: false });
         }
     }
 
@@ -141,7 +190,8 @@ impl World {
         };
         job.planned = true;
         let (plan, cancelled) = (job.plan, job.cancelled.take());
-        let (shape, options) = self.shape_and_options(plan);
+        let is_durable = job.durability == Durability::Durable;
+        let (shape, options) = self.shape_and_options(plan, is_durable);
         self.step_core(at, Event::QuerySubmitted { query, shape, options })?;
         if let Some(error) = cancelled {
             self.step_core(at, Event::QueryCancelled { query, error })?;
@@ -150,9 +200,9 @@ impl World {
     }
 
     /// What the core is told of a plan.
-    pub fn shape_and_options(&self, plan: usize) -> (QueryShape, QueryOptions) {
+    pub fn shape_and_options(&self, plan: usize, is_durable: bool) -> (QueryShape, QueryOptions) {
         let Plan { shape, options, .. } = &*self.plans[plan];
-        let mut options = options.clone();
+        let mut options = QueryOptions { is_durable, ..options.clone() };
         options.rivals_enabled &= self.bug != Some(Bug::RivalsNotAskedFor);
         (shape.clone(), options)
     }
@@ -194,7 +244,8 @@ impl World {
         for (query, job) in &mut self.process(at).jobs {
             // A request that was never answered would seem to be served still.
             job.silence += u32::from(!(is_attended && job.was_polled));
-            if job.silence > PATIENCE && !job.closed && job.recorded {
+            let is_answered = job.recorded || job.durability != Durability::Durable && job.post.is_none();
+            if job.silence > PATIENCE && !job.closed && is_answered {
                 gone.push(*query);
             }
         }

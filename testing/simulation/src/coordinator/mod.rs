@@ -3,20 +3,21 @@
 mod cleaner;
 mod dispatch;
 mod jobs;
+mod late;
 mod leadership;
 mod pages;
 mod recovery;
 
 use std::collections::BTreeMap;
 
-use base::{Epoch, Error, OutputId, QueryId, TaskId};
+use base::{AttemptId, Epoch, Error, OutputId, QueryId, TaskId};
 use scheduler::{Core, Record};
 
 use crate::happening::{Asker, Happening, Timer};
 use crate::store::{Answer, Key, Operation};
 use crate::world::World;
 
-pub use jobs::Job;
+pub use jobs::{Durability, Job};
 pub use recovery::Recovery;
 
 /// A leader that was not renewed for so long may have been followed by another.
@@ -74,6 +75,14 @@ pub enum Purpose {
     Persist(QueryId, Record),
     PersistReadBack(QueryId, Record),
     ReadResult(OutputId),
+    /// What was only in a report is committed on behalf of who wrote it.
+    LateCommit(AttemptId),
+    LateCommitRead(AttemptId),
+    /// The last records of a query that gets them late: its plan, and then itself.
+    LatePlan(QueryId),
+    LateQuery(QueryId),
+    PurgeList(QueryId),
+    PurgeDelete(QueryId),
     CleanList(QueryId),
     CleanDelete(QueryId),
     SweepList,
@@ -84,7 +93,7 @@ pub enum Purpose {
         client: usize,
         number: u64,
     },
-    SweepDelete,
+    SweepDelete(QueryId),
 }
 
 impl Purpose {
@@ -97,7 +106,11 @@ impl Purpose {
                 | Purpose::Persist(..)
                 | Purpose::EndGivenUp(_)
                 | Purpose::CleanDelete(_)
-                | Purpose::SweepDelete
+                | Purpose::LateCommit(_)
+                | Purpose::LatePlan(_)
+                | Purpose::LateQuery(_)
+                | Purpose::PurgeDelete(_)
+                | Purpose::SweepDelete(_)
         )
     }
 }
@@ -127,6 +140,8 @@ pub struct Process {
     losses: u32,
     recovery: Recovery,
     next_query: u64,
+    /// How much is being deleted of queries that nobody knows.
+    sweeping: BTreeMap<QueryId, usize>,
 }
 
 /// Where a coordinator runs.
@@ -194,6 +209,7 @@ impl World {
             losses: 0,
             recovery: Recovery::default(),
             next_query: 0,
+            sweeping: BTreeMap::new(),
         });
         self.wake(at, 1_000, Timer::Second);
         if self.machines[at].standby {
@@ -209,6 +225,7 @@ impl World {
         self.machines[at].paused = false;
         if let Some(process) = self.machines[at].process.take() {
             self.end_streams(&process);
+            self.end_unrecorded(&process);
         }
     }
 
@@ -268,7 +285,8 @@ impl World {
                 let process = self.process(at);
                 let has_stream = process.streams.get(&host) == Some(&(incarnation, stream));
                 if process.role == Role::Leading && has_stream {
-                    self.step_core(at, scheduler::Event::WorkerReported { node, report: *report })?;
+                    let report = self.take_outputs(at, *report);
+                    self.step_core(at, scheduler::Event::WorkerReported { node, report })?;
                 }
             }
             Happening::WorkerGone { host, life, stream, .. } => {
@@ -305,6 +323,8 @@ impl World {
             }
             Timer::Answer(query) => self.answer_client(at, query, true)?,
             Timer::Clean(query) => self.clean(at, query),
+            Timer::FirstAnswer(query) => self.first_answer(at, query)?,
+            Timer::PullRoot(query, partition) => self.pull_root(at, query, partition)?,
         }
         Ok(())
     }
@@ -391,12 +411,18 @@ impl World {
             | Purpose::Persist(..)
             | Purpose::PersistReadBack(..) => self.persist_hears(at, purpose, answer)?,
             Purpose::ReadResult(output) => self.result_hears(at, output, answer)?,
+            Purpose::LateCommit(_)
+            | Purpose::LateCommitRead(_)
+            | Purpose::LatePlan(_)
+            | Purpose::LateQuery(_)
+            | Purpose::PurgeList(_)
+            | Purpose::PurgeDelete(_) => self.late_hears(at, purpose, answer)?,
             Purpose::CleanList(_)
             | Purpose::CleanDelete(_)
             | Purpose::SweepList
             | Purpose::SweepLook(..)
             | Purpose::Look { .. }
-            | Purpose::SweepDelete => self.cleaner_hears(at, purpose, answer)?,
+            | Purpose::SweepDelete(_) => self.cleaner_hears(at, purpose, answer)?,
         }
         Ok(())
     }
@@ -417,6 +443,6 @@ fn lost(output: OutputId) -> Error {
     Error::lost(output, "Committed output cannot be read")
 }
 
-fn root_task(query: QueryId, partition: u32) -> TaskId {
+pub fn root_task(query: QueryId, partition: u32) -> TaskId {
     TaskId { query, stage: base::StageId(0), partition }
 }

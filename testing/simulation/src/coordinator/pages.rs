@@ -7,7 +7,7 @@ use std::rc::Rc;
 use base::{AttemptId, Error, OutputId, QueryId, StageId};
 use scheduler::Event;
 
-use super::{Purpose, lost, root_task};
+use super::{Durability, Job, Purpose, lost, root_task};
 use crate::bug::Bug;
 use crate::client::{Page, Position, Response};
 use crate::happening::Timer;
@@ -17,7 +17,7 @@ use crate::world::World;
 /// A client that waits for rows is answered without any after so long.
 const WAIT: u64 = 700;
 /// The rows of a page, at most.
-const PAGE_ROWS: usize = 7;
+pub const PAGE_ROWS: usize = 7;
 
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +103,10 @@ impl World {
         let Some(waiting) = job.pages.waiting else {
             return Ok(());
         };
+        // One that is run again is answered when its statement would be.
+        if job.durability != Durability::Durable && job.post.is_some() {
+            return Ok(());
+        }
         let is_new = job.pages.last.as_ref().is_none_or(|last| last.token < waiting.token);
         if !is_new && self.bug != Some(Bug::LateRequestMovesOn) {
             let job = self.job(at, query).expect("it was there");
@@ -167,7 +171,13 @@ impl World {
             let end = Some(Err(error.clone()));
             return Next::Page { rows: Vec::new(), position: None, end, begun: None };
         }
+        if job.is_short {
+            return Next::Page { rows: self.whole_result(job), position: None, end: job.outcome.clone(), begun: None };
+        }
         let mut from = position.unwrap_or_default();
+        if self.plans[job.plan].is_streamed() {
+            return self.next_streamed(job, from);
+        }
         if job.is_bare {
             if !from.is_end {
                 // It ended well, and somebody began to delete it because the rest could not be read.
@@ -219,6 +229,32 @@ impl World {
             from = Position { task: from.task + 1, generation: 0, row: 0, before, is_end: is_last };
         }
         Next::Page { rows, position: Some(from), end: None, begun }
+    }
+
+    /// The rows of a short query, all of which are known here.
+    fn whole_result(&self, job: &Job) -> Vec<u64> {
+        let root = job.selected.iter().filter(|(task, _)| task.stage == StageId(0));
+        root.flat_map(|(_, (_, winner))| self.ledger.written[winner].iter().flatten()).copied().collect()
+    }
+
+    /// What there is to answer of a result that is read while it is written.
+    fn next_streamed(&self, job: &Job, mut from: Position) -> Next {
+        if job.sealed.get(&StageId(0)) == Some(&from.task) {
+            let is_told_early = self.bug == Some(Bug::LastPageEarly);
+            return match &job.outcome {
+                None if !is_told_early => Next::Wait,
+                _ => Next::Page { rows: Vec::new(), position: Some(from), end: Some(Ok(())), begun: None },
+            };
+        }
+        let Some(data) = job.stream.get(&from.task) else {
+            return Next::Wait;
+        };
+        let rows: Vec<u64> = data.iter().skip(from.row).take(PAGE_ROWS).copied().collect();
+        from.row += rows.len();
+        if from.row == data.len() {
+            from = Position { task: from.task + 1, row: 0, ..from };
+        }
+        Next::Page { rows, position: Some(from), end: None, begun: None }
     }
 
     /// The store answers the reader of the result.

@@ -310,7 +310,7 @@ impl World {
         records: Vec<Record>,
         commits: Vec<RecoveredCommit>,
     ) -> Result<(), String> {
-        let (shape, options) = self.shape_and_options(plan);
+        let (shape, options) = self.shape_and_options(plan, true);
         // Who let go of it before does not count any more.
         self.ledger.forbidden.retain(|(released, _, _)| *released != query);
         self.step_core(at, Event::QueryRecovered { query, shape, options, records, commits })

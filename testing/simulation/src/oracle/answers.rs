@@ -21,12 +21,15 @@ impl World {
         else {
             return Err(format!("{query} ends and nobody knows it"));
         };
-        let root: Vec<AttemptId> = job
-            .selected
-            .iter()
-            .filter(|(task, _)| task.stage == StageId(0))
-            .map(|(_, (_, winner))| *winner)
-            .collect();
+        let of_root = |task: &base::TaskId| task.stage == StageId(0);
+        let selected = job.selected.iter().filter(|(task, _)| of_root(task)).map(|(_, (_, winner))| *winner);
+        let streamed = job.route.iter().filter(|(task, _)| of_root(task)).map(|(_, attempt)| *attempt);
+        let root: Vec<AttemptId> =
+            if plan.is_streamed() { streamed.collect() } else { selected.collect() };
+        let generations: BTreeSet<u32> = root.iter().map(|winner| winner.generation).collect();
+        if plan.is_region() && generations.len() > 1 {
+            return Err(format!("I-15: {query} ends with rows of several tries: {generations:?}"));
+        }
         if job.sealed.get(&StageId(0)) != Some(&(root.len() as u32)) {
             return Err(format!("I-3: {query} ends with {} root tasks", root.len()));
         }
@@ -47,6 +50,13 @@ impl World {
                 return Err(format!("I-3: {attempt} counts and was sent wrong rows"));
             }
             for source in self.ledger.lineage[&attempt].iter() {
+                if plan.is_region() {
+                    if source.winner.generation != attempt.generation {
+                        return Err(format!("I-15: {attempt} has read {} of another try", source.winner));
+                    }
+                    todo.push(source.winner);
+                    continue;
+                }
                 let producer = source.output.task;
                 let Some((_, current)) = job.selected.get(&producer) else {
                     // A life that found the result complete need not know what it was made of. And what a determinate
@@ -177,7 +187,7 @@ impl World {
                 self.sometimes("right answers", true);
             }
             Err(error) => {
-                if !self.explains(query, &plan.options, &error) {
+                if !self.explains(query, &plan, &error) {
                     return Err(format!("I-8: {query} failed without cause: {} {error}", error.code()));
                 }
                 self.sometimes(error_name(&error), true);

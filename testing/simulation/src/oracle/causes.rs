@@ -5,6 +5,7 @@ use scheduler::{NodeState, QueryOptions};
 
 use crate::coordinator::STANDSTILL_MIN;
 use crate::fault::Fault;
+use crate::plan::Plan;
 use crate::world::World;
 
 /// So long a core may take to notice what the world knows.
@@ -30,8 +31,8 @@ impl World {
     }
 
     /// What ends a query with an error must have happened.
-    pub fn explains(&self, query: QueryId, options: &QueryOptions, error: &Error) -> bool {
-        let ledger = &self.ledger;
+    pub fn explains(&self, query: QueryId, plan: &Plan, error: &Error) -> bool {
+        let (ledger, options) = (&self.ledger, &plan.options);
         let exhausted = ledger.failures_of(query).any(|count| count > options.task_retry_attempts_per_task)
             || options.failed_tasks_max.is_some_and(|max| ledger.failures_of(query).sum::<u32>() > max);
         let failed = ledger.failures_of(query).any(|count| count > 0);
@@ -44,15 +45,19 @@ impl World {
             + count(Fault::Drain)
             + count(Fault::Message)
             + count(Fault::CoordinatorPause)
-            > 3;
+            + u64::from(plan.is_region()) * count(Fault::CoordinatorCrash)
+            > if plan.is_streamed() { 0 } else { 3 };
         match error.code() {
             ErrorCode::USER_CANCELED => ledger.cancelled.contains(&query),
             ErrorCode::DIVISION_BY_ZERO => ledger.user_error.contains(&query),
             ErrorCode::EXCHANGE_DATA_LOST => self.explains_loss(query, options),
             ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT => ledger.out_of_memory.contains(&query),
             ErrorCode::GENERIC_INTERNAL_ERROR | ErrorCode::HIVE_CANNOT_OPEN_SPLIT => {
-                exhausted || lossy && failed
+                let tries = if plan.is_streamed() { 0 } else { options.query_retry_attempts };
+                let is_over = plan.is_region() && ledger.failures_of(query).sum::<u32>() > tries;
+                exhausted || is_over || lossy && failed
             }
+            ErrorCode::SERVER_SHUTTING_DOWN => plan.is_streamed() && count(Fault::Drain) > 0,
             ErrorCode::REMOTE_HOST_GONE => lossy,
             ErrorCode::NO_NODES_AVAILABLE | ErrorCode::GENERIC_INSUFFICIENT_RESOURCES => {
                 ledger.unusable_longest + NOTICE_MAX >= NO_WORKERS

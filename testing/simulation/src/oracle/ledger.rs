@@ -8,6 +8,7 @@ use base::{AttemptId, Epoch, Error, OutputId, QueryId, StageId, TaskId};
 use scheduler::RecordKey;
 
 use crate::happening::Source;
+use crate::pipeline::Pipe;
 use crate::store::Key;
 
 /// More attempts than this of one task cannot be explained.
@@ -63,6 +64,13 @@ pub struct Ledger {
     pub good_ends: BTreeSet<(Epoch, QueryId)>,
     /// The attempts that a worker was told of.
     pub placed: BTreeSet<AttemptId>,
+    /// The attempts that may have their output in their report only, and those that have.
+    pub may_report: BTreeSet<AttemptId>,
+    pub reported: BTreeSet<AttemptId>,
+    /// What attempts write that run at the same time as those that read it.
+    pub pipes: BTreeMap<AttemptId, Pipe>,
+    /// The queries that have ended with their coordinator.
+    pub orphans: BTreeSet<QueryId>,
     started: BTreeSet<AttemptId>,
     failures: BTreeMap<TaskId, u32>,
     user_errors: BTreeMap<OutputId, u32>,
@@ -80,6 +88,15 @@ impl Ledger {
         if let Some(query) = key.query() {
             *self.rotten.entry(query).or_default() += 1;
         }
+    }
+
+    /// Nothing counts that is not in the store of a query that only one coordinator knew.
+    pub fn forget(&mut self, query: QueryId, is_done: bool) {
+        if !is_done {
+            self.done.remove(&query);
+            self.done_at.remove(&query);
+        }
+        self.sealed.retain(|(of, _), _| *of != query);
     }
 
     pub fn note_failure(&mut self, task: TaskId) {

@@ -116,7 +116,8 @@ impl World {
         let waits = |stage: StageView<'_>| {
             !stage.is_blocked && stage.tasks().any(|task| task.state == TaskState::Queued)
         };
-        may_act && view.is_started() && view.stages().any(waits)
+        let is_region = self.plans[self.ledger.plans[&view.id()]].is_region();
+        may_act && !is_region && view.is_started() && view.stages().any(waits)
     }
 
     /// A worker has something to do while tasks wait.
