@@ -387,7 +387,6 @@ impl World {
         self.ledger.note_fault(attempt.task, at_fault);
         if at_fault {
             self.ledger.user_error.insert(query);
-            self.ledger.note_user_error(attempt.output());
             self.ledger.note_failure(attempt.task);
             return Some(Error::new(ErrorCode::DIVISION_BY_ZERO, "Division by zero"));
         }

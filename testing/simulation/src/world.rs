@@ -75,6 +75,8 @@ pub struct World {
     pub network_mean: u64,
     pub store_mean: u64,
     pub work_mean: u64,
+    /// The client of a statement is answered after so long, at the latest.
+    pub first_answer_wait: u64,
     /// An output of at most so many rows is in its commit record.
     pub inline_rows_max: u64,
     /// At most so many of them travel with the attempt that reads them.
@@ -149,6 +151,7 @@ impl World {
             },
             carried_rows_max: [0, 2][random.below(2) as usize],
             work_mean: [30, 300, 1_500][random.below(3) as usize],
+            first_answer_wait: [400, 2_000][random.below(2) as usize],
             chaos_millis: random.range(2_000, 30_000),
             check_every: 1,
             random,

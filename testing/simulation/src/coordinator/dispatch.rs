@@ -177,6 +177,8 @@ impl World {
                     self.ledger.done.entry(query).or_insert(outcome.clone());
                 }
                 self.on_finished(at, query, &outcome)?;
+                let delay = self.random.delay(300);
+                self.at(delay, Happening::Moment { machine: at, kind: Moment::End });
                 if let Some(job) = self.job(at, query) {
                     job.outcome = Some(outcome);
                     if job.closed {

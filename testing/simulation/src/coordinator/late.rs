@@ -1,6 +1,6 @@
 //! Queries without records: regions, which end with their coordinator, and those that get records late.
 
-use base::{AttemptId, Error, Failure, QueryId, StageId};
+use base::{AttemptId, Error, ErrorCode, Failure, QueryId, StageId};
 use scheduler::{AttemptStatus, Event, RecordKey, WorkerReport};
 
 use super::pages::PAGE_ROWS;
@@ -8,12 +8,10 @@ use super::{Durability, Job, Process, Purpose};
 use crate::bug::Bug;
 use crate::client::Response;
 use crate::execution::size_of;
-use crate::happening::Timer;
+use crate::happening::{Happening, Moment, Timer};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
 
-/// The client of a statement is answered after so long, at the latest.
-const FIRST_ANSWER_WAIT: u64 = 400;
 /// Planning takes so long.
 const PLANNING: u64 = 80;
 
@@ -31,7 +29,7 @@ impl World {
             // It ends with this coordinator in any case: nothing is to be waited for.
             self.respond(at, client, number, Response::Accepted { query, has_capsule: false });
         } else {
-            self.wake(at, FIRST_ANSWER_WAIT, Timer::FirstAnswer(query));
+            self.wake(at, self.first_answer_wait, Timer::FirstAnswer(query));
         }
     }
 
@@ -59,7 +57,7 @@ impl World {
             return Ok(());
         }
         if !job.planned {
-            self.wake(at, FIRST_ANSWER_WAIT, Timer::FirstAnswer(query));
+            self.wake(at, self.first_answer_wait, Timer::FirstAnswer(query));
             return Ok(());
         }
         if self.is_short(at, query) {
@@ -99,6 +97,8 @@ impl World {
     /// Everything that was decided and committed is to be on record.
     fn make_durable(&mut self, at: usize, query: QueryId) -> Result<(), String> {
         self.sometimes("queries that get records late", true);
+        let delay = self.random.below(4 * self.store_mean) + 1;
+        self.at(delay, Happening::Moment { machine: at, kind: Moment::Work });
         let Some(job) = self.job(at, query) else {
             return Ok(());
         };
@@ -160,6 +160,11 @@ impl World {
     /// Takes note of outputs that are nowhere but in a report, and says what the core is to be told.
     pub fn take_outputs(&mut self, at: usize, mut report: WorkerReport) -> WorkerReport {
         for attempt in &mut report.attempts {
+            if let AttemptStatus::Failed(failure) = &attempt.status
+                && failure.error.code() == ErrorCode::DIVISION_BY_ZERO
+            {
+                self.ledger.note_user_error(attempt.attempt);
+            }
             let AttemptStatus::Committed { winner, .. } = attempt.status else {
                 continue;
             };
@@ -309,7 +314,7 @@ impl World {
         job.deletions = keys.len();
         if keys.is_empty() {
             self.wake(at, PLANNING, Timer::Plan(query));
-            self.wake(at, FIRST_ANSWER_WAIT, Timer::FirstAnswer(query));
+            self.wake(at, self.first_answer_wait, Timer::FirstAnswer(query));
         }
         for key in keys {
             self.shell_asks(at, Purpose::PurgeDelete(query), Operation::Delete(*key));

@@ -46,7 +46,7 @@ impl World {
             + count(Fault::Message)
             + count(Fault::CoordinatorPause)
             + u64::from(plan.is_region()) * count(Fault::CoordinatorCrash)
-            > if plan.is_streamed() { 0 } else { 3 };
+            > if plan.is_region() { 0 } else { 3 };
         match error.code() {
             ErrorCode::USER_CANCELED => ledger.cancelled.contains(&query),
             ErrorCode::DIVISION_BY_ZERO => ledger.user_error.contains(&query),
@@ -105,6 +105,7 @@ pub fn error_name(error: &Error) -> &'static str {
         ErrorCode::EXCHANGE_DATA_LOST => "data lost for good",
         ErrorCode::EXCEEDED_LOCAL_MEMORY_LIMIT => "tasks too large for every worker",
         ErrorCode::REMOTE_HOST_GONE => "tasks that lost too many workers",
+        ErrorCode::SERVER_SHUTTING_DOWN => "queries that ended with a worker that drained",
         ErrorCode::NO_NODES_AVAILABLE | ErrorCode::GENERIC_INSUFFICIENT_RESOURCES => {
             "no workers for too long"
         }

@@ -73,7 +73,7 @@ pub struct Ledger {
     pub orphans: BTreeSet<QueryId>,
     started: BTreeSet<AttemptId>,
     failures: BTreeMap<TaskId, u32>,
-    user_errors: BTreeMap<OutputId, u32>,
+    user_errors: BTreeMap<OutputId, BTreeSet<AttemptId>>,
     at_fault: BTreeMap<TaskId, bool>,
     starts: BTreeMap<TaskId, u32>,
     /// Until when the silence of each worker is not its coordinator's mistake.
@@ -103,8 +103,9 @@ impl Ledger {
         *self.failures.entry(task).or_default() += 1;
     }
 
-    pub fn note_user_error(&mut self, output: OutputId) {
-        *self.user_errors.entry(output).or_default() += 1;
+    /// A coordinator has heard that the statement is at fault.
+    pub fn note_user_error(&mut self, attempt: AttemptId) {
+        self.user_errors.entry(attempt.output()).or_default().insert(attempt);
     }
 
     /// Whether the statement is at fault in this task, if that was decided.
@@ -136,7 +137,7 @@ impl Ledger {
 
     /// The task whose statement was found at fault most often, and how often.
     pub fn most_at_fault(&self) -> Option<(OutputId, u32)> {
-        self.user_errors.iter().map(|(output, count)| (*output, *count)).max_by_key(|(_, count)| *count)
+        self.user_errors.iter().map(|(output, attempts)| (*output, attempts.len() as u32)).max_by_key(|(_, count)| *count)
     }
 
     /// A worker cannot be heard, or will not be, until then.
