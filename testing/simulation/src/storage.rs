@@ -177,7 +177,7 @@ impl World {
         let is_unrecorded = self.plans[self.ledger.plans[&query]].is_late()
             && self.store.get(&Key::Query(query)).is_none()
             && !self.ledger.done.contains_key(&query);
-        if is_unrecorded {
+        if is_unrecorded || self.ledger.orphans.contains(&query) {
             // For all others it is not there.
             match key {
                 Key::Record(query, record) => self.ledger.records.remove(&(query, record)).map(|_| ()),

@@ -185,6 +185,7 @@ impl World {
                         self.wake(at, 1, Timer::Clean(query));
                     }
                     self.wake(at, 1, Timer::FirstAnswer(query));
+                    self.settle_durability(at, query);
                     self.answer_client(at, query, true)?;
                 }
             }

@@ -150,7 +150,10 @@ impl World {
             return;
         };
         let is_rolling_back = job.persisting.iter().any(|key| matches!(key, RecordKey::Rollback { .. }));
-        if is_decided && job.unstored.is_empty() && !is_rolling_back {
+        let is_complete = is_decided && job.unstored.is_empty() && !is_rolling_back;
+        // How it failed is on record, and nothing else of it matters.
+        let has_failed = matches!(job.outcome, Some(Err(_)));
+        if is_complete || has_failed {
             job.durability = Durability::Durable;
             let operation = Operation::Create(Key::Plan(query), Value::Plan(job.plan));
             self.shell_asks(at, Purpose::LatePlan(query), operation);
