@@ -142,7 +142,7 @@ impl Core {
             }
             Event::RecordPersisted { query, record } => self.on_persisted(now, query, record, commands),
             Event::DurabilityRequested { query } => self.on_durability_requested(query, commands),
-            Event::OutputLost { output, error } => self.on_output_lost(output, error),
+            Event::OutputLost { output, error } => self.on_output_lost(now, output, error, commands),
             Event::ResultRead { query, partition } => {
                 if let Some(query) = self.queries.get_mut(&query) {
                     query.result_read.insert(partition);

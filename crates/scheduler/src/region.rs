@@ -13,7 +13,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use base::{
-    AttemptId, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, QueryId, Result, StageId, TaskId,
+    AttemptId, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId,
 };
 
 use crate::command::Command;
@@ -172,6 +172,32 @@ impl Core {
         self.end_try(now, id, judged, commands);
     }
 
+    /// What the root of a region has committed cannot be read: nobody has anything but all of it or nothing.
+    pub(crate) fn on_region_output_lost(
+        &mut self,
+        now: Millis,
+        output: &OutputId,
+        error: Error,
+        commands: &mut Vec<Command>,
+    ) {
+        let (id, elsewhere) = (output.task.query, self.workers.active() > 1);
+        let Some(query) = self.queries.get_mut(&id).filter(|query| query.is_selected(output)) else {
+            return;
+        };
+        let outputs = query.region_outputs(StageId(0)).iter().map(AttemptId::output).collect();
+        let judged = match query.result_read.is_empty() {
+            true => query.judge_try(now, Failure::of(error), elsewhere),
+            false => Err(error),
+        };
+        match judged {
+            Ok(not_before) => {
+                commands.push(Command::OutputsRolledBack { query: id, outputs });
+                self.start_over(now, id, not_before);
+            }
+            Err(error) => self.finish(now, id, Err(error), commands),
+        }
+    }
+
     /// Stops what runs of a region, and lets it start again from a point in time on, or fails the query.
     fn end_try(&mut self, now: Millis, id: QueryId, judged: Result<Millis>, commands: &mut Vec<Command>) {
         if self.queries.get(&id).is_some_and(Query::is_result_complete) {
@@ -182,6 +208,11 @@ impl Core {
             Ok(not_before) => not_before,
             Err(error) => return self.finish(now, id, Err(error), commands),
         };
+        self.start_over(now, id, not_before);
+    }
+
+    /// Stops what runs of a region, and lets it start again from a point in time on.
+    fn start_over(&mut self, now: Millis, id: QueryId, not_before: Millis) {
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
@@ -285,6 +316,7 @@ impl Query {
         if let Some(region) = &mut self.region {
             region.is_running = false;
             region.delayed_until = Some(not_before);
+            region.completed_at = None;
         }
         let mut voided = Voided::default();
         for at in 0..self.stages.len() {

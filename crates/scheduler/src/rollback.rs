@@ -74,11 +74,20 @@ pub(crate) struct Voided {
 
 impl Core {
     /// An output is lost, and it is not an attempt that says so.
-    pub(crate) fn on_output_lost(&mut self, output: OutputId, error: Error) {
+    pub(crate) fn on_output_lost(
+        &mut self,
+        now: Millis,
+        output: OutputId,
+        error: Error,
+        commands: &mut Vec<Command>,
+    ) {
         let id = output.task.query;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
+        if query.region.is_some() {
+            return self.on_region_output_lost(now, &output, error, commands);
+        }
         if query.note_lost(output, error) {
             self.dirty.insert(id);
         }

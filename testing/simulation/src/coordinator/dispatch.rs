@@ -283,6 +283,12 @@ impl World {
         if self.bug == Some(Bug::UnreadableIsAbsent) {
             return self.on_persisted(at, query, record);
         }
+        let job = self.job(at, query);
+        if job.is_some_and(|job| {
+            job.outcome.is_some() && matches!(job.durability, Durability::Requested { .. })
+        }) {
+            return self.abandon_unrecorded(at, query);
+        }
         // It says at least that the query has ended.
         if let Record::Done { .. } = record {
             return self.on_persisted(at, query, Record::Done { outcome: Err(unreadable()) });

@@ -124,6 +124,15 @@ impl World {
         Ok(())
     }
 
+    /// A query that had ended cannot be recorded as it is. Its client was promised nothing, and asks again.
+    pub fn abandon_unrecorded(&mut self, at: usize, query: QueryId) -> Result<(), String> {
+        self.sometimes("queries that could not be recorded", true);
+        if let Some(job) = self.job(at, query) {
+            job.post = None;
+        }
+        self.close(at, query)
+    }
+
     fn commit_late(&mut self, at: usize, attempt: AttemptId) {
         let rows = self.ledger.written[&attempt].clone();
         let value = Value::Commit { winner: attempt, output: size_of(&rows), rows: Some(rows) };

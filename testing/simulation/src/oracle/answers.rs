@@ -113,8 +113,9 @@ impl World {
         let lost: u32 = view.stages().map(|stage| stage.counts.lost_attempts).sum();
         let told: u32 = self.ledger.failures_of(query).sum();
         let rotten = self.ledger.rotten.get(&query).copied().unwrap_or(0);
+        let blamed_max = if plan.is_region() { 0 } else { plan.options.generations_max };
         // A reader may be blamed for what it could not read when that happens again and again.
-        if view.failed_attempts() > told + lost + rotten.saturating_sub(plan.options.generations_max) {
+        if view.failed_attempts() > told + lost + rotten.saturating_sub(blamed_max) {
             let failed: Vec<_> = view
                 .stages()
                 .flat_map(|stage| {

@@ -90,11 +90,11 @@ impl World {
         }
     }
 
-    /// The workers with nothing to do that are slow, or those that are not, and their memory.
-    fn idle_workers(&self, at: usize, is_slow: bool) -> Vec<(NodeId, u64)> {
+    /// The workers with nothing to do that are not slow, and their memory.
+    fn idle_workers(&self, at: usize) -> Vec<(NodeId, u64)> {
         let nodes = self.machines[at].process.iter().flat_map(|process| process.core.nodes());
         let idle = nodes.filter(|node| node.state == Some(NodeState::Active) && node.slots_used == 0);
-        let idle = idle.filter(|node| node.is_slow == is_slow);
+        let idle = idle.filter(|node| !node.is_slow);
         idle.map(|node| (node.node.clone(), node.capacity.memory_bytes)).collect()
     }
 
@@ -122,9 +122,9 @@ impl World {
 
     /// A worker has something to do while tasks wait.
     fn check_idle(&mut self, at: usize) -> Result<(), String> {
-        let (idle, largest) = (self.idle_workers(at, false), self.largest_bytes(at));
-        let slow = self.idle_workers(at, true);
-        let able = idle.iter().chain(&slow).filter(|(_, bytes)| *bytes == largest);
+        let (idle, largest) = (self.idle_workers(at), self.largest_bytes(at));
+        // Queries with few tasks wait for others than slow workers, again and again.
+        let able = idle.iter().filter(|(_, bytes)| *bytes == largest);
         let able: Vec<NodeId> = able.map(|(node, _)| node.clone()).collect();
         let (mut waits, mut any) = (false, false);
         if let Some(process) = &self.machines[at].process {
