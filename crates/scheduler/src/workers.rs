@@ -380,7 +380,7 @@ impl Workers {
 
     /// Takes those workers for slow that have said nothing for so long. They are not lost yet, but may soon be.
     pub(crate) fn note_quiet(&mut self, now: Millis, period: Millis) {
-        if self.quiet_check_at.is_none_or(|at| now < at) || self.planted.is(PlantedBug::QuietIsNotSlow) {
+        if self.quiet_check_at.is_none_or(|at| now < at) {
             return;
         }
         let present = || self.by_node.iter().filter(|(_, worker)| worker.lost_at.is_none());
@@ -388,6 +388,7 @@ impl Workers {
         // Those that are quiet are looked at again when they have said something.
         self.quiet_check_at = limits.filter(|at| *at > now).min();
         let quiet = present().filter(|(_, worker)| worker.seen_at.plus(period) <= now);
+        let quiet = quiet.filter(|_| !self.planted.is(PlantedBug::QuietIsNotSlow));
         for node in quiet.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
             self.update(&node, |worker| worker.is_quiet = true);
         }

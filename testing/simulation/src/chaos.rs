@@ -10,6 +10,8 @@ use crate::world::World;
 
 /// How much more likely a fault is at a moment at which it hurts.
 const AT_THE_MOMENT: u64 = 6;
+/// The same at one that is over soon.
+const AT_THE_WORST_MOMENT: u64 = 20;
 /// Between two workers of a rolling restart lies so much at most.
 const ROLLING_MAX: u64 = 1_500;
 
@@ -63,6 +65,23 @@ impl World {
                 Fault::RecordRot,
                 Fault::Cancel,
             ],
+            Moment::Region => &[
+                Fault::Crash,
+                Fault::Crash,
+                Fault::Crash,
+                Fault::Pause,
+                Fault::Stream,
+                Fault::Drain,
+            ],
+            Moment::Late => &[
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorCrash,
+                Fault::RotAtRest,
+                Fault::Crash,
+                Fault::Pause,
+            ],
+            Moment::Read => &[Fault::CoordinatorCrash, Fault::RotAtRest],
             Moment::End => &[
                 Fault::CoordinatorCrash,
                 Fault::CoordinatorPause,
@@ -76,7 +95,11 @@ impl World {
         };
         let fault = faults[self.random.below(faults.len() as u64) as usize];
         let any = self.any_host();
-        if !self.can_strike(fault, machine) || !self.strikes_at(fault, AT_THE_MOMENT) {
+        let times = match kind {
+            Moment::Work | Moment::Lead | Moment::End => AT_THE_MOMENT,
+            Moment::Region | Moment::Late | Moment::Read => AT_THE_WORST_MOMENT,
+        };
+        if !self.can_strike(fault, machine) || !self.strikes_at(fault, times) {
             return;
         }
         self.sometimes("faults at bad moments", true);

@@ -10,6 +10,8 @@ use crate::world::World;
 
 /// A request that is not answered for so long is made again.
 const TIMEOUT: u64 = 3_000;
+/// The same for one that posts a statement.
+const POST_TIMEOUT: u64 = 8_000;
 const TRY_AGAIN: u64 = 300;
 /// A request that comes a second time does so within this time.
 const LATE_MAX: u64 = 1_500;
@@ -147,7 +149,8 @@ impl World {
         }
         let delay = self.random.delay(20);
         self.at(delay, Happening::Request { machine, client: at, number, request });
-        self.at(TIMEOUT, Happening::ClientWakes { client: at, number });
+        let patience = if self.clients[at].phase == Phase::Posting { POST_TIMEOUT } else { TIMEOUT };
+        self.at(patience, Happening::ClientWakes { client: at, number });
     }
 
     pub fn client_cancels(&mut self, at: usize) {

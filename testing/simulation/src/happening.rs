@@ -99,6 +99,12 @@ pub enum Moment {
     Lead,
     /// How a query ends.
     End,
+    /// A region has started.
+    Region,
+    /// A query gets its records, or ended without them.
+    Late,
+    /// The client gets rows of a result that is not complete.
+    Read,
 }
 
 /// What happens.

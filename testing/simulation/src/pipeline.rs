@@ -8,7 +8,7 @@ use scheduler::RetryPolicy;
 
 use crate::bug::Bug;
 use crate::execution::part_of;
-use crate::happening::{Happening, Place, Timer};
+use crate::happening::{Happening, Moment, Place, Timer};
 use crate::host::Phase;
 use crate::world::World;
 
@@ -65,6 +65,10 @@ impl World {
         job.stream.clear();
         self.sometimes("regions tried again", is_again);
         self.sometimes("regions started", now > 0);
+        for _ in 0..2 {
+            let delay = self.random.below(4 * self.work_mean) + 1;
+            self.at(delay, Happening::Moment { machine: at, kind: Moment::Region });
+        }
         let is_streamed = self.plans[self.ledger.plans[&query]].is_streamed();
         for (attempt, node, incarnation) in &attempts {
             let host = self.hosts.iter().position(|host| host.name == *node).expect("it is one of ours");

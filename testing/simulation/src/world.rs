@@ -107,7 +107,7 @@ impl World {
         let mut random = Random::new(seed);
         let mut faults = Faults::swarm(&mut random, changes);
         // What nobody but one coordinator knows is deleted by the next one. There is no other while it lives.
-        let all_recorded = random.below(3) > 0;
+        let all_recorded = random.below(2) == 0;
         if !all_recorded {
             faults.switch_off(Fault::Failover);
         }
@@ -151,7 +151,7 @@ impl World {
             },
             carried_rows_max: [0, 2][random.below(2) as usize],
             work_mean: [30, 300, 1_500][random.below(3) as usize],
-            first_answer_wait: [400, 2_000][random.below(2) as usize],
+            first_answer_wait: [400, 2_000, 5_000][random.below(3) as usize],
             chaos_millis: random.range(2_000, 30_000),
             check_every: 1,
             random,

@@ -62,6 +62,8 @@ impl World {
         }
         if self.is_short(at, query) {
             self.sometimes("short queries that are not recorded", true);
+            let delay = self.random.below(200) + 1;
+            self.at(delay, Happening::Moment { machine: at, kind: Moment::Late });
             if let Some(job) = self.job(at, query) {
                 job.is_short = true;
             }
@@ -98,7 +100,7 @@ impl World {
     fn make_durable(&mut self, at: usize, query: QueryId) -> Result<(), String> {
         self.sometimes("queries that get records late", true);
         let delay = self.random.below(4 * self.store_mean) + 1;
-        self.at(delay, Happening::Moment { machine: at, kind: Moment::Work });
+        self.at(delay, Happening::Moment { machine: at, kind: Moment::Late });
         let Some(job) = self.job(at, query) else {
             return Ok(());
         };
@@ -233,6 +235,8 @@ impl World {
                 self.shell_asks(at, Purpose::LateQuery(query), operation);
             }
             (Purpose::LateQuery(query), _) => {
+                let delay = self.random.below(1_000) + 1;
+                self.at(delay, Happening::Moment { machine: at, kind: Moment::Late });
                 if let Some(job) = self.job(at, query) {
                     job.recorded = true;
                     self.tell_first(at, query, false);

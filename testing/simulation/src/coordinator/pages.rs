@@ -10,7 +10,7 @@ use scheduler::Event;
 use super::{Durability, Job, Purpose, lost, root_task};
 use crate::bug::Bug;
 use crate::client::{Page, Position, Response};
-use crate::happening::Timer;
+use crate::happening::{Happening, Moment, Timer};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
 
@@ -144,6 +144,13 @@ impl World {
                     }
                     if !self.machines[at].is_leading() {
                         return Ok(());
+                    }
+                }
+                let is_running = self.job(at, query).is_some_and(|job| job.outcome.is_none());
+                if is_running && begun.is_some_and(|task| task > 0) {
+                    for _ in 0..2 {
+                        let delay = self.random.below(500) + 1;
+                        self.at(delay, Happening::Moment { machine: at, kind: Moment::Read });
                     }
                 }
                 (rows, position, end)

@@ -45,7 +45,7 @@ impl World {
             + count(Fault::Drain)
             + count(Fault::Message)
             + count(Fault::CoordinatorPause)
-            + u64::from(plan.is_region()) * count(Fault::CoordinatorCrash)
+            + u64::from(plan.is_region()) * (count(Fault::CoordinatorCrash) + count(Fault::Abandonment))
             > if plan.is_region() { 0 } else { 3 };
         match error.code() {
             ErrorCode::USER_CANCELED => ledger.cancelled.contains(&query),
