@@ -89,7 +89,7 @@ impl Core {
         self.placement_dirty |= lease.is_some();
         query.node_trouble.remove(node);
         let is_strange = winner.epoch < self.epoch && !query.is_recovered;
-        if is_strange && !self.is_planted(PlantedBug::StrangersCount) {
+        if is_strange {
             return self.on_strange_commit(now, attempt, lease, winner);
         }
         let Some(query) = self.queries.get_mut(&id) else {

@@ -41,8 +41,6 @@ pub enum Bug {
     AttendedForEver,
     /// A late request for an old page is answered with what comes after the newest.
     LateRequestMovesOn,
-    /// An address says which version it is of only for the task that it is in.
-    AddressOfOneTask,
     /// A worker whose coordinator cannot be heard waits for ever (no keep-alive on a connection).
     NeverHangsUp,
     /// The end of an old stream of a worker is taken for that of its new one.
@@ -59,8 +57,6 @@ pub enum Bug {
     FreshLeaseIsLeadership,
     /// A record that cannot be read is taken for none.
     UnreadableIsAbsent,
-    /// That another life has recorded a good end is taken for all that it knew.
-    GoodEndIsEnough,
     /// An attempt whose worker is gone is taken for one that has no more rows (a connection that ends early).
     ProducerGoneIsEnd,
     /// A client that has read all rows that there are is told that it has, before it is known that they are right.
@@ -115,7 +111,6 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("abandoned-for-ever", Bug::AbandonedForEver),
     ("attended-for-ever", Bug::AttendedForEver),
     ("late-request-moves-on", Bug::LateRequestMovesOn),
-    ("address-of-one-task", Bug::AddressOfOneTask),
     ("never-hangs-up", Bug::NeverHangsUp),
     ("late-goodbye", Bug::LateGoodbye),
     ("standstill-is-hang", Bug::StandstillIsHang),
@@ -124,13 +119,11 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("query-ids-start-again", Bug::QueryIdsStartAgain),
     ("fresh-lease-is-leadership", Bug::FreshLeaseIsLeadership),
     ("unreadable-is-absent", Bug::UnreadableIsAbsent),
-    ("good-end-is-enough", Bug::GoodEndIsEnough),
     ("try-keeps-generation", Bug::Scheduler(PlantedBug::TryKeepsGeneration)),
     ("delivered-is-tried-again", Bug::Scheduler(PlantedBug::DeliveredIsTriedAgain)),
     ("region-served-early", Bug::Scheduler(PlantedBug::RegionServedEarly)),
     ("producer-gone-is-end", Bug::ProducerGoneIsEnd),
     ("last-page-early", Bug::LastPageEarly),
-    ("strangers-count", Bug::Scheduler(PlantedBug::StrangersCount)),
     ("late-rollback-forgotten", Bug::Scheduler(PlantedBug::LateRollbackForgotten)),
     ("capsule-ignored", Bug::CapsuleIgnored),
     ("late-output-stays-here", Bug::LateOutputStaysHere),

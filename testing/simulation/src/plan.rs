@@ -51,7 +51,13 @@ impl Plan {
         let rivals_enabled = options.rivals_enabled && !retry_policy.is_pipelined();
         // A quarter is the plainest shuffle there is: the shape in which mixtures show best.
         let is_shuffle = random.below(4) == 0;
-        let count = if is_shuffle { 2 } else { random.range(1, 6) as u32 };
+        // A short query has a short answer.
+        let is_small = !is_durable && retry_policy == RetryPolicy::Task && random.below(3) > 0;
+        let count = match (is_shuffle, is_small) {
+            (true, _) => 2,
+            (_, true) => random.range(1, 2) as u32,
+            _ => random.range(1, 6) as u32,
+        };
         let partitions = if is_shuffle { 8 } else { random.range(1, 8) as u32 };
         // Every stage but the root feeds a stage with a lower id, some feed two.
         let consumers: Vec<[u32; 2]> = (0..count)
@@ -96,17 +102,18 @@ impl Plan {
             let is_read_by_hash = plan.shape.stages.iter().flat_map(|stage| &stage.inputs).any(by_hash);
             let wanted = if is_read_by_hash { partitions } else { random.range(1, 2) as u32 };
             plan.shape.stages[at as usize].output_partitions = wanted;
-            plan.add_rows(random, StageId(at));
+            plan.add_rows(random, StageId(at), is_small);
         }
         plan
     }
 
-    fn add_rows(&mut self, random: &mut Random, id: StageId) {
+    fn add_rows(&mut self, random: &mut Random, id: StageId, is_small: bool) {
+        let (splits_max, rows_max) = if is_small { (4, 3) } else { (12, 6) };
         let stage = &self.shape.stages[id.0 as usize];
         for scan in 0..stage.scans {
-            let splits = (0..random.below(12)).map(|split| {
+            let splits = (0..random.below(splits_max)).map(|split| {
                 let first = (u64::from(id.0) << 40) | (u64::from(scan) << 32) | (split << 16);
-                (0..random.below(6)).map(|row| first | row).collect()
+                (0..random.below(rows_max)).map(|row| first | row).collect()
             });
             self.splits.insert((id, scan), splits.collect());
         }

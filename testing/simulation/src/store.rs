@@ -37,11 +37,6 @@ impl Key {
         }
     }
 
-    /// Whether it is what an attempt wrote, apart from its commit record.
-    pub fn is_data(&self) -> bool {
-        matches!(self, Key::Data(_))
-    }
-
     /// Whether it is the outcome of a query.
     pub fn is_done(&self) -> bool {
         matches!(self, Key::Record(_, RecordKey::Done))

@@ -140,6 +140,7 @@ impl World {
             (0..queries).map(|_| Rc::new(Plan::random(&mut random, &mut faults, all_recorded))).collect();
         let mut think = || [1, 50, 1_000, 5_000][random.below(4) as usize];
         let clients = (0..plans.len()).map(|plan| Client::new(plan, think())).collect();
+        let works = if all_recorded { [30, 300, 1_500] } else { [10, 100, 1_000] };
         World {
             now: 0,
             network_mean: [5, 80, 400][random.below(3) as usize],
@@ -150,7 +151,7 @@ impl World {
                 false => [0, 4, 1_000][random.below(3) as usize],
             },
             carried_rows_max: [0, 2][random.below(2) as usize],
-            work_mean: [30, 300, 1_500][random.below(3) as usize],
+            work_mean: works[random.below(3) as usize],
             first_answer_wait: [400, 2_000, 5_000][random.below(3) as usize],
             chaos_millis: random.range(2_000, 30_000),
             check_every: 1,

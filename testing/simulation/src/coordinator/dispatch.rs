@@ -265,7 +265,7 @@ impl World {
     /// What was to be recorded is recorded already, by this life or by another.
     fn adopt(&mut self, at: usize, query: QueryId, ours: Record, found: Record) -> Result<(), String> {
         let ended_well = matches!(found, Record::Done { outcome: Ok(()) }) && ours != found;
-        if ended_well && self.bug != Some(Bug::GoodEndIsEnough) {
+        if ended_well {
             // Whoever saw the result complete knew of commits, and maybe of records, that this life has not heard of.
             if let Some(job) = self.job(at, query) {
                 job.adopted = Some(found);
@@ -324,6 +324,10 @@ impl World {
         if !has_committed && !self.ledger.deleted.contains(&output.task.query) {
             let committed = self.ledger.committed.get(&output);
             return Err(format!("I-1: {winner} is selected, the store says {committed:?}"));
+        }
+        let is_volatile = |job: &mut Job| job.durability == Durability::Volatile;
+        if !self.job(at, output.task.query).is_some_and(is_volatile) {
+            self.check_stored(output, winner)?;
         }
         // Each rollback makes one more generation of what it takes with it, and of nothing else.
         let rollbacks = self.ledger.rollbacks_of(output.task.query);

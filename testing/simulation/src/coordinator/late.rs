@@ -91,6 +91,9 @@ impl World {
     }
 
     fn tell_first(&mut self, at: usize, query: QueryId, has_capsule: bool) {
+        if !has_capsule && let Err(violation) = self.check_promise(at, query) {
+            self.violate(violation);
+        }
         if let Some((client, number)) = self.job(at, query).and_then(|job| job.post.take()) {
             self.respond(at, client, number, Response::Accepted { query, has_capsule });
         }

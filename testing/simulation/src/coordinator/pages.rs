@@ -196,7 +196,7 @@ impl World {
         let generation = |task: u32| job.generations.get(&root_task(query, task)).copied().unwrap_or(0);
         let before: u64 = (0..from.task).map(|task| u64::from(generation(task))).sum();
         let is_stale = from.row > 0 && generation(from.task) != from.generation;
-        let is_replaced = before != from.before && self.bug != Some(Bug::AddressOfOneTask);
+        let is_replaced = before != from.before;
         if is_stale || is_replaced {
             let task = root_task(query, from.task);
             return Next::Lost(lost(OutputId { task, generation: from.generation }));

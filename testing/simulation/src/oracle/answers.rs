@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use base::{AttemptId, Error, ErrorCode, QueryId, StageId};
+use base::{AttemptId, Error, ErrorCode, OutputId, QueryId, StageId};
 use scheduler::AttemptState;
 
 use super::causes::error_name;
@@ -134,6 +134,49 @@ impl World {
         Ok(())
     }
 
+    /// I-16: what a client is promised is on record.
+    pub fn check_promise(&self, at: usize, query: QueryId) -> Result<(), String> {
+        let process = self.machines[at].process.as_ref();
+        let Some(job) = process.and_then(|process| process.jobs.get(&query)) else {
+            return Ok(());
+        };
+        let has_rotted =
+            self.ledger.rotten.contains_key(&query) || self.ledger.unreadable.contains(&query);
+        if has_rotted || self.ledger.deleted.contains(&query) || matches!(job.outcome, Some(Err(_))) {
+            return Ok(());
+        }
+        for (task, (generation, winner)) in &job.selected {
+            self.check_stored(OutputId { task: *task, generation: *generation }, *winner)?;
+        }
+        let (recorded, generation) =
+            (self.ledger.rollbacks_of(query), job.generations.values().max().copied().unwrap_or(0));
+        if generation > recorded {
+            return Err(format!("I-16: {query} is promised, with {recorded} rollbacks of {generation} on record"));
+        }
+        let stages = self.plans[job.plan].shape.stages.iter();
+        for (stage, shape) in (0u32..).zip(stages) {
+            let key = scheduler::RecordKey::Tasks { stage: StageId(stage), number: 0 };
+            let is_recorded = shape.distribution == scheduler::Distribution::Single
+                || !job.sealed.contains_key(&StageId(stage))
+                || self.ledger.records.contains_key(&(query, key));
+            if !is_recorded {
+                return Err(format!("I-16: {query} is promised, and the tasks of stage {stage} are not on record"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I-16: an output of a query that has records is in the store.
+    pub fn check_stored(&self, output: OutputId, winner: AttemptId) -> Result<(), String> {
+        let is_there = self.ledger.committed.contains_key(&output);
+        let may_be_gone = self.ledger.rotten.contains_key(&output.task.query)
+            || self.ledger.deleted.contains(&output.task.query);
+        match is_there || may_be_gone {
+            true => Ok(()),
+            false => Err(format!("I-16: {winner} counts, and what it wrote is nowhere but in memory")),
+        }
+    }
+
     /// Whether an outcome only says that the result, which was complete, is lost now.
     fn is_lost_after_end(&self, query: QueryId, outcome: &Result<(), Error>) -> bool {
         let was_there = self.ledger.done.get(&query).is_some_and(Result::is_ok);
@@ -173,6 +216,11 @@ impl World {
         let client = &self.clients[at];
         let query = client.query.expect("it has asked for it");
         let plan = self.plans[client.plan].clone();
+        let former = self.ledger.ended_unrecorded.get(&query);
+        if former == Some(&outcome) && self.plans[self.ledger.plans[&query]].is_late() {
+            // It was on its way when the coordinator died.
+            return Ok(());
+        }
         let recorded =
             self.ledger.done.get(&query).ok_or(format!("I-9: {query} is answered before it ended"))?;
         if *recorded != outcome && !self.is_lost_after_end(query, &outcome) {

@@ -25,6 +25,8 @@ pub struct Ledger {
     pub winners: BTreeSet<AttemptId>,
     /// How each query ended, by the store.
     pub done: BTreeMap<QueryId, Result<(), Error>>,
+    /// How queries ended of which nothing was recorded, and whose coordinator died.
+    pub ended_unrecorded: BTreeMap<QueryId, Result<(), Error>>,
     /// When that was first recorded.
     pub done_at: BTreeMap<QueryId, u64>,
     /// The records that were ever written.
@@ -93,7 +95,8 @@ impl Ledger {
     /// Nothing counts that is not in the store of a query that only one coordinator knew.
     pub fn forget(&mut self, query: QueryId, is_done: bool) {
         if !is_done {
-            self.done.remove(&query);
+            let outcome = self.done.remove(&query);
+            self.ended_unrecorded.extend(outcome.map(|outcome| (query, outcome)));
             self.done_at.remove(&query);
         }
         self.sealed.retain(|(of, _), _| *of != query);

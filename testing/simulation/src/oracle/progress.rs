@@ -24,7 +24,7 @@ const STRAGGLER_TIMES: u64 = 2;
 const STRAGGLER_MORE: u64 = 6_000;
 const STRAGGLER_ROOM: u64 = 6_000;
 /// What is on a worker that has said nothing for so long has a rival. A worker is lost after 2.5 or 5 seconds.
-const QUIET_MAX: u64 = 3_500;
+const QUIET_MAX: u64 = 2_600;
 /// A task whose statement is at fault fails so often at most: by the attempts that ran at the same time.
 const USER_ERRORS_MAX: u32 = 3;
 
@@ -150,8 +150,8 @@ impl World {
             return Ok(());
         };
         let largest = self.largest_bytes(at);
-        let has_room = |other: &NodeId| {
-            let mut spare = self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes == largest);
+        let has_room = |other: &NodeId, need: u64| {
+            let mut spare = self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes >= need);
             spare.any(|(_, since)| self.now - *since > QUIET_MAX)
         };
         let is_quiet = |host: &&Host| host.up && host.paused && self.now - host.paused_at > QUIET_MAX;
@@ -159,8 +159,7 @@ impl World {
             let is_known = process.core.nodes().any(|node| {
                 *node.node == host.name && node.state == Some(NodeState::Active) && node.incarnation.0 == host.life
             });
-            // Nobody is quiet where most are.
-            if !is_known || !has_room(&host.name) {
+            if !is_known {
                 continue;
             }
             for view in process.core.queries().filter(|view| view.outcome().is_none()) {
@@ -174,7 +173,11 @@ impl World {
                         let mut running = task.attempts.iter().filter(|it| it.state == AttemptState::Running);
                         let first = running.next();
                         let is_old = first.is_some_and(|it| self.now.saturating_sub(it.started_at.0) > QUIET_MAX);
-                        is_old && first.is_some_and(|it| it.node == host.name) && running.next().is_none()
+                        let is_plain = options.task_memory_bytes.is_some() && stage.counts.failed_attempts == 0;
+                        let room = |bytes| has_room(&host.name, if is_plain { bytes } else { largest });
+                        is_old
+                            && first.is_some_and(|it| it.node == host.name && room(it.memory_bytes))
+                            && running.next().is_none()
                     });
                     if let Some(task) = alone {
                         let id = view.id();
