@@ -110,9 +110,9 @@ impl Core {
         }
         if winner.epoch < self.epoch
             && let Some(query) = self.queries.get_mut(&id)
-            && query.task_mut(winner.task.stage, winner.task.partition).is_some_and(|task| {
-                task.winner.is_none() && task.generation == winner.generation
-            })
+            && query
+                .task_mut(winner.task.stage, winner.task.partition)
+                .is_some_and(|task| task.winner.is_none() && task.generation == winner.generation)
             && query.note_outdated_inputs(&winner)
         {
             self.dirty.insert(id);

@@ -13,7 +13,6 @@ use base::{Error, Millis, QueryId, StageId};
 
 use crate::command::Command;
 use crate::core::Core;
-use crate::planted::PlantedBug;
 use crate::query::Query;
 use crate::record::Record;
 use crate::shape::Distribution;
@@ -29,9 +28,6 @@ impl Core {
             return;
         }
         query.options.is_durable = true;
-        if self.planted.is(PlantedBug::LateRollbackForgotten) {
-            query.losses.unrecorded.clear();
-        }
         let records = query.decided();
         query.late_records = records.iter().map(Record::key).collect();
         commands.extend(records.into_iter().map(|record| Command::Persist { query: id, record }));

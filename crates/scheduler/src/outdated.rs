@@ -58,7 +58,9 @@ impl Query {
         upstream.filter(move |producer| {
             let stage = &self.stages[producer.0 as usize];
             let may_be = !stage.determinate && !is_older(stage, epoch);
-            may_be && self.downstream(*producer).contains(&at) && self.outdated(*producer, epoch).next().is_some()
+            may_be
+                && self.downstream(*producer).contains(&at)
+                && self.outdated(*producer, epoch).next().is_some()
         })
     }
 

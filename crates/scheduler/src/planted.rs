@@ -53,10 +53,6 @@ pub enum PlantedBug {
     DeliveredIsTriedAgain,
     /// Of a query that is tried again as a whole rows are given out before all are there (Trino #22472).
     RegionServedEarly,
-    /// What became void before a query had records is not recorded with the rest.
-    LateRollbackForgotten,
-    /// A worker that says nothing is as good as any until it is taken for lost (Trino's workers of 60 s).
-    QuietIsNotSlow,
 }
 
 /// Which bug is planted, if any.

@@ -13,7 +13,8 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use base::{
-    AttemptId, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, OutputId, QueryId, Result, StageId, TaskId,
+    AttemptId, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, OutputId, QueryId, Result, StageId,
+    TaskId,
 };
 
 use crate::command::Command;

@@ -124,10 +124,8 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("region-served-early", Bug::Scheduler(PlantedBug::RegionServedEarly)),
     ("producer-gone-is-end", Bug::ProducerGoneIsEnd),
     ("last-page-early", Bug::LastPageEarly),
-    ("late-rollback-forgotten", Bug::Scheduler(PlantedBug::LateRollbackForgotten)),
     ("capsule-ignored", Bug::CapsuleIgnored),
     ("late-output-stays-here", Bug::LateOutputStaysHere),
     ("query-record-first", Bug::QueryRecordFirst),
     ("late-report-counts", Bug::LateReportCounts),
-    ("quiet-is-not-slow", Bug::Scheduler(PlantedBug::QuietIsNotSlow)),
 ];

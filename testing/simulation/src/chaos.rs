@@ -65,14 +65,9 @@ impl World {
                 Fault::RecordRot,
                 Fault::Cancel,
             ],
-            Moment::Region => &[
-                Fault::Crash,
-                Fault::Crash,
-                Fault::Crash,
-                Fault::Pause,
-                Fault::Stream,
-                Fault::Drain,
-            ],
+            Moment::Region => {
+                &[Fault::Crash, Fault::Crash, Fault::Crash, Fault::Pause, Fault::Stream, Fault::Drain]
+            }
             Moment::Late => &[
                 Fault::CoordinatorCrash,
                 Fault::CoordinatorCrash,

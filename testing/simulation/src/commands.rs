@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -160,9 +161,11 @@ fn bugs(arguments: &Arguments) -> bool {
         (first, hits, lived)
     });
     let mut missed = false;
+    let mut firsts = BTreeMap::new();
     for (name, (first, hits, lived)) in hits {
         match first {
             Some((seed, violation)) => {
+                firsts.insert(name, seed);
                 let violation = violation.lines().next().unwrap_or_default();
                 println!("{name}: first seed {seed}, {hits} hits in {lived}: {violation}")
             }
@@ -170,7 +173,7 @@ fn bugs(arguments: &Arguments) -> bool {
         }
         missed |= hits == 0;
     }
-    let all_needed = !arguments.has("--needs") || needs(count, only);
+    let all_needed = !arguments.has("--needs") || needs(count, only, &firsts);
     all_needed && !missed
 }
 

@@ -141,7 +141,12 @@ impl World {
     }
 
     /// An attempt computes when it has read everything.
-    pub fn compute_if_read(&mut self, host: usize, attempt: AttemptId, sources: &[Source]) -> Result<(), String> {
+    pub fn compute_if_read(
+        &mut self,
+        host: usize,
+        attempt: AttemptId,
+        sources: &[Source],
+    ) -> Result<(), String> {
         let execution = self.hosts[host].executions.get(&attempt);
         if execution.is_some_and(|execution| execution.read.len() == sources.len()) {
             let delay = self.random.delay(self.work_mean).min(WORK_TIMES_MAX * self.work_mean);

@@ -339,7 +339,8 @@ impl World {
         let held = leased.map(|execution| execution.spec.memory_bytes);
         let (count, bytes) = held.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
         let capacity = self.hosts[at].capacity;
-        let is_over = count >= capacity.slots || count > 0 && bytes + spec.memory_bytes > capacity.memory_bytes;
+        let is_over =
+            count >= capacity.slots || count > 0 && bytes + spec.memory_bytes > capacity.memory_bytes;
         if is_over && !spec.is_pipelined {
             self.violate(format!(
                 "I-5: w{at} starts {attempt} beside {count} others that hold {bytes} bytes"

@@ -1,5 +1,6 @@
 //! Which classes of faults find which bugs: a class that none needs is decoration.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -30,16 +31,22 @@ pub fn for_bugs<T: Send>(only: Option<Bug>, look: impl Fn(&str, Bug) -> T + Sync
     bugs.into_iter().map(|(name, _)| *name).zip(results.flatten()).collect()
 }
 
-/// Tells which classes each bug needs to be found in so many seeds, and which bugs need each class. Whether every
-/// class is needed by some.
-pub fn needs(count: u64, only: Option<Bug>) -> bool {
-    let is_found_without = |bug, fault: Fault| {
+/// Without a class that a bug needs it is found so many times later, or not at all.
+const LATER_TIMES: u64 = 5;
+/// What is found this early may be found later by chance.
+const EARLY: u64 = 20;
+
+/// Tells which classes each bug needs to be found not much later than with all of them, and which bugs need each class.
+/// Whether every class is needed by some. With each bug, by name, comes the first seed that finds it.
+pub fn needs(count: u64, only: Option<Bug>, firsts: &BTreeMap<&'static str, u64>) -> bool {
+    let is_found_without = |bug, fault: Fault, limit: u64| {
         let without = Changes { off: vec![fault], ..Changes::default() };
-        (0..count).any(|seed| live(seed, Some(bug), &without).violation.is_some())
+        (0..limit).any(|seed| live(seed, Some(bug), &without).violation.is_some())
     };
     let needed = for_bugs(only, |name, bug| {
+        let limit = firsts.get(name).map_or(count, |first| first.max(&EARLY) * LATER_TIMES).min(count);
         let needed: Vec<Fault> =
-            Fault::ALL.into_iter().filter(|fault| !is_found_without(bug, *fault)).collect();
+            Fault::ALL.into_iter().filter(|fault| !is_found_without(bug, *fault, limit)).collect();
         let names: Vec<&str> = needed.iter().map(|fault| fault.name()).collect();
         eprintln!("{name} needs: {}", names.join(", "));
         needed

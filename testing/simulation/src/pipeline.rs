@@ -112,7 +112,8 @@ impl World {
             let ends = self.bug == Some(Bug::ProducerGoneIsEnd) && (!host.up || host.life != pipe.life);
             return if ends { Flow::Gone } else { Flow::Wait };
         };
-        let is_cut = host.paused || self.is_cut(pipe.host) || reader.is_some_and(|reader| self.is_cut(reader));
+        let is_cut =
+            host.paused || self.is_cut(pipe.host) || reader.is_some_and(|reader| self.is_cut(reader));
         match execution.phase == Phase::Flushing && !execution.stopping && !is_cut {
             true => Flow::Rows,
             false => Flow::Wait,

@@ -179,7 +179,12 @@ impl World {
             return Next::Page { rows: Vec::new(), position: None, end, begun: None };
         }
         if job.is_short {
-            return Next::Page { rows: self.whole_result(job), position: None, end: job.outcome.clone(), begun: None };
+            return Next::Page {
+                rows: self.whole_result(job),
+                position: None,
+                end: job.outcome.clone(),
+                begun: None,
+            };
         }
         let mut from = position.unwrap_or_default();
         if self.plans[job.plan].is_streamed() {

@@ -24,8 +24,7 @@ impl World {
         let of_root = |task: &base::TaskId| task.stage == StageId(0);
         let selected = job.selected.iter().filter(|(task, _)| of_root(task)).map(|(_, (_, winner))| *winner);
         let streamed = job.route.iter().filter(|(task, _)| of_root(task)).map(|(_, attempt)| *attempt);
-        let root: Vec<AttemptId> =
-            if plan.is_streamed() { streamed.collect() } else { selected.collect() };
+        let root: Vec<AttemptId> = if plan.is_streamed() { streamed.collect() } else { selected.collect() };
         let generations: BTreeSet<u32> = root.iter().map(|winner| winner.generation).collect();
         if plan.is_region() && generations.len() > 1 {
             return Err(format!("I-15: {query} ends with rows of several tries: {generations:?}"));
@@ -140,8 +139,7 @@ impl World {
         let Some(job) = process.and_then(|process| process.jobs.get(&query)) else {
             return Ok(());
         };
-        let has_rotted =
-            self.ledger.rotten.contains_key(&query) || self.ledger.unreadable.contains(&query);
+        let has_rotted = self.ledger.rotten.contains_key(&query) || self.ledger.unreadable.contains(&query);
         if has_rotted || self.ledger.deleted.contains(&query) || matches!(job.outcome, Some(Err(_))) {
             return Ok(());
         }
@@ -151,7 +149,9 @@ impl World {
         let (recorded, generation) =
             (self.ledger.rollbacks_of(query), job.generations.values().max().copied().unwrap_or(0));
         if generation > recorded {
-            return Err(format!("I-16: {query} is promised, with {recorded} rollbacks of {generation} on record"));
+            return Err(format!(
+                "I-16: {query} is promised, with {recorded} rollbacks of {generation} on record"
+            ));
         }
         let stages = self.plans[job.plan].shape.stages.iter();
         for (stage, shape) in (0u32..).zip(stages) {
@@ -160,7 +160,9 @@ impl World {
                 || !job.sealed.contains_key(&StageId(stage))
                 || self.ledger.records.contains_key(&(query, key));
             if !is_recorded {
-                return Err(format!("I-16: {query} is promised, and the tasks of stage {stage} are not on record"));
+                return Err(format!(
+                    "I-16: {query} is promised, and the tasks of stage {stage} are not on record"
+                ));
             }
         }
         Ok(())

@@ -6,7 +6,6 @@ use base::{AttemptId, Millis, NodeId, OutputId, QueryId};
 use scheduler::{AttemptSpec, AttemptState, NodeState, QueryView, StageView, TaskState};
 
 use crate::client::Phase;
-use crate::host::Host;
 use crate::store::Key;
 use crate::world::World;
 
@@ -23,8 +22,6 @@ const SIBLINGS_MIN: usize = 3;
 const STRAGGLER_TIMES: u64 = 2;
 const STRAGGLER_MORE: u64 = 6_000;
 const STRAGGLER_ROOM: u64 = 6_000;
-/// What is on a worker that has said nothing for so long has a rival. A worker is lost after 2.5 or 5 seconds.
-const QUIET_MAX: u64 = 2_600;
 /// A task whose statement is at fault fails so often at most: by the attempts that ran at the same time.
 const USER_ERRORS_MAX: u32 = 3;
 
@@ -71,7 +68,6 @@ impl World {
         }
         self.check_unattended()?;
         self.check_idle(at)?;
-        self.check_quiet(at)?;
         self.check_stragglers(at)
     }
 
@@ -143,55 +139,6 @@ impl World {
         }
     }
 
-    /// What a worker holds that has said nothing for a while has a rival before the worker is taken for lost, where there
-    /// is room.
-    fn check_quiet(&mut self, at: usize) -> Result<(), String> {
-        let Some(process) = &self.machines[at].process else {
-            return Ok(());
-        };
-        let largest = self.largest_bytes(at);
-        let has_room = |other: &NodeId, need: u64| {
-            let mut spare = self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes >= need);
-            spare.any(|(_, since)| self.now - *since > QUIET_MAX)
-        };
-        let is_quiet = |host: &&Host| host.up && host.paused && self.now - host.paused_at > QUIET_MAX;
-        for host in self.hosts.iter().filter(is_quiet) {
-            let is_known = process.core.nodes().any(|node| {
-                *node.node == host.name && node.state == Some(NodeState::Active) && node.incarnation.0 == host.life
-            });
-            if !is_known {
-                continue;
-            }
-            for view in process.core.queries().filter(|view| view.outcome().is_none()) {
-                let options = &self.plans[self.ledger.plans[&view.id()]].options;
-                let may_act = process.jobs.get(&view.id()).is_some_and(|job| job.persisting.is_empty());
-                if !options.rivals_enabled || !may_act {
-                    continue;
-                }
-                for stage in view.stages().filter(|stage| !stage.is_blocked) {
-                    let alone = stage.tasks().find(|task| {
-                        let mut running = task.attempts.iter().filter(|it| it.state == AttemptState::Running);
-                        let first = running.next();
-                        let is_old = first.is_some_and(|it| self.now.saturating_sub(it.started_at.0) > QUIET_MAX);
-                        let is_plain = options.task_memory_bytes.is_some() && stage.counts.failed_attempts == 0;
-                        let room = |bytes| has_room(&host.name, if is_plain { bytes } else { largest });
-                        is_old
-                            && first.is_some_and(|it| it.node == host.name && room(it.memory_bytes))
-                            && running.next().is_none()
-                    });
-                    if let Some(task) = alone {
-                        let id = view.id();
-                        return Err(format!(
-                            "I-6: {id}.{}.{} is on {}, which says nothing, and has no rival",
-                            stage.id, task.partition, host.name
-                        ));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The last attempt of a stage, if it takes much longer than the others, has a rival where there is room.
     fn check_stragglers(&mut self, at: usize) -> Result<(), String> {
         let Some(process) = &self.machines[at].process else {
@@ -200,7 +147,8 @@ impl World {
         // A task may have come to need all of a worker.
         let largest = self.largest_bytes(at);
         let has_room = |other: &NodeId| {
-            let spare = self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes == largest);
+            let spare =
+                self.watch.spare.iter().filter(|((node, bytes), _)| node != other && *bytes == largest);
             spare.into_iter().any(|(_, since)| self.now - *since > STRAGGLER_ROOM)
         };
         for view in process.core.queries().filter(|view| view.outcome().is_none()) {
@@ -210,9 +158,7 @@ impl World {
                 continue;
             }
             for stage in view.stages().filter(|stage| !stage.is_blocked) {
-                let Some(Straggler { attempt, node, started, median }) =
-                    straggler(view.id(), &stage)
-                else {
+                let Some(Straggler { attempt, node, started, median }) = straggler(view.id(), &stage) else {
                     continue;
                 };
                 let slow = (median as f64 * options.rival_slowness_min.max(1.0)) as u64 * STRAGGLER_TIMES;
