@@ -53,6 +53,10 @@ pub enum PlantedBug {
     DeliveredIsTriedAgain,
     /// Of a query that is tried again as a whole rows are given out before all are there (Trino #22472).
     RegionServedEarly,
+    /// A worker that says nothing is as good as any until it is taken for lost (Trino's first minute).
+    QuietIsNotSlow,
+    /// Slow workers are used like any other.
+    SlowNodesFirst,
 }
 
 /// Which bug is planted, if any.

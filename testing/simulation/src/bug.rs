@@ -124,6 +124,8 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("region-served-early", Bug::Scheduler(PlantedBug::RegionServedEarly)),
     ("producer-gone-is-end", Bug::ProducerGoneIsEnd),
     ("last-page-early", Bug::LastPageEarly),
+    ("quiet-is-not-slow", Bug::Scheduler(PlantedBug::QuietIsNotSlow)),
+    ("slow-nodes-first", Bug::Scheduler(PlantedBug::SlowNodesFirst)),
     ("capsule-ignored", Bug::CapsuleIgnored),
     ("late-output-stays-here", Bug::LateOutputStaysHere),
     ("query-record-first", Bug::QueryRecordFirst),

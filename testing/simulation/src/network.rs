@@ -11,6 +11,8 @@ use crate::world::World;
 pub const HANG_UP: u64 = 4_000;
 /// What a stream carries takes so many times the mean at most: beyond it comes what is lost or overtaken.
 const TAIL_MAX: u64 = 3;
+/// A link carries nothing for so long at most.
+const CUT_MAX: u64 = 12_000;
 /// A message that is overtaken or repeated comes so much later at most.
 const LATE_MAX: u64 = 3_000;
 
@@ -49,6 +51,13 @@ impl Network {
 }
 
 impl World {
+    /// What is on its way has arrived after so long, unless something breaks it.
+    pub fn network_tail(&self) -> u64 {
+        let message = if self.faults.is_on(Fault::Message) { 2 * LATE_MAX } else { 0 };
+        let cut = if self.faults.is_on(Fault::Cut) { CUT_MAX } else { 0 };
+        TAIL_MAX * self.network_mean + message + cut
+    }
+
     /// A message on a stream between a worker and a coordinator.
     pub fn send(&mut self, host: usize, from_host: bool, stream: u64, message: Happening) {
         if self.network.dead_ends.contains(&(stream, from_host)) {
@@ -81,7 +90,7 @@ impl World {
     /// A link carries nothing in one direction for a while. Whoever hears nothing for long hangs up.
     pub fn cut(&mut self, host: usize) {
         let from_host = self.random.below(2) == 0;
-        let duration = self.random.range(200, 12_000);
+        let duration = self.random.range(200, CUT_MAX);
         self.network.cuts.insert((host, from_host), self.now + duration);
         self.ledger.note_trouble(host, self.now + duration);
         let Some((_, stream)) = self.hosts[host].stream.filter(|_| duration > HANG_UP) else {

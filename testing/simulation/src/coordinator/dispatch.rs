@@ -111,6 +111,9 @@ impl World {
                     return Ok(());
                 };
                 for spec in &attempts {
+                    if !self.ledger.placed.contains(&spec.attempt) {
+                        self.check_slow_is_last(at, spec, host)?;
+                    }
                     self.check_not_redone(spec)?;
                     let job = self.job(at, spec.attempt.task.query);
                     if job.is_some_and(|job| job.durability == Durability::Volatile) {

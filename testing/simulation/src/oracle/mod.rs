@@ -4,6 +4,7 @@ mod answers;
 mod causes;
 mod ledger;
 mod progress;
+mod slowness;
 
 pub use ledger::Ledger;
 pub use progress::{INSPECT_EVERY, Watch};

@@ -68,6 +68,7 @@ impl World {
         }
         self.check_unattended()?;
         self.check_idle(at)?;
+        self.check_quiet(at)?;
         self.check_stragglers(at)
     }
 
