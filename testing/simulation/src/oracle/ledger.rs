@@ -75,7 +75,7 @@ pub struct Ledger {
     pub orphans: BTreeSet<QueryId>,
     started: BTreeSet<AttemptId>,
     failures: BTreeMap<TaskId, u32>,
-    user_errors: BTreeMap<OutputId, BTreeSet<AttemptId>>,
+    user_errors: BTreeMap<(OutputId, Epoch), BTreeSet<AttemptId>>,
     at_fault: BTreeMap<TaskId, bool>,
     starts: BTreeMap<TaskId, u32>,
     /// Until when the silence of each worker is not its coordinator's mistake.
@@ -108,7 +108,7 @@ impl Ledger {
 
     /// A coordinator has heard that the statement is at fault.
     pub fn note_user_error(&mut self, attempt: AttemptId) {
-        self.user_errors.entry(attempt.output()).or_default().insert(attempt);
+        self.user_errors.entry((attempt.output(), attempt.epoch)).or_default().insert(attempt);
     }
 
     /// Whether the statement is at fault in this task, if that was decided.
