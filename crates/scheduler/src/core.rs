@@ -338,6 +338,8 @@ impl Core {
     fn reconcile(&mut self, now: Millis, commands: &mut Vec<Command>) {
         while let Some(id) = self.dirty.pop_first() {
             self.reconcile_query(now, id, commands);
+            // What kept its attempts from having rivals may be over.
+            self.rival_dirty.insert(id);
         }
     }
 

@@ -140,10 +140,8 @@ impl Ledger {
 
     /// The task whose statement was found at fault most often, and how often.
     pub fn most_at_fault(&self) -> Option<(OutputId, u32)> {
-        self.user_errors
-            .iter()
-            .map(|(output, attempts)| (*output, attempts.len() as u32))
-            .max_by_key(|(_, count)| *count)
+        let counts = self.user_errors.iter().map(|((output, _), attempts)| (*output, attempts.len() as u32));
+        counts.max_by_key(|(_, count)| *count)
     }
 
     /// A worker cannot be heard, or will not be, until then.
