@@ -88,6 +88,13 @@ impl Core {
         };
         self.placement_dirty |= lease.is_some();
         query.node_trouble.remove(node);
+        let is_strange = winner.epoch < self.epoch && !query.is_recovered;
+        if is_strange {
+            return self.on_strange_commit(now, attempt, lease, winner);
+        }
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
         if let Some(lease) = lease {
             let state = if winner == attempt { AttemptState::Committed } else { AttemptState::Aborted };
             // Of one that was taken over it is not known when it started.
@@ -101,7 +108,41 @@ impl Core {
                 stage.estimator.register_success(lease.peak_bytes);
             }
         }
+        if winner.epoch < self.epoch
+            && let Some(query) = self.queries.get_mut(&id)
+            && query
+                .task_mut(winner.task.stage, winner.task.partition)
+                .is_some_and(|task| task.winner.is_none() && task.generation == winner.generation)
+            && query.note_outdated_inputs(&winner)
+        {
+            self.dirty.insert(id);
+        }
         self.select_output(now, attempt, winner, output, commands);
+    }
+
+    /// A former life of the coordinator ran a query of the same name, of which nothing is known: it may have formed other
+    /// tasks. What its attempts commit can be committed by nobody else under that generation.
+    fn on_strange_commit(
+        &mut self,
+        now: Millis,
+        attempt: AttemptId,
+        lease: Option<&Lease>,
+        winner: AttemptId,
+    ) {
+        let id = attempt.task.query;
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
+        let output = winner.output();
+        if query.is_undecided(&output) {
+            query.note_taken(output, Error::lost(output, "An attempt of a former life has committed it"));
+            self.dirty.insert(id);
+        }
+        if let Some(lease) = lease
+            && let Some(others) = query.end_attempt(now, &attempt, AttemptState::Aborted, lease.peak_bytes)
+        {
+            self.try_again(now, &attempt, now, others);
+        }
     }
 
     /// Decides the output of a task, unless it is decided.
@@ -136,7 +177,11 @@ impl Core {
             query.end_attempt(now, &rival, state, peak_bytes);
         }
         query.decide(reporter, winner, output);
-        let selected = if query.region.is_some() { query.region_outputs(stage) } else { Vec::from([winner]) };
+        let is_early = self.planted.is(PlantedBug::RegionServedEarly) && stage == StageId(0);
+        let selected = match query.region.is_some() && !is_early {
+            true => query.region_outputs(stage),
+            false => Vec::from([winner]),
+        };
         let select = |winner: AttemptId| Command::OutputSelected { output: winner.output(), winner };
         commands.extend(selected.into_iter().map(select));
         self.dirty.insert(id);
@@ -157,6 +202,7 @@ impl Core {
         if failure.class == FailureClass::User && self.is_planted(PlantedBug::UserErrorRetried) {
             failure.class = FailureClass::External;
         }
+        let unreadable_tried_again = self.is_planted(PlantedBug::UnreadableCommitTriedAgain);
         let id = attempt.task.query;
         let largest_bytes = self.workers.largest_bytes();
         let elsewhere = self.workers.iter().any(|(other, worker)| other != node && worker.is_active());
@@ -164,7 +210,9 @@ impl Core {
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
-        let lost = query.lost_input(&attempt, &failure);
+        let lost = query
+            .lost_input(&attempt, &failure)
+            .filter(|lost| !(unreadable_tried_again && *lost == attempt.output()));
         let state = if lost.is_some() { AttemptState::Aborted } else { AttemptState::Failed };
         let Some(others) = query.end_attempt(now, &attempt, state, lease.peak_bytes) else {
             return;
@@ -174,6 +222,10 @@ impl Core {
             return self.on_region_failed(now, node, attempt, failure, commands);
         }
         let judged = match lost {
+            Some(output) if output == attempt.output() => {
+                query.note_taken(output, failure.error);
+                Ok(now)
+            }
             Some(output) => {
                 query.note_lost(output, failure.error);
                 Ok(now)
@@ -269,6 +321,7 @@ impl Query {
             return;
         };
         task.state = TaskState::Committed;
+        stage.newest_winner = stage.newest_winner.max(winner.epoch);
         // The winner may be an attempt that had been taken for lost. If it says so itself, it was not. If its
         // replacement found what it had committed, it stays lost: that is why the task was run again.
         if winner == reporter
@@ -288,11 +341,15 @@ impl Query {
         }
     }
 
-    /// The output that an attempt could not read, if that is why it failed: not by fault of its own.
+    /// The output that an attempt could not read, if that is why it failed: not by fault of its own. It may be that of
+    /// its own task: somebody has committed, and nobody can read who.
     fn lost_input(&mut self, attempt: &AttemptId, failure: &Failure) -> Option<OutputId> {
         let FailureClass::InputLost(output) = failure.class else {
             return None;
         };
+        if output == attempt.output() {
+            return Some(output);
+        }
         let mut inputs = self.stage(attempt.task.stage)?.shape.inputs.iter();
         let is_input = output.task.query == self.id
             && inputs.any(|input| input.producers.contains(&output.task.stage))

@@ -132,6 +132,7 @@ impl Core {
     fn apply(&mut self, now: Millis, event: Event, commands: &mut Vec<Command>) {
         match event {
             Event::Tick => {}
+            Event::Resumed if self.is_planted(PlantedBug::StandstillHeldAgainstWorkers) => {}
             Event::Resumed => self.workers.excuse(now),
             Event::QuerySubmitted { query, shape, options } => {
                 self.on_submitted(now, query, shape, options, commands)
@@ -141,7 +142,7 @@ impl Core {
             }
             Event::RecordPersisted { query, record } => self.on_persisted(now, query, record, commands),
             Event::DurabilityRequested { query } => self.on_durability_requested(query, commands),
-            Event::OutputLost { output, error } => self.on_output_lost(output, error),
+            Event::OutputLost { output, error } => self.on_output_lost(now, output, error, commands),
             Event::ResultRead { query, partition } => {
                 if let Some(query) = self.queries.get_mut(&query) {
                     query.result_read.insert(partition);
@@ -188,6 +189,11 @@ impl Core {
         if self.is_planted(PlantedBug::IndeterminateRerunIgnored) {
             query.stages.iter_mut().for_each(|stage| stage.determinate = true);
         }
+        if self.planted.is(PlantedBug::DeliveredIsTriedAgain)
+            && let Some(region) = &mut query.region
+        {
+            region.is_tried_again = true;
+        }
         self.queries.insert(id, query);
         self.dirty.insert(id);
         if valid.is_err() {
@@ -212,7 +218,8 @@ impl Core {
             commands.push(Command::Superseded { by });
             return;
         }
-        if self.workers.is_newer_life(node, report.incarnation) {
+        let restarted = self.workers.is_newer_life(node, report.incarnation);
+        if restarted && !self.is_planted(PlantedBug::RestartUnnoticed) {
             self.lose_worker(now, node, commands);
         }
         let was_active = self.workers.get(node).is_some_and(Worker::is_active);
@@ -331,6 +338,8 @@ impl Core {
     fn reconcile(&mut self, now: Millis, commands: &mut Vec<Command>) {
         while let Some(id) = self.dirty.pop_first() {
             self.reconcile_query(now, id, commands);
+            // What kept its attempts from having rivals may be over.
+            self.rival_dirty.insert(id);
         }
     }
 
@@ -361,6 +370,7 @@ impl Core {
         query.request_splits(split_count_max, commands);
         let complete = query.is_result_complete() && !query.losses.is_recording;
         let delayed_until = query.delayed.first().map(|(until, _)| *until);
+        let delayed_until = delayed_until.filter(|_| !self.is_planted(PlantedBug::BackoffNeverEnds));
         self.sync_rotation(id);
         for until in delayed_until.into_iter().chain(takeover_until) {
             self.wake_at(id, until);
@@ -424,7 +434,7 @@ impl Core {
         let waits =
             query.running() == 0 && (waits_together || !(query.ready.is_empty() && query.delayed.is_empty()));
         let since = self.no_worker_since.max(query.admitted_at);
-        let Some(since) = since.filter(|_| waits && !query.is_done && self.no_worker_since.is_some()) else {
+        let Some(since) = since.filter(|_| waits && self.no_worker_since.is_some()) else {
             return Ok(());
         };
         let limit = since.plus(self.options.no_node_period_max);

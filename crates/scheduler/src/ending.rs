@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use base::{AttemptId, Error, Incarnation, Millis, NodeId, QueryId, Result};
+use base::{AttemptId, Error, ErrorCode, Incarnation, Millis, NodeId, QueryId, Result};
 
 use crate::command::Command;
 use crate::core::Core;
@@ -26,6 +26,7 @@ impl Core {
             return;
         };
         let is_recorded = query.options.is_durable && !query.is_done;
+        let outcome = if query.is_done { outcome.map_err(|cause| lost_since(&cause)) } else { outcome };
         self.stop(now, id);
         if !is_recorded {
             self.conclude(id, outcome, commands);
@@ -129,4 +130,10 @@ impl Core {
             }
         }
     }
+}
+
+/// What the reader of a result is told that was complete once, and cannot be read nor computed any more.
+fn lost_since(cause: &Error) -> Error {
+    let text = "The query had ended, but its result is lost and cannot be computed again";
+    Error::new(ErrorCode::EXCHANGE_DATA_LOST, text).caused_by(cause.message())
 }

@@ -18,6 +18,7 @@ use base::{Millis, NodeId, QueryId, TaskId};
 use crate::command::{AttemptSpec, Command};
 use crate::core::{Core, attempt_id};
 use crate::options::SLOW_NODE_WAIT_MAX;
+use crate::planted::PlantedBug;
 use crate::query::{Query, ReadyKey};
 use crate::task::{Attempt, AttemptState, Task, TaskState};
 use crate::workers::{Worker, Workers};
@@ -231,7 +232,11 @@ fn choose(
         let open = workers.index().open(is_slow);
         open.filter(|(_, node)| !(reserved.contains(*node) || avoids && is_avoided(node)))
     };
-    let classes = if takes_slow { &[false, true][..] } else { &[false] };
+    let classes = match takes_slow {
+        true if workers.planted.is(PlantedBug::SlowNodesFirst) => &[true, false][..],
+        true => &[false, true],
+        false => &[false],
+    };
     // The first of each class has the most room.
     let mut best = classes.iter().filter_map(|is_slow| open(*is_slow).next());
     if let Some((_, node)) = best.find(|(free, _)| *free >= need) {

@@ -37,6 +37,26 @@ pub enum PlantedBug {
     HandedBackIsFailure,
     /// A query that is cancelled while attempts of it run goes on (Trino #16029).
     CancelForgotten,
+    /// A worker obeys orders as they come, not as they were given (Trino #25217).
+    OrdersAsTheyCome,
+    /// A worker that was started again is taken for what it was before.
+    RestartUnnoticed,
+    /// That nobody was heard of while the coordinator stood still is held against the workers.
+    StandstillHeldAgainstWorkers,
+    /// A task that waits for its backoff to pass is looked at only if something else happens (Trino #22472).
+    BackoffNeverEnds,
+    /// A task whose commit record is there and cannot be read is tried again as it was (SlateDB #766).
+    UnreadableCommitTriedAgain,
+    /// A query that is tried again as a whole takes what its first try has written for its own (SPARK-24552).
+    TryKeepsGeneration,
+    /// A query is tried again although its rows were given to the client as they came (Trino #26968).
+    DeliveredIsTriedAgain,
+    /// Of a query that is tried again as a whole rows are given out before all are there (Trino #22472).
+    RegionServedEarly,
+    /// A worker that says nothing is as good as any until it is taken for lost (Trino's first minute).
+    QuietIsNotSlow,
+    /// Slow workers are used like any other.
+    SlowNodesFirst,
 }
 
 /// Which bug is planted, if any.

@@ -104,6 +104,7 @@ impl Query {
             .zip(shape.stages)
             .map(|(at, stage)| Stage::new(stage, read_whole.contains(&StageId(at)), &options))
             .collect();
+        let region = is_pipelined.then(|| Region::new(options.retry_policy));
         Query {
             id,
             options,
@@ -117,7 +118,7 @@ impl Query {
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             parked: BTreeSet::new(),
-            region: is_pipelined.then(Region::default),
+            region,
             losses: Losses::default(),
             late_records: BTreeSet::new(),
             result_read: BTreeSet::new(),

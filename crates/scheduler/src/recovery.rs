@@ -63,7 +63,7 @@ impl Core {
         self.conclude(id, outcome, commands);
     }
 
-    /// A query of a former life of the coordinator goes on.
+    /// A query of a former life of the coordinator goes on. Of one that is known already, more was found.
     pub(crate) fn on_recovered(
         &mut self,
         now: Millis,
@@ -73,10 +73,10 @@ impl Core {
         (records, commits): (Vec<Record>, Vec<RecoveredCommit>),
         commands: &mut Vec<Command>,
     ) {
-        if self.queries.contains_key(&id) {
-            return;
+        let is_news = !self.queries.contains_key(&id);
+        if is_news {
+            self.on_submitted(now, id, shape, options, commands);
         }
-        self.on_submitted(now, id, shape, options, commands);
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
@@ -84,7 +84,7 @@ impl Core {
         let mut records: BTreeMap<RecordKey, Record> =
             records.into_iter().map(|record| (record.key(), record)).collect();
         let done = records.remove(&RecordKey::Done);
-        if query.is_over() {
+        if query.outcome.is_some() || is_news && query.is_over() {
             // Its shape makes no sense; what was told of that is told again.
             if let Some(Record::Done { outcome }) = done {
                 self.on_done(now, id, outcome, commands);
@@ -96,15 +96,13 @@ impl Core {
         let has_tasks = records.keys().any(|key| matches!(key, RecordKey::Tasks { .. }))
             || query.stages.iter().any(is_unrecorded);
         if !records.is_empty() || !commits.is_empty() {
-            query.admitted_at = Some(now);
+            query.admitted_at.get_or_insert(now);
         }
-        if has_tasks {
+        if has_tasks && is_news {
             query.takeover_until = Some(now.plus(self.options.takeover_period));
         }
-        query.found = commits
-            .into_iter()
-            .map(|commit| (commit.winner.output(), (commit.winner, commit.output)))
-            .collect();
+        let found = commits.into_iter().map(|it| (it.winner.output(), (it.winner, it.output)));
+        query.found.extend(found);
         // The stages that are read come first, as when the query ran, and then what became void of their outputs.
         for at in (0..query.stages.len() as u32).rev() {
             let keys = |number| RecordKey::Tasks { stage: StageId(at), number };
@@ -117,7 +115,9 @@ impl Core {
             }
         }
         for record in records.into_values() {
-            if let (Record::Rollback { outputs, .. }, Some(query)) = (&record, self.queries.get_mut(&id)) {
+            if let (Record::Rollback { number, outputs }, Some(query)) = (&record, self.queries.get_mut(&id))
+                && *number == query.losses.number
+            {
                 query.note_written(outputs);
             }
             self.on_persisted(now, id, record, commands);
@@ -128,6 +128,9 @@ impl Core {
             query.seal_single_root(commands);
         }
         self.select_found(now, id, commands);
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.note_all_outdated();
+        }
         if let Some(done) = done {
             self.on_persisted(now, id, done, commands);
         }
@@ -172,6 +175,12 @@ impl Core {
         if id.epoch > self.epoch || task.generation != id.generation || !task.is_waiting() {
             return;
         }
+        if query.outdated_inputs(&id).next().is_some() {
+            return;
+        }
+        let Some(task) = query.task_mut(id.task.stage, id.task.partition) else {
+            return;
+        };
         let memory_bytes = match task.attempt(&id) {
             Some(known) if known.state == AttemptState::Lost && known.node == *node => known.memory_bytes,
             None if id.epoch < self.epoch => report.memory_bytes,
@@ -249,8 +258,14 @@ impl Query {
                 continue;
             };
             let (rows, checksum) = (size.rows, size.checksum);
-            if let Some(task) = self.task_mut(output.task.stage, output.task.partition) {
-                task.written = Some(Written { rows, checksum, is_comparable: true, is_counted: false });
+            let (id, partition) = (output.task.stage, output.task.partition);
+            let written = Some(Written { rows, checksum, is_comparable: true, is_counted: false });
+            let Some(stage) = self.stage_mut(id) else {
+                continue;
+            };
+            match stage.tasks.get_mut(partition as usize) {
+                Some(task) => task.written = written,
+                None => stage.ahead.entry(partition).or_default().written = written,
             }
         }
     }
@@ -261,7 +276,7 @@ impl Query {
         let Some(root) = self.stages.first() else {
             return;
         };
-        let generation = root.ahead.get(&0).copied().unwrap_or(root.base_generation);
+        let generation = root.generation(0);
         let task = TaskId { query: self.id, stage: StageId(0), partition: 0 };
         if root.shape.distribution == Distribution::Single
             && root.tasks.is_empty()

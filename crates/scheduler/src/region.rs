@@ -13,12 +13,14 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use base::{
-    AttemptId, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, QueryId, Result, StageId, TaskId,
+    AttemptId, Error, ErrorCode, Failure, FailureClass, Millis, NodeId, OutputId, QueryId, Result, StageId,
+    TaskId,
 };
 
 use crate::command::Command;
 use crate::core::Core;
 use crate::options::RetryPolicy;
+use crate::planted::PlantedBug;
 use crate::query::{Query, ReadyKey};
 use crate::retry::{LOST_WORKERS_FREE_MAX, task_delay};
 use crate::rollback::Voided;
@@ -34,6 +36,8 @@ const REGION_LINGER: Millis = Millis(100);
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Region {
+    /// A try that ends before its time is followed by another.
+    pub is_tried_again: bool,
     /// Its attempts are on workers, or have ended.
     pub is_running: bool,
     /// When it may be tried again.
@@ -44,6 +48,12 @@ pub(crate) struct Region {
     failures: u32,
     /// The tries that ended with a worker.
     losses: u32,
+}
+
+impl Region {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        Region { is_tried_again: policy != RetryPolicy::None, ..Region::default() }
+    }
 }
 
 impl Core {
@@ -163,6 +173,32 @@ impl Core {
         self.end_try(now, id, judged, commands);
     }
 
+    /// What the root of a region has committed cannot be read: nobody has anything but all of it or nothing.
+    pub(crate) fn on_region_output_lost(
+        &mut self,
+        now: Millis,
+        output: &OutputId,
+        error: Error,
+        commands: &mut Vec<Command>,
+    ) {
+        let (id, elsewhere) = (output.task.query, self.workers.active() > 1);
+        let Some(query) = self.queries.get_mut(&id).filter(|query| query.is_selected(output)) else {
+            return;
+        };
+        let outputs = query.region_outputs(StageId(0)).iter().map(AttemptId::output).collect();
+        let judged = match query.result_read.is_empty() {
+            true => query.judge_try(now, Failure::of(error), elsewhere),
+            false => Err(error),
+        };
+        match judged {
+            Ok(not_before) => {
+                commands.push(Command::OutputsRolledBack { query: id, outputs });
+                self.start_over(now, id, not_before);
+            }
+            Err(error) => self.finish(now, id, Err(error), commands),
+        }
+    }
+
     /// Stops what runs of a region, and lets it start again from a point in time on, or fails the query.
     fn end_try(&mut self, now: Millis, id: QueryId, judged: Result<Millis>, commands: &mut Vec<Command>) {
         if self.queries.get(&id).is_some_and(Query::is_result_complete) {
@@ -173,10 +209,16 @@ impl Core {
             Ok(not_before) => not_before,
             Err(error) => return self.finish(now, id, Err(error), commands),
         };
+        self.start_over(now, id, not_before);
+    }
+
+    /// Stops what runs of a region, and lets it start again from a point in time on.
+    fn start_over(&mut self, now: Millis, id: QueryId, not_before: Millis) {
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
-        for (node, attempt) in query.void_try(not_before) {
+        let is_same = self.planted.is(PlantedBug::TryKeepsGeneration);
+        for (node, attempt) in query.void_try(not_before, is_same) {
             let peak_bytes = self.workers.release(&node, &attempt).map_or(0, |lease| lease.peak_bytes);
             if query.end_attempt(now, &attempt, AttemptState::Aborted, peak_bytes) == Some(0) {
                 query.enqueue(now, attempt.task.stage, attempt.task.partition, now);
@@ -189,7 +231,7 @@ impl Core {
 impl Query {
     /// Whether a try that ended before its time is followed by another.
     fn is_tried_again(&self) -> bool {
-        self.options.retry_policy != RetryPolicy::None
+        self.region.as_ref().is_some_and(|region| region.is_tried_again)
     }
 
     /// Starts all stages of a region at once, and forms their tasks, the producers' first.
@@ -271,16 +313,23 @@ impl Query {
     }
 
     /// Makes everything void that the region has done. What runs of it is to be stopped.
-    fn void_try(&mut self, not_before: Millis) -> Vec<(NodeId, AttemptId)> {
+    fn void_try(&mut self, not_before: Millis, keeps_generation: bool) -> Vec<(NodeId, AttemptId)> {
         if let Some(region) = &mut self.region {
             region.is_running = false;
             region.delayed_until = Some(not_before);
+            region.completed_at = None;
         }
         let mut voided = Voided::default();
         for at in 0..self.stages.len() {
             self.stages[at].base_generation += 1;
             for partition in 0..self.stages[at].tasks.len() as u32 {
                 self.void_task(StageId(at as u32), partition, false, &mut voided);
+            }
+        }
+        if keeps_generation {
+            for stage in &mut self.stages {
+                stage.base_generation -= 1;
+                stage.tasks.iter_mut().for_each(|task| task.generation -= 1);
             }
         }
         voided.attempts

@@ -39,6 +39,11 @@ pub(crate) struct Losses {
     lost: BTreeMap<OutputId, Error>,
     /// What rolled back without a record, in order.
     pub unrecorded: Vec<Vec<OutputId>>,
+    /// Outputs that are not decided, and that nobody can commit any more: what is under the key of their commit record
+    /// cannot be read.
+    taken: BTreeMap<OutputId, Error>,
+    /// Outputs that were made again under their generation, or will be, without anybody knowing that they were there.
+    gone: BTreeMap<OutputId, Error>,
     /// Outputs of determinate stages that are not what was committed before, by the generation before.
     differing: BTreeSet<OutputId>,
 }
@@ -47,7 +52,14 @@ impl Losses {
     /// Nothing of the query will be recomputed any more.
     pub(crate) fn forget(&mut self) {
         self.lost.clear();
+        self.taken.clear();
+        self.gone.clear();
         self.differing.clear();
+    }
+
+    /// Takes note that an output was read that nobody knows any more.
+    pub(crate) fn note_gone(&mut self, output: OutputId, error: Error) {
+        self.gone.entry(output).or_insert(error);
     }
 }
 
@@ -62,11 +74,20 @@ pub(crate) struct Voided {
 
 impl Core {
     /// An output is lost, and it is not an attempt that says so.
-    pub(crate) fn on_output_lost(&mut self, output: OutputId, error: Error) {
+    pub(crate) fn on_output_lost(
+        &mut self,
+        now: Millis,
+        output: OutputId,
+        error: Error,
+        commands: &mut Vec<Command>,
+    ) {
         let id = output.task.query;
         let Some(query) = self.queries.get_mut(&id).filter(|query| !query.is_over()) else {
             return;
         };
+        if query.region.is_some() {
+            return self.on_region_output_lost(now, &output, error, commands);
+        }
         if query.note_lost(output, error) {
             self.dirty.insert(id);
         }
@@ -178,6 +199,20 @@ impl Query {
         selected
     }
 
+    /// Takes note that an output can be committed no more under its generation, unless it is decided.
+    pub(crate) fn note_taken(&mut self, output: OutputId, error: Error) {
+        self.losses.taken.entry(output).or_insert(error);
+    }
+
+    /// Whether an output is the next one of its task, and not decided.
+    pub(crate) fn is_undecided(&self, output: &OutputId) -> bool {
+        self.stage(output.task.stage).is_some_and(|stage| {
+            let task = stage.tasks.get(output.task.partition as usize);
+            task.is_none_or(|task| task.winner.is_none())
+                && stage.generation(output.task.partition) == output.generation
+        })
+    }
+
     /// Takes note that a determinate task wrote something else than it had written in an earlier generation.
     pub(crate) fn note_difference(&mut self, earlier: OutputId) {
         self.losses.differing.insert(earlier);
@@ -187,10 +222,13 @@ impl Query {
     fn void_outputs(&mut self) -> Result<Vec<OutputId>> {
         let mut losses = core::mem::take(&mut self.losses);
         losses.lost.retain(|output, _| self.is_selected(output));
+        losses.taken.retain(|output, _| self.is_undecided(output));
+        losses.gone.retain(|output, _| self.is_undecided(output) || self.is_selected(output));
         losses.differing.retain(|earlier| self.stages[earlier.task.stage.0 as usize].determinate);
         self.losses = losses;
         let mut void: BTreeSet<OutputId> = self.losses.differing.clone();
-        for (output, error) in &self.losses.lost {
+        // Whoever has committed what cannot be read may have been read.
+        for (output, error) in self.losses.lost.iter().chain(&self.losses.taken).chain(&self.losses.gone) {
             if output.generation >= self.options.generations_max {
                 return Err(error.clone());
             }
@@ -225,7 +263,7 @@ impl Query {
     }
 
     /// The stages that read from a stage, or from one that does. An input has a higher id than its reader.
-    fn downstream(&self, stage: StageId) -> BTreeSet<StageId> {
+    pub(crate) fn downstream(&self, stage: StageId) -> BTreeSet<StageId> {
         let mut found = BTreeSet::from([stage]);
         for at in (0..stage.0).rev() {
             let inputs = &self.stages[at as usize].shape.inputs;
@@ -245,9 +283,7 @@ impl Query {
             let Some(state) = self.stages.get_mut(stage.0 as usize) else {
                 continue;
             };
-            let known = state.tasks.get(partition as usize).map(|task| task.generation);
-            let ahead = state.ahead.get(&partition).copied();
-            let current = known.or(ahead).unwrap_or(state.base_generation);
+            let current = state.generation(partition);
             if output.generation == current {
                 alone.insert((stage, partition));
             }
@@ -263,8 +299,11 @@ impl Query {
         for stage in whole {
             let state = &mut self.stages[stage.0 as usize];
             state.base_generation += 1;
-            for generation in state.ahead.values_mut() {
-                *generation += 1;
+            for ahead in state.ahead.values_mut() {
+                ahead.generation = ahead.generation.map(|generation| generation + 1);
+                if let Some(written) = &mut ahead.written {
+                    written.is_comparable = false;
+                }
             }
             for partition in 0..state.tasks.len() as u32 {
                 self.void_task(stage, partition, false, &mut voided);
@@ -281,7 +320,7 @@ impl Query {
         let Some(task) = state.tasks.get_mut(partition as usize) else {
             // Somebody else knows the task already.
             let base = state.base_generation;
-            *state.ahead.entry(partition).or_insert(base) += 1;
+            *state.ahead.entry(partition).or_default().generation.get_or_insert(base) += 1;
             return;
         };
         let running = task.running().map(|attempt| (attempt.node.clone(), attempt_id(id, attempt)));

@@ -6,6 +6,8 @@
 //! attempt that is being stopped is reported until it has really ended, so that whoever waits for nothing to be
 //! held knows that nothing is being written any more.
 //!
+//! No attempt is started twice. One that is desired again, by somebody who had not heard of its end, is handed back.
+//!
 //! A runner that drains hands back what waits at once. What runs may go on for a grace period; then it is stopped
 //! and handed back too. An attempt that is handed back has not failed: it is run elsewhere.
 
@@ -17,6 +19,7 @@ use base::{AttemptId, Epoch, Incarnation, Millis};
 
 use crate::command::AttemptSpec;
 use crate::event::{AttemptReport, AttemptStatus, Capacity, NodeState, WorkerReport};
+use crate::gone::GoneAttempts;
 use crate::options::RunnerOptions;
 use crate::planted::{Planted, PlantedBug};
 
@@ -114,6 +117,7 @@ pub struct Runner {
     attempts: BTreeMap<AttemptId, Held>,
     /// The attempts that wait for a slot and memory, in the order they came.
     waiting: VecDeque<AttemptId>,
+    gone: GoneAttempts,
     /// Slots and memory in use, also by what is being stopped.
     slots_used: u32,
     memory_used_bytes: u64,
@@ -143,6 +147,7 @@ impl Runner {
             desired_seen: None,
             attempts: BTreeMap::new(),
             waiting: VecDeque::new(),
+            gone: GoneAttempts::default(),
             slots_used: 0,
             memory_used_bytes: 0,
             report_sequence: 0,
@@ -203,7 +208,10 @@ impl Runner {
             RunnerEvent::Tick => false,
             RunnerEvent::Desired { epoch, sequence, attempts } => {
                 let is_older_epoch = self.desired_seen.is_some_and(|(newest, _)| newest > epoch);
-                let obeys = is_older_epoch && self.planted.is(PlantedBug::OldEpochObeyed);
+                let obeys = self.planted.is(match is_older_epoch {
+                    true => PlantedBug::OldEpochObeyed,
+                    false => PlantedBug::OrdersAsTheyCome,
+                });
                 if self.desired_seen >= Some((epoch, sequence)) && !obeys {
                     return false;
                 }
@@ -242,6 +250,9 @@ impl Runner {
             specs.iter().map(|spec| (spec.attempt, spec.clone())).collect();
         self.attempts.retain(|attempt, held| {
             if desired.contains_key(attempt) {
+                if held.phase == Phase::Cancelling {
+                    held.phase = Phase::HandingBack;
+                }
                 return true;
             }
             match held.phase {
@@ -250,7 +261,8 @@ impl Runner {
                     commands.push(RunnerCommand::Cancel { attempt: *attempt });
                 }
                 Phase::HandingBack => held.phase = Phase::Cancelling,
-                Phase::Waiting | Phase::Cancelling | Phase::Ended(_) => {}
+                Phase::Ended(_) => self.gone.note(*attempt),
+                Phase::Waiting | Phase::Cancelling => {}
             }
             held.phase == Phase::Cancelling
         });
@@ -258,6 +270,11 @@ impl Runner {
         for spec in specs {
             let attempt = spec.attempt;
             if let Entry::Vacant(vacant) = self.attempts.entry(attempt) {
+                if self.gone.contains(&attempt) {
+                    let phase = Phase::Ended(AttemptStatus::HandedBack);
+                    vacant.insert(Held { spec, phase, peak_bytes: 0 });
+                    continue;
+                }
                 if spec.is_pipelined && self.state == NodeState::Active {
                     commands.push(RunnerCommand::Start { spec: spec.clone() });
                     vacant.insert(Held { spec, phase: Phase::Running, peak_bytes: 0 });
@@ -333,6 +350,7 @@ impl Runner {
         held.phase = Phase::Ended(status);
         if stopped {
             self.attempts.remove(attempt);
+            self.gone.note(*attempt);
         }
         true
     }

@@ -112,6 +112,26 @@ fn waits_for_slots_and_memory_even_of_what_is_being_stopped() {
     );
 }
 
+/// Whoever wants it had not heard that it was stopped. It may have written something already.
+#[test]
+fn what_was_stopped_is_handed_back_when_it_is_desired_again() {
+    for ended_before in [false, true] {
+        let mut bench = Bench::new();
+        bench.step(desired(1, 1, vec![spec(0, 40), spec(1, 40)]));
+        assert_eq!(summary(&bench.step(desired(1, 2, vec![spec(1, 40)]))).1, [0]);
+        if ended_before {
+            bench.step(ended(&spec(0, 40)));
+        }
+        let commands = bench.step(desired(1, 3, vec![spec(0, 40), spec(1, 40)]));
+        assert_eq!(summary(&commands).0, [0u32; 0], "it is not started a second time");
+        let commands = if ended_before { commands } else { bench.step(ended(&spec(0, 40))) };
+        let held = [(0, AttemptStatus::HandedBack), (1, AttemptStatus::Running)];
+        assert_eq!(reported(&commands), (NodeState::Active, held.to_vec()));
+        bench.step(desired(1, 4, vec![spec(1, 40)]));
+        assert_eq!(summary(&bench.step(desired(2, 1, vec![spec(0, 40)]))).0, [0u32; 0]);
+    }
+}
+
 #[test]
 fn reports_at_intervals_and_only_while_connected() {
     let mut bench = Bench::new();

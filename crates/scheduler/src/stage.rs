@@ -10,6 +10,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use base::Epoch;
+
 use crate::assign::{Sources, SplitPacker, hash_tasks, source_tasks, tasks_wanted};
 use crate::command::TaskInput;
 use crate::event::OutputSize;
@@ -19,7 +21,7 @@ use crate::quantile::Quantile;
 use crate::rivals::Solo;
 use crate::shape::{Distribution, Edge, InputShape, StageShape};
 use crate::slowness::Longest;
-use crate::task::Task;
+use crate::task::{Task, Written};
 
 /// How many tasks and attempts of a stage are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,16 @@ pub(crate) struct Scan {
     pub last: bool,
 }
 
+/// What is known of a task before the task is.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Ahead {
+    /// None: that of all tasks of the stage.
+    pub generation: Option<u32>,
+    /// What it has written.
+    pub written: Option<Written>,
+}
+
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Stage {
@@ -65,8 +77,10 @@ pub(crate) struct Stage {
     pub determinate: bool,
     /// The generation of tasks that come to be: how often all of them became void together.
     pub base_generation: u32,
-    /// The generations of tasks that are not known yet, of which some became void alone.
-    pub ahead: BTreeMap<u32, u32>,
+    /// What became of tasks that are not known yet, and were void alone.
+    pub ahead: BTreeMap<u32, Ahead>,
+    /// The newest life of the coordinator of which an attempt has committed.
+    pub newest_winner: Epoch,
     /// The tasks that are formed and not recorded.
     pub formed: Vec<Arc<TaskInput>>,
     /// Whether those are the last.
@@ -107,6 +121,7 @@ impl Stage {
             determinate: shape.determinate,
             base_generation: 0,
             ahead: BTreeMap::new(),
+            newest_winner: Epoch(0),
             formed: Vec::new(),
             formed_last: false,
             is_recording: false,
@@ -132,6 +147,18 @@ impl Stage {
     /// Whether all output is there.
     pub(crate) fn is_complete(&self) -> bool {
         self.sealed && self.counts.committed as usize == self.tasks.len()
+    }
+
+    /// Whether it has one task, which is not recorded.
+    pub(crate) fn is_single(&self) -> bool {
+        self.shape.distribution == Distribution::Single
+    }
+
+    /// The generation of a task, whether it is known or not.
+    pub(crate) fn generation(&self, partition: u32) -> u32 {
+        let known = self.tasks.get(partition as usize).map(|task| task.generation);
+        let ahead = self.ahead.get(&partition).and_then(|ahead| ahead.generation);
+        known.or(ahead).unwrap_or(self.base_generation)
     }
 
     /// Whether splits are still to come.
@@ -195,8 +222,10 @@ impl Stage {
         for input in tasks {
             self.packer.note_recorded(&input.splits);
             let partition = self.tasks.len() as u32;
-            let generation = self.ahead.remove(&partition).unwrap_or(self.base_generation);
-            self.tasks.push(Task::new(input, generation));
+            let ahead = self.ahead.remove(&partition).unwrap_or_default();
+            let mut task = Task::new(input, ahead.generation.unwrap_or(self.base_generation));
+            task.written = ahead.written;
+            self.tasks.push(task);
         }
         self.packer.settle();
         self.sealed |= sealed;

@@ -388,6 +388,7 @@ impl Workers {
         // Those that are quiet are looked at again when they have said something.
         self.quiet_check_at = limits.filter(|at| *at > now).min();
         let quiet = present().filter(|(_, worker)| worker.seen_at.plus(period) <= now);
+        let quiet = quiet.filter(|_| !self.planted.is(PlantedBug::QuietIsNotSlow));
         for node in quiet.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
             self.update(&node, |worker| worker.is_quiet = true);
         }

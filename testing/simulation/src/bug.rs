@@ -37,6 +37,38 @@ pub enum Bug {
     PageServedOnce,
     /// A query that nobody asks for is kept.
     AbandonedForEver,
+    /// A client that was heard of once is taken for one that is being served (Trino's leaked requests).
+    AttendedForEver,
+    /// A late request for an old page is answered with what comes after the newest.
+    LateRequestMovesOn,
+    /// A worker whose coordinator cannot be heard waits for ever (no keep-alive on a connection).
+    NeverHangsUp,
+    /// The end of an old stream of a worker is taken for that of its new one.
+    LateGoodbye,
+    /// A worker that stood still believes that its attempts hang.
+    StandstillIsHang,
+    /// The workers that there are stand on a list that was made at the start.
+    FixedListOfWorkers,
+    /// That rivals are wanted is not passed on (an option without a wire).
+    RivalsNotAskedFor,
+    /// Names of queries are counted from the beginning when the coordinator starts again.
+    QueryIdsStartAgain,
+    /// A leader whose lease is fresh does not look whether there is a newer one.
+    FreshLeaseIsLeadership,
+    /// A record that cannot be read is taken for none.
+    UnreadableIsAbsent,
+    /// An attempt whose worker is gone is taken for one that has no more rows (a connection that ends early).
+    ProducerGoneIsEnd,
+    /// A client that has read all rows that there are is told that it has, before it is known that they are right.
+    LastPageEarly,
+    /// A short query whose coordinator died is not run again.
+    CapsuleIgnored,
+    /// When a query gets its records, what is only in the memory of the coordinator stays there.
+    LateOutputStaysHere,
+    /// The record that says that a query is there is written before the others.
+    QueryRecordFirst,
+    /// What comes only in a report counts although the query has records by now.
+    LateReportCounts,
 }
 
 /// Every bug, by name.
@@ -57,6 +89,11 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("losses-never-count", Bug::Scheduler(PlantedBug::LossesNeverCount)),
     ("handed-back-is-failure", Bug::Scheduler(PlantedBug::HandedBackIsFailure)),
     ("cancel-forgotten", Bug::Scheduler(PlantedBug::CancelForgotten)),
+    ("orders-as-they-come", Bug::Scheduler(PlantedBug::OrdersAsTheyCome)),
+    ("restart-unnoticed", Bug::Scheduler(PlantedBug::RestartUnnoticed)),
+    ("standstill-held-against-workers", Bug::Scheduler(PlantedBug::StandstillHeldAgainstWorkers)),
+    ("backoff-never-ends", Bug::Scheduler(PlantedBug::BackoffNeverEnds)),
+    ("unreadable-commit-tried-again", Bug::Scheduler(PlantedBug::UnreadableCommitTriedAgain)),
     ("unconditional-commit", Bug::UnconditionalCommit),
     ("lost-answer-is-defeat", Bug::LostAnswerIsDefeat),
     ("doubt-is-failure", Bug::DoubtIsFailure),
@@ -72,4 +109,25 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("exists-is-ours", Bug::ExistsIsOurs),
     ("page-served-once", Bug::PageServedOnce),
     ("abandoned-for-ever", Bug::AbandonedForEver),
+    ("attended-for-ever", Bug::AttendedForEver),
+    ("late-request-moves-on", Bug::LateRequestMovesOn),
+    ("never-hangs-up", Bug::NeverHangsUp),
+    ("late-goodbye", Bug::LateGoodbye),
+    ("standstill-is-hang", Bug::StandstillIsHang),
+    ("fixed-list-of-workers", Bug::FixedListOfWorkers),
+    ("rivals-not-asked-for", Bug::RivalsNotAskedFor),
+    ("query-ids-start-again", Bug::QueryIdsStartAgain),
+    ("fresh-lease-is-leadership", Bug::FreshLeaseIsLeadership),
+    ("unreadable-is-absent", Bug::UnreadableIsAbsent),
+    ("try-keeps-generation", Bug::Scheduler(PlantedBug::TryKeepsGeneration)),
+    ("delivered-is-tried-again", Bug::Scheduler(PlantedBug::DeliveredIsTriedAgain)),
+    ("region-served-early", Bug::Scheduler(PlantedBug::RegionServedEarly)),
+    ("producer-gone-is-end", Bug::ProducerGoneIsEnd),
+    ("last-page-early", Bug::LastPageEarly),
+    ("quiet-is-not-slow", Bug::Scheduler(PlantedBug::QuietIsNotSlow)),
+    ("slow-nodes-first", Bug::Scheduler(PlantedBug::SlowNodesFirst)),
+    ("capsule-ignored", Bug::CapsuleIgnored),
+    ("late-output-stays-here", Bug::LateOutputStaysHere),
+    ("query-record-first", Bug::QueryRecordFirst),
+    ("late-report-counts", Bug::LateReportCounts),
 ];

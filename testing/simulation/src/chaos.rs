@@ -1,34 +1,109 @@
 //! What befalls machines, links and clients while the chaos lasts, and how everything heals.
 
-use std::collections::BTreeSet;
-
 use scheduler::{NodeState, RunnerEvent};
 
 use crate::client::Phase;
+use crate::coordinator::Role;
 use crate::fault::Fault;
-use crate::happening::Happening;
-use crate::store::Key;
+use crate::happening::{Happening, Moment};
 use crate::world::World;
 
-/// A worker whose coordinator does not answer for so long takes the stream for broken.
-const HANG_UP: u64 = 4_000;
+/// How much more likely a fault is at a moment at which it hurts.
+const AT_THE_MOMENT: u64 = 6;
+/// The same at one that is over soon.
+const AT_THE_WORST_MOMENT: u64 = 20;
+/// Between two workers of a rolling restart lies so much at most.
+const ROLLING_MAX: u64 = 1_500;
 
 impl World {
     pub fn chaos(&mut self) {
-        self.trouble_workers();
-        self.trouble_links();
-        self.trouble_coordinators();
-        if self.strikes(Fault::Outage) {
-            self.outage_until = self.now + self.random.range(500, 15_000);
-        }
-        if self.strikes(Fault::RotAtRest) {
-            self.rot();
-        }
-        if self.strikes(Fault::Cancel) {
-            let client = self.random.below(self.clients.len() as u64 * 3) as usize;
-            if self.clients.get(client).is_some_and(|client| client.phase == Phase::Polling) {
-                self.at(1, Happening::ClientCancels { client });
+        let any = self.any_host();
+        for fault in [Fault::Crash, Fault::Pause, Fault::Slow, Fault::Drain, Fault::Stream, Fault::Cut] {
+            if self.strikes(fault) {
+                self.strike_host(fault, any);
             }
+        }
+        let machine = self.random.below(self.machines.len() as u64) as usize;
+        for fault in [Fault::CoordinatorCrash, Fault::CoordinatorPause, Fault::Failover] {
+            if self.can_strike(fault, machine) && self.strikes(fault) {
+                self.strike_machine(fault, machine);
+            }
+        }
+        for fault in [Fault::Outage, Fault::RotAtRest, Fault::RecordRot, Fault::Cancel] {
+            if self.strikes(fault) {
+                self.strike_others(fault);
+            }
+        }
+    }
+
+    /// Something was just decided or found out at a coordinator.
+    pub fn bad_moment(&mut self, machine: usize, kind: Moment) {
+        let faults: &[Fault] = match kind {
+            Moment::Work => &[
+                Fault::Crash,
+                Fault::Pause,
+                Fault::Drain,
+                Fault::Stream,
+                Fault::Cut,
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorPause,
+                Fault::Failover,
+                Fault::Failover,
+                Fault::Outage,
+                Fault::RotAtRest,
+                Fault::RotAtRest,
+                Fault::Cancel,
+            ],
+            Moment::Lead => &[
+                Fault::Crash,
+                Fault::Drain,
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorPause,
+                Fault::Outage,
+                Fault::RotAtRest,
+                Fault::RotAtRest,
+                Fault::RecordRot,
+                Fault::Cancel,
+            ],
+            Moment::Region => {
+                &[Fault::Crash, Fault::Crash, Fault::Crash, Fault::Pause, Fault::Stream, Fault::Drain]
+            }
+            Moment::Late => &[
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorCrash,
+                Fault::RotAtRest,
+                Fault::Crash,
+                Fault::Pause,
+            ],
+            Moment::Read => &[Fault::CoordinatorCrash, Fault::RotAtRest],
+            Moment::End => &[
+                Fault::CoordinatorCrash,
+                Fault::CoordinatorPause,
+                Fault::Failover,
+                Fault::Failover,
+                Fault::RotAtRest,
+                Fault::RecordRot,
+                Fault::Cancel,
+                Fault::Cancel,
+            ],
+        };
+        let fault = faults[self.random.below(faults.len() as u64) as usize];
+        let any = self.any_host();
+        let times = match kind {
+            Moment::Work | Moment::Lead | Moment::End => AT_THE_MOMENT,
+            Moment::Region | Moment::Late | Moment::Read => AT_THE_WORST_MOMENT,
+        };
+        if !self.can_strike(fault, machine) || !self.strikes_at(fault, times) {
+            return;
+        }
+        self.sometimes("faults at bad moments", true);
+        match fault {
+            Fault::CoordinatorCrash | Fault::CoordinatorPause | Fault::Failover => {
+                self.strike_machine(fault, machine);
+            }
+            Fault::Outage | Fault::RotAtRest | Fault::RecordRot | Fault::Cancel => self.strike_others(fault),
+            _ => self.strike_host(fault, any),
         }
     }
 
@@ -36,85 +111,105 @@ impl World {
         self.random.below(self.hosts.len() as u64) as usize
     }
 
-    fn trouble_workers(&mut self) {
-        if self.strikes(Fault::Crash) {
-            let all = self.random.below(5) == 0;
-            let any = self.any_host();
-            for host in 0..self.hosts.len() {
-                if all || host == any {
-                    self.crash_host(host, Fault::Crash);
+    fn strike_host(&mut self, fault: Fault, any: usize) {
+        let is_awake = self.hosts[any].up && !self.hosts[any].paused;
+        match fault {
+            Fault::Crash => {
+                let all = self.random.below(5) == 0;
+                for host in 0..self.hosts.len() {
+                    if all || host == any {
+                        self.crash_host(host);
+                    }
                 }
             }
-        }
-        let any = self.any_host();
-        if self.hosts[any].up && !self.hosts[any].paused && self.strikes(Fault::Pause) {
-            self.hosts[any].paused = true;
-            let delay = self.random.range(100, 15_000);
-            self.at(delay, Happening::Resume { host: any });
-        }
-        let any = self.any_host();
-        if self.strikes(Fault::Slow) {
-            self.hosts[any].slowness = self.random.range(2, 30);
-        }
-        let any = self.any_host();
-        if self.hosts[any].up && !self.hosts[any].paused && self.strikes(Fault::Drain) {
-            let state = [NodeState::Draining, NodeState::ShuttingDown][self.random.below(2) as usize];
-            self.hosts[any].state = state;
-            let life = self.hosts[any].life;
-            self.step_host(any, RunnerEvent::StateRequested { state });
-            if state == NodeState::Draining {
-                let delay = self.random.range(100, 10_000);
-                self.at(delay, Happening::Undrain { host: any, life });
+            Fault::Pause if is_awake => {
+                self.hosts[any].paused = true;
+                self.hosts[any].paused_at = self.now;
+                let most = [4_000, 15_000][self.random.below(2) as usize];
+                let delay = self.random.range(100, most);
+                self.ledger.note_trouble(any, self.now + delay);
+                self.at(delay, Happening::Resume { host: any });
             }
+            Fault::Slow => self.hosts[any].slowness = self.random.range(2, 30),
+            Fault::Drain => {
+                let state = [NodeState::Draining, NodeState::ShuttingDown][self.random.below(2) as usize];
+                let rolling = self.random.below(4) == 0;
+                let mut delay = 1;
+                for host in 0..self.hosts.len() {
+                    if rolling || host == any {
+                        let life = self.hosts[host].life;
+                        self.at(delay, Happening::Drain { host, life, state });
+                        delay += self.random.range(1, ROLLING_MAX);
+                    }
+                }
+            }
+            Fault::Stream if is_awake => self.break_stream(any, true),
+            Fault::Cut => match self.random.below(4) {
+                0 => {
+                    let machine = self.random.below(self.machines.len() as u64) as usize;
+                    self.store_cut[machine] = self.now + self.random.range(200, 12_000);
+                }
+                _ => self.cut(any),
+            },
+            _ => {}
         }
     }
 
-    fn trouble_links(&mut self) {
-        let any = self.any_host();
-        if self.hosts[any].stream.is_some() && !self.hosts[any].paused && self.strikes(Fault::Stream) {
-            self.break_stream(any, true);
-        }
-        if self.strikes(Fault::Cut) {
-            let until = self.now + self.random.range(200, 12_000);
-            if self.random.below(4) == 0 {
-                let machine = self.random.below(self.machines.len() as u64) as usize;
-                self.store_cut[machine] = until;
-            } else {
-                let from_host = self.random.below(2) == 0;
-                self.cuts.insert((any, from_host), until);
-                // Whoever hears nothing for long hangs up.
-                if let Some((_, stream)) = self.hosts[any].stream
-                    && until - self.now > HANG_UP
-                {
-                    let life = self.hosts[any].life;
-                    self.at(HANG_UP, Happening::StreamEnded { host: any, life, stream });
-                }
+    /// Whether a coordinator is in the state that a fault changes.
+    fn can_strike(&self, fault: Fault, machine: usize) -> bool {
+        match fault {
+            Fault::CoordinatorCrash => self.machines[machine].process.is_some(),
+            Fault::CoordinatorPause => {
+                self.machines[machine].process.is_some() && !self.machines[machine].paused
             }
+            Fault::Failover => self.machines.len() > 1,
+            _ => true,
         }
     }
 
-    fn trouble_coordinators(&mut self) {
-        let any = self.random.below(self.machines.len() as u64) as usize;
-        let is_up = self.machines[any].process.is_some();
-        if is_up && self.strikes(Fault::CoordinatorCrash) {
-            self.stop_machine(any);
-            let delay = self.random.range(50, 8_000);
-            self.at(delay, Happening::StartMachine { machine: any });
-        }
-        let is_up = self.machines[any].process.is_some();
-        if is_up && !self.machines[any].paused && self.strikes(Fault::CoordinatorPause) {
-            self.pause_machine(any);
-        }
-        if self.machines.len() > 1 && self.strikes(Fault::Failover) {
-            match self.machines.iter().position(|machine| !machine.is_leading()) {
+    fn strike_machine(&mut self, fault: Fault, machine: usize) {
+        match fault {
+            Fault::CoordinatorCrash => {
+                self.machines[machine].forget();
+                self.stop_machine(machine);
+                let delay = self.random.range(50, 8_000);
+                self.at(delay, Happening::StartMachine { machine });
+            }
+            Fault::CoordinatorPause => self.pause_machine(machine),
+            _ => match self.machines.iter().position(|machine| !machine.is_leading()) {
                 Some(other) if self.machines[other].process.is_none() => self.start_machine(other),
                 Some(other) if !self.machines[other].paused => {
-                    if self.process(other).role == crate::coordinator::Role::Standby {
+                    if self.process(other).role == Role::Standby {
                         self.take_over(other);
                     }
                 }
                 _ => {}
+            },
+        }
+    }
+
+    fn strike_others(&mut self, fault: Fault) {
+        match fault {
+            Fault::Outage => self.outage_until = self.now + self.random.range(500, 15_000),
+            Fault::RotAtRest => self.rot(),
+            Fault::RecordRot => self.rot_record(),
+            _ => {
+                let client = self.random.below(self.clients.len() as u64) as usize;
+                if self.clients[client].phase == Phase::Polling {
+                    self.at(1, Happening::ClientCancels { client });
+                }
             }
+        }
+    }
+
+    /// A worker is told to drain or to shut down.
+    pub fn drain_host(&mut self, host: usize, state: NodeState) {
+        self.hosts[host].state = state;
+        let life = self.hosts[host].life;
+        self.step_host(host, RunnerEvent::StateRequested { state });
+        if state == NodeState::Draining {
+            let delay = self.random.range(100, 10_000);
+            self.at(delay, Happening::Undrain { host, life });
         }
     }
 
@@ -132,50 +227,25 @@ impl World {
             }
         }
         let delay = self.random.range(100, 20_000);
+        self.machines[at].slept = Some((self.now, self.now + delay));
         self.at(delay, Happening::ResumeMachine { machine: at });
     }
 
-    pub fn resume_machine(&mut self, at: usize) {
-        self.machines[at].paused = false;
-        for happening in std::mem::take(&mut self.machines[at].held_back) {
-            self.at(1, happening);
-        }
-    }
-
     pub fn resume_host(&mut self, at: usize) {
-        self.hosts[at].paused = false;
+        if !std::mem::take(&mut self.hosts[at].paused) {
+            return;
+        }
+        self.ledger.note_trouble(at, self.now);
+        self.watchdog_wakes(at);
         for happening in std::mem::take(&mut self.hosts[at].held_back) {
             self.at(1, happening);
         }
     }
 
-    /// An object that an attempt wrote is gone.
-    fn rot(&mut self) {
-        let is_data = |key: &&Key| matches!(key, Key::Data(_));
-        let mut data: Vec<Key> = self.store.keys().filter(is_data).copied().collect();
-        if self.random.below(4) > 0 {
-            // What some have read and others may still have to read hurts most.
-            let has_ended = |query| self.ledger.done.contains_key(&query);
-            let open = self.ledger.committed.values().filter(|winner| !has_ended(winner.task.query));
-            let sources = open.filter_map(|winner| self.ledger.lineage.get(winner)).flat_map(|it| it.iter());
-            let read: BTreeSet<Key> = sources.map(|source| Key::Data(source.winner)).collect();
-            let worst: Vec<Key> = data.iter().filter(|key| read.contains(key)).copied().collect();
-            if !worst.is_empty() {
-                data = worst;
-            }
-        }
-        if data.is_empty() {
-            return;
-        }
-        let key = data[self.random.below(data.len() as u64) as usize];
-        self.ledger.note_rot(key);
-        self.store.remove(&key);
-    }
-
     pub fn end_chaos(&mut self) {
         self.calm = true;
         self.outage_until = 0;
-        self.cuts.clear();
+        self.network.heal();
         self.store_cut.fill(0);
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = 1;

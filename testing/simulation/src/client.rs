@@ -10,7 +10,11 @@ use crate::world::World;
 
 /// A request that is not answered for so long is made again.
 const TIMEOUT: u64 = 3_000;
+/// The same for one that posts a statement.
+const POST_TIMEOUT: u64 = 8_000;
 const TRY_AGAIN: u64 = 300;
+/// A request that comes a second time does so within this time.
+const LATE_MAX: u64 = 1_500;
 
 /// Where the next page starts in the committed output of the root stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +48,11 @@ pub struct Page {
 
 #[derive(Clone, Debug)]
 pub enum Response {
-    Accepted(QueryId),
+    Accepted {
+        query: QueryId,
+        /// It is not recorded: the client has all that is needed to run it again.
+        has_capsule: bool,
+    },
     Page(Page),
     /// It is not the leader, or not yet.
     Unavailable,
@@ -74,10 +82,14 @@ pub struct Client {
     machine: usize,
     /// The last request was not answered.
     asked_again: bool,
+    /// Its query can be run again.
+    has_capsule: bool,
+    /// How long it looks at a page.
+    think_mean: u64,
 }
 
 impl Client {
-    pub fn new(plan: usize) -> Client {
+    pub fn new(plan: usize, think_mean: u64) -> Client {
         Client {
             plan,
             phase: Phase::Posting,
@@ -88,7 +100,14 @@ impl Client {
             number: 0,
             machine: 0,
             asked_again: false,
+            has_capsule: false,
+            think_mean,
         }
+    }
+
+    /// Whether it has all that is needed to run its query again, and has got nothing of it yet.
+    pub fn has_capsule(&self, query: QueryId) -> bool {
+        self.has_capsule && self.query == Some(query) && self.token == 0
     }
 }
 
@@ -124,12 +143,14 @@ impl World {
             (Phase::Cancelling, Some(query)) => Request::Cancel { query },
             _ => Request::Post,
         };
-        let copies = if self.strikes(Fault::Reask) { 2 } else { 1 };
-        for _ in 0..copies {
-            let delay = self.random.delay(20);
+        if self.strikes(Fault::Reask) {
+            let delay = self.random.range(1, LATE_MAX);
             self.at(delay, Happening::Request { machine, client: at, number, request: request.clone() });
         }
-        self.at(TIMEOUT, Happening::ClientWakes { client: at, number });
+        let delay = self.random.delay(20);
+        self.at(delay, Happening::Request { machine, client: at, number, request });
+        let patience = if self.clients[at].phase == Phase::Posting { POST_TIMEOUT } else { TIMEOUT };
+        self.at(patience, Happening::ClientWakes { client: at, number });
     }
 
     pub fn client_cancels(&mut self, at: usize) {
@@ -167,11 +188,16 @@ impl World {
                 self.at(delay, Happening::ClientWakes { client: at, number });
                 return Ok(());
             }
-            Response::Accepted(query) => {
+            Response::Accepted { query, has_capsule } => {
+                client.has_capsule = has_capsule;
                 client.query = Some(query);
                 client.phase = Phase::Polling;
             }
             Response::Gone if client.phase == Phase::Cancelling => client.phase = Phase::Over,
+            Response::Gone if client.query.is_some_and(|query| self.ledger.orphans.contains(&query)) => {
+                client.phase = Phase::Over;
+                self.sometimes("queries that ended with their coordinator", true);
+            }
             Response::Gone => {
                 return Err(format!("I-9: nobody knows query {:?} that client {at} asks for", client.query));
             }
@@ -183,8 +209,9 @@ impl World {
                 client.token = page.token + 1;
                 client.position = page.position;
                 client.rows.extend(page.rows.iter());
+                self.check_rows(at)?;
                 if let Some(outcome) = page.end {
-                    client.phase = Phase::Over;
+                    self.clients[at].phase = Phase::Over;
                     return self.on_answer(at, outcome);
                 }
             }
@@ -192,7 +219,8 @@ impl World {
         self.clients[at].machine = machine;
         if self.clients[at].phase != Phase::Over {
             // It looks at what it got.
-            let delay = self.random.delay(self.think_mean);
+            let mean = self.clients[at].think_mean;
+            let delay = self.random.delay(mean).min(3 * mean);
             self.at(delay, Happening::ClientWakes { client: at, number });
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use crate::bug::{BUGS, Bug};
 use crate::exhaustive::{DEPTH_MAX, Explored, explore};
 use crate::fault::{Changes, Fault};
 use crate::lifetime::{Totals, digest, live, replay, shrink};
+use crate::needs::{for_bugs, needs};
 
 const USAGE: &str = "usage: simulation run [--from N] [--count N]
        simulation bugs [--count N] [--all] [--bug NAME] [--needs]
@@ -128,14 +130,15 @@ fn json(totals: &Totals, seconds: f64) -> String {
     let sometimes: Vec<String> =
         totals.sometimes.iter().map(|(name, count)| format!("\"{name}\":{count}")).collect();
     format!(
-        "{{\"lifetimes\":{},\"violations\":{},\"per_minute\":{:.0},\"happenings_mean\":{:.0},\"virtual_hours\":{:.1},\"faults\":{{{}}},\"sometimes\":{{{}}}}}",
+        "{{\"lifetimes\":{},\"violations\":{},\"per_minute\":{:.0},\"happenings_mean\":{:.0},\"virtual_hours\":{:.1},\"faults\":{{{}}},\"sometimes\":{{{}}},\"never\":{:?}}}",
         totals.lifetimes,
         totals.failed.len(),
         lives / seconds * 60.0,
         totals.happenings as f64 / lives,
         totals.millis as f64 / 3_600_000.0,
         faults.join(","),
-        sometimes.join(",")
+        sometimes.join(","),
+        totals.never()
     )
 }
 
@@ -143,44 +146,35 @@ fn bugs(arguments: &Arguments) -> bool {
     let count = arguments.number("--count", 1_000);
     let hits_max = if arguments.has("--all") { u64::MAX } else { HITS_MAX };
     let only = arguments.bug();
-    let mut missed = false;
-    for (name, bug) in BUGS.iter().filter(|(_, bug)| only.is_none_or(|only| only == *bug)) {
+    let hits = for_bugs(only, |_, bug| {
         let (mut first, mut hits, mut lived) = (None, 0, 0);
         for seed in 0..count {
             if hits >= hits_max {
                 break;
             }
             lived += 1;
-            if let Some(violation) = live(seed, Some(*bug), &Changes::default()).violation {
+            if let Some(violation) = live(seed, Some(bug), &Changes::default()).violation {
                 first.get_or_insert((seed, violation));
                 hits += 1;
             }
         }
+        (first, hits, lived)
+    });
+    let mut missed = false;
+    let mut firsts = BTreeMap::new();
+    for (name, (first, hits, lived)) in hits {
         match first {
             Some((seed, violation)) => {
+                firsts.insert(name, seed);
+                let violation = violation.lines().next().unwrap_or_default();
                 println!("{name}: first seed {seed}, {hits} hits in {lived}: {violation}")
             }
             None => println!("{name}: missed in {count}"),
         }
         missed |= hits == 0;
     }
-    if arguments.has("--needs") {
-        needs(count, only);
-    }
-    !missed
-}
-
-/// Which classes of faults each bug needs to be found.
-fn needs(count: u64, only: Option<Bug>) {
-    for (name, bug) in BUGS.iter().filter(|(_, bug)| only.is_none_or(|only| only == *bug)) {
-        let is_needed = |fault: &Fault| {
-            let without = Changes { off: vec![*fault], ..Changes::default() };
-            (0..count).all(|seed| live(seed, Some(*bug), &without).violation.is_none())
-        };
-        let needed: Vec<&str> =
-            Fault::ALL.iter().filter(|fault| is_needed(fault)).map(|it| it.name()).collect();
-        println!("{name} needs: {}", needed.join(", "));
-    }
+    let all_needed = !arguments.has("--needs") || needs(count, only, &firsts);
+    all_needed && !missed
 }
 
 fn meta(arguments: &Arguments) -> bool {

@@ -6,34 +6,34 @@ use crate::random::Random;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum Fault {
-    /// A message between a worker and a coordinator is lost, or arrives twice.
+    /// A message on a stream between a worker and a coordinator is lost, arrives twice, or overtakes others.
     Message,
-    /// A link carries nothing in one direction for a while.
+    /// A link carries nothing in one direction for a while; if that is long, its streams never carry anything again.
     Cut,
     /// A stream between a worker and a coordinator breaks.
     Stream,
-    /// A worker's process dies, or all of them do at once.
+    /// A worker's process dies, or all of them do at once, or a task kills whoever runs it.
     Crash,
     /// A worker's process stands still, and goes on later as if nothing had been.
     Pause,
-    /// A worker becomes many times slower.
+    /// A worker becomes many times slower, or a request to the store takes very long.
     Slow,
-    /// A worker is told to drain or to shut down.
+    /// A worker is told to drain or to shut down, or one after the other is.
     Drain,
     /// A worker joins while queries run.
     Join,
-    /// A task kills the process that runs it.
-    Poison,
     /// The store refuses an operation.
     Refusal,
     /// The store carries an operation out and the answer is lost.
     LostAnswer,
     /// The store answers nobody for a while.
     Outage,
-    /// What is written is not what is stored.
+    /// What an attempt writes is not what is stored.
     RotAtWrite,
-    /// What is stored vanishes.
+    /// What an attempt has stored vanishes, or cannot be read any more.
     RotAtRest,
+    /// What a coordinator has recorded cannot be read any more.
+    RecordRot,
     /// The coordinator's process dies.
     CoordinatorCrash,
     /// The coordinator's process stands still, and goes on later as if nothing had been.
@@ -70,12 +70,12 @@ impl Fault {
         Fault::Slow,
         Fault::Drain,
         Fault::Join,
-        Fault::Poison,
         Fault::Refusal,
         Fault::LostAnswer,
         Fault::Outage,
         Fault::RotAtWrite,
         Fault::RotAtRest,
+        Fault::RecordRot,
         Fault::CoordinatorCrash,
         Fault::CoordinatorPause,
         Fault::Failover,
@@ -99,12 +99,12 @@ impl Fault {
             Fault::Slow => "slow",
             Fault::Drain => "drain",
             Fault::Join => "join",
-            Fault::Poison => "poison",
             Fault::Refusal => "refusal",
             Fault::LostAnswer => "lost-answer",
             Fault::Outage => "outage",
             Fault::RotAtWrite => "rot-at-write",
             Fault::RotAtRest => "rot-at-rest",
+            Fault::RecordRot => "record-rot",
             Fault::CoordinatorCrash => "coordinator-crash",
             Fault::CoordinatorPause => "coordinator-pause",
             Fault::Failover => "failover",
@@ -128,21 +128,21 @@ impl Fault {
             Fault::Slow => 50_000,
             Fault::Drain => 30_000,
             Fault::Join => 1_000_000,
-            Fault::Poison => 60_000,
             Fault::Refusal => 150_000,
             Fault::LostAnswer => 120_000,
             Fault::Outage => 30_000,
             Fault::RotAtWrite => 250_000,
             Fault::RotAtRest => 300_000,
+            Fault::RecordRot => 100_000,
             Fault::CoordinatorCrash => 80_000,
             Fault::CoordinatorPause => 50_000,
-            Fault::Failover => 40_000,
+            Fault::Failover => 100_000,
             Fault::Cancel => 60_000,
             Fault::Vanish => 60_000,
             Fault::Reask => 300_000,
             Fault::UserError => 60_000,
             Fault::AttemptError => 150_000,
-            Fault::Liar => 300_000,
+            Fault::Liar => 600_000,
             Fault::Abandonment => 1_000_000,
         }
     }
@@ -196,7 +196,12 @@ impl Faults {
 
     /// Whether a fault strikes now. If so, it is counted.
     pub fn strikes(&mut self, random: &mut Random, fault: Fault) -> bool {
-        let rate = self.rates[fault as usize];
+        self.strikes_at(random, fault, 1)
+    }
+
+    /// The same at a moment at which the fault hurts: so many times more likely.
+    pub fn strikes_at(&mut self, random: &mut Random, fault: Fault, times: u64) -> bool {
+        let rate = self.rates[fault as usize].saturating_mul(times);
         let strikes = rate > 0 && random.chance(rate);
         self.counts[fault as usize] += u64::from(strikes);
         strikes

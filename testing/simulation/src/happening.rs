@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{AttemptId, Epoch, OutputId, QueryId, StageId};
-use scheduler::{AttemptSpec, WorkerReport};
+use scheduler::{AttemptSpec, NodeState, WorkerReport};
 
 use crate::client::{Request, Response};
 use crate::coordinator::Purpose;
@@ -20,6 +20,20 @@ pub struct Source {
     pub partitions: std::ops::Range<usize>,
     /// Its rows only have to be what they must be; they do not go on.
     pub is_broadcast: bool,
+    pub place: Place,
+}
+
+/// Where the rows of an output are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// There are none, or they travel with the attempt that reads them.
+    Carried,
+    /// In the commit record.
+    Record,
+    /// In the data object.
+    Object,
+    /// They come from the attempt that writes them, while it runs.
+    Pipe,
 }
 
 /// An attempt as it travels to a worker: what the core says, and the commit records of what it reads. None if they
@@ -68,8 +82,29 @@ pub enum Timer {
     },
     /// A client has waited long enough for rows.
     Answer(QueryId),
+    /// A client that has posted has waited long enough.
+    FirstAnswer(QueryId),
+    /// The coordinator asks an attempt of the root for its rows.
+    PullRoot(QueryId, u32),
     Clean(QueryId),
     Retry(Rc<(Purpose, Operation)>),
+}
+
+/// What was just decided or found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Tasks, outputs, rollbacks.
+    Work,
+    /// A coordinator leads, or knows what the ones before it left.
+    Lead,
+    /// How a query ends.
+    End,
+    /// A region has started.
+    Region,
+    /// A query gets its records, or ended without them.
+    Late,
+    /// The client gets rows of a result that is not complete.
+    Read,
 }
 
 /// What happens.
@@ -85,6 +120,10 @@ pub enum Happening {
         life: u64,
         machine: usize,
     },
+    DialRefused {
+        host: usize,
+        life: u64,
+    },
     Connected {
         host: usize,
         life: u64,
@@ -93,11 +132,13 @@ pub enum Happening {
     },
     Report {
         process: u64,
+        stream: u64,
         host: usize,
         report: Box<WorkerReport>,
     },
     Desired {
         process: u64,
+        stream: u64,
         host: usize,
         life: u64,
         epoch: Epoch,
@@ -128,6 +169,14 @@ pub enum Happening {
         life: u64,
         attempt: AttemptId,
     },
+    /// An attempt asks another one for its rows.
+    Pull {
+        host: usize,
+        life: u64,
+        attempt: AttemptId,
+        /// Which of its sources.
+        at: usize,
+    },
     Stopped {
         host: usize,
         life: u64,
@@ -143,7 +192,8 @@ pub enum Happening {
     ListRest {
         asker: Asker,
         of: Option<QueryId>,
-        from: Key,
+        /// In which order the keys are named.
+        order: u64,
         listed: Vec<Key>,
     },
     Answered {
@@ -183,6 +233,11 @@ pub enum Happening {
     Resume {
         host: usize,
     },
+    Drain {
+        host: usize,
+        life: u64,
+        state: NodeState,
+    },
     Undrain {
         host: usize,
         life: u64,
@@ -194,6 +249,12 @@ pub enum Happening {
         machine: usize,
     },
     Chaos,
+    /// Something was just decided or found out, at a coordinator: a fault hurts most now.
+    Moment {
+        machine: usize,
+        kind: Moment,
+    },
+    Inspect,
     EndOfChaos,
 }
 
@@ -201,7 +262,7 @@ pub enum Happening {
 impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Happening::Report { process, host, report } => {
+            Happening::Report { process, host, report, .. } => {
                 write!(f, "p{process} <- w{host} report {} {:?}", report.sequence, report.state)?;
                 if let Some((epoch, sequence)) = report.desired_seen {
                     write!(f, " seen {}/{sequence}", epoch.0)?;

@@ -11,8 +11,13 @@ use crate::fault::Fault;
 use crate::happening::{Happening, Parcel, Source};
 use crate::world::World;
 
-/// A worker without a stream looks for a coordinator so often.
-const DIAL_EVERY: u64 = 500;
+/// A worker that is not answered when it asks for a stream asks again after so long.
+const DIAL_PATIENCE: u64 = 3_000;
+/// A worker that is refused asks somebody else within this time.
+const DIAL_AGAIN: u64 = 600;
+
+/// A coordinator may hear so late that a stream is broken.
+const GOODBYE_MAX: u64 = 5_000;
 
 /// How far an attempt is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub enum Phase {
     Writing,
     Committing,
     ReadingBack,
+    /// Others read what it wrote.
+    Flushing,
 }
 
 /// An attempt that runs.
@@ -45,10 +52,16 @@ pub struct Host {
     pub runner: Runner,
     pub up: bool,
     pub paused: bool,
+    pub paused_at: u64,
+    /// It comes when queries run already.
+    pub joins_late: bool,
     /// The coordinator process it has a stream to, and the number of the stream.
     pub stream: Option<(u64, u64)>,
     /// The newest stream it ever had: an older one is closed when it opens late.
     stream_newest: u64,
+    /// When it asks for a stream next.
+    dial_at: Option<u64>,
+    dials: usize,
     pub state: NodeState,
     /// How much slower than others it is.
     pub slowness: u64,
@@ -74,8 +87,12 @@ impl Host {
             runner: Runner::with_options(Incarnation(0), capacity, options.clone()),
             up: false,
             paused: false,
+            paused_at: 0,
+            joins_late: false,
             stream: None,
             stream_newest: 0,
+            dial_at: None,
+            dials: number,
             state: NodeState::Active,
             slowness: 1,
             capacity,
@@ -113,15 +130,14 @@ impl World {
             return;
         }
         self.hosts[at].start(self.bug);
-        let life = self.hosts[at].life;
-        self.at(20, Happening::Dial { host: at, life });
+        self.dial_in(at, 20);
     }
 
-    pub fn crash_host(&mut self, at: usize, fault: Fault) {
+    /// A worker's process dies, and another one starts later.
+    pub fn crash_host(&mut self, at: usize) {
         if !self.hosts[at].up {
             return;
         }
-        self.faults.note(fault);
         self.stop_host(at);
         let most = if self.calm { 2_000 } else { 20_000 };
         let delay = self.random.range(50, most);
@@ -141,11 +157,13 @@ impl World {
             return;
         };
         let life = self.hosts[at].life;
+        self.ledger.note_trouble(at, self.now);
         if host_hears {
             self.stream_ended(at, stream);
         }
         if self.random.below(4) > 0 {
-            let delay = self.random.delay(self.network_mean);
+            let late = if self.random.below(4) == 0 { self.random.below(GOODBYE_MAX) } else { 0 };
+            let delay = late + self.random.delay(self.network_mean);
             self.at(delay, Happening::WorkerGone { process, host: at, life, stream });
         }
     }
@@ -156,20 +174,32 @@ impl World {
             return;
         }
         self.hosts[at].stream = None;
+        self.ledger.note_trouble(at, self.now);
         self.step_host(at, RunnerEvent::Disconnected);
-        let (delay, life) = (self.random.delay(200), self.hosts[at].life);
+        let delay = self.random.delay(200);
+        self.dial_in(at, delay);
+    }
+
+    /// A worker asks for a stream after a while, and not before.
+    fn dial_in(&mut self, at: usize, delay: u64) {
+        let life = self.hosts[at].life;
+        self.hosts[at].dial_at = Some(self.now + delay);
         self.at(delay, Happening::Dial { host: at, life });
     }
 
-    pub fn dial(&mut self, at: usize) {
-        if self.hosts[at].stream.is_some() {
+    /// A worker without a stream asks somebody for one.
+    fn dial(&mut self, at: usize) {
+        if self.hosts[at].stream.is_some() || self.hosts[at].dial_at.is_none_or(|at| at > self.now) {
             return;
         }
         let life = self.hosts[at].life;
-        let machine = self.random.below(self.machines.len() as u64) as usize;
+        self.hosts[at].dials += 1;
+        let machine = self.hosts[at].dials % self.machines.len();
         let delay = self.random.delay(self.network_mean);
-        self.at(delay, Happening::DialArrives { host: at, life, machine });
-        self.at(DIAL_EVERY, Happening::Dial { host: at, life });
+        if !self.is_cut(at) {
+            self.at(delay, Happening::DialArrives { host: at, life, machine });
+        }
+        self.dial_in(at, DIAL_PATIENCE);
     }
 
     /// Something happens to a worker, if it is still the same process; later, if it is paused.
@@ -184,17 +214,26 @@ impl World {
         }
         match happening {
             Happening::Dial { .. } => self.dial(at),
+            Happening::DialRefused { .. } if host.stream.is_none() => {
+                let delay = self.random.range(1, DIAL_AGAIN);
+                self.dial_in(at, delay);
+            }
             Happening::Connected { process, stream, .. }
-                if host.stream.is_none() && stream > host.stream_newest =>
+                if host.stream.is_none()
+                    && stream > host.stream_newest
+                    && self.ledger.streams.get(&(process, at)) == Some(&stream) =>
             {
                 host.stream_newest = stream;
                 host.stream = Some((process, stream));
+                self.ledger.note_trouble(at, self.now);
                 self.step_host(at, RunnerEvent::Connected);
             }
             Happening::StreamEnded { stream, .. } => self.stream_ended(at, stream),
-            // What an older stream carried may be read late.
-            Happening::Desired { epoch, sequence, parcels, .. } if host.stream.is_some() => {
-                self.receive(at, epoch, sequence, &parcels);
+            Happening::Desired { process, stream, epoch, sequence, parcels, .. } => {
+                // What an older stream carried may be read late, if it was to another coordinator.
+                if host.stream.is_some_and(|(to, newest)| to != process || newest == stream) {
+                    self.receive(at, epoch, sequence, &parcels);
+                }
             }
             Happening::HostTick { at: tick, .. } if host.tick_at == Some(tick) => {
                 host.tick_at = None;
@@ -208,6 +247,8 @@ impl World {
                 }
             }
             Happening::Progress { attempt, .. } => self.progress(at, attempt)?,
+            Happening::Pull { attempt, at: source, .. } => self.pull(at, attempt, source)?,
+            Happening::Drain { state, .. } => self.drain_host(at, state),
             Happening::Undrain { .. } => {
                 host.state = NodeState::Active;
                 self.step_host(at, RunnerEvent::StateRequested { state: NodeState::Active });
@@ -261,9 +302,9 @@ impl World {
                     self.at(delay, Happening::Stopped { host: at, life, attempt });
                 }
                 RunnerCommand::Report(report) => {
-                    if let Some((process, _)) = self.hosts[at].stream {
+                    if let Some((process, stream)) = self.hosts[at].stream {
                         let report = Box::new(report);
-                        self.send(at, true, Happening::Report { process, host: at, report });
+                        self.send(at, true, stream, Happening::Report { process, stream, host: at, report });
                     }
                 }
             }
@@ -290,7 +331,21 @@ impl World {
         if self.ledger.forbidden.contains(&(attempt.task.query, at, life)) {
             self.violate(format!("I-7: {attempt} starts on w{at} although its query is released"));
         }
-        self.ledger.note_start(attempt);
+        if let Some(violation) = self.ledger.note_start(attempt) {
+            self.violate(violation);
+        }
+        let executions = self.hosts[at].executions.values();
+        let leased = executions.filter(|execution| !execution.spec.is_pipelined);
+        let held = leased.map(|execution| execution.spec.memory_bytes);
+        let (count, bytes) = held.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+        let capacity = self.hosts[at].capacity;
+        let is_over =
+            count >= capacity.slots || count > 0 && bytes + spec.memory_bytes > capacity.memory_bytes;
+        if is_over && !spec.is_pipelined {
+            self.violate(format!(
+                "I-5: w{at} starts {attempt} beside {count} others that hold {bytes} bytes"
+            ));
+        }
         let sources = self.hosts[at].sources.get(&attempt).cloned().flatten();
         let execution = Execution {
             spec,

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Millis, StageId};
-use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, StageShape};
+use scheduler::{Distribution, Edge, InputShape, QueryOptions, QueryShape, RetryPolicy, StageShape};
 
 use crate::fault::{Fault, Faults};
 use crate::random::Random;
+
+/// Memory comes in such parts, as the core tells peaks apart.
+pub const MEMORY_GRAIN: u64 = 1 << 20;
 
 pub struct Plan {
     pub shape: QueryShape,
@@ -24,10 +27,37 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn random(random: &mut Random, faults: &mut Faults, is_durable: bool) -> Plan {
+    /// Its stages run at the same time and stream their rows to each other.
+    pub fn is_region(&self) -> bool {
+        self.options.retry_policy.is_pipelined()
+    }
+
+    /// It has no records at first.
+    pub fn is_late(&self) -> bool {
+        !self.is_region() && !self.options.is_durable
+    }
+
+    /// The client reads the root's output while it is written.
+    pub fn is_streamed(&self) -> bool {
+        self.options.retry_policy == RetryPolicy::None
+    }
+
+    /// A query. If not all are recorded from the beginning, it may be a region or get its records late.
+    pub fn random(random: &mut Random, faults: &mut Faults, all_recorded: bool) -> Plan {
+        let policies = [RetryPolicy::Task, RetryPolicy::Task, RetryPolicy::Query, RetryPolicy::None];
+        let retry_policy = if all_recorded { RetryPolicy::Task } else { policies[random.below(4) as usize] };
+        let is_durable = all_recorded || retry_policy == RetryPolicy::Task && random.below(4) == 0;
+        let options = QueryOptions { retry_policy, is_durable, ..options(random) };
+        let rivals_enabled = options.rivals_enabled && !retry_policy.is_pipelined();
         // A quarter is the plainest shuffle there is: the shape in which mixtures show best.
         let is_shuffle = random.below(4) == 0;
-        let count = if is_shuffle { 2 } else { random.range(1, 6) as u32 };
+        // A short query has a short answer.
+        let is_small = !is_durable && retry_policy == RetryPolicy::Task && random.below(3) > 0;
+        let count = match (is_shuffle, is_small) {
+            (true, _) => 2,
+            (_, true) => random.range(1, 2) as u32,
+            _ => random.range(1, 6) as u32,
+        };
         let partitions = if is_shuffle { 8 } else { random.range(1, 8) as u32 };
         // Every stage but the root feeds a stage with a lower id, some feed two.
         let consumers: Vec<[u32; 2]> = (0..count)
@@ -38,13 +68,12 @@ impl Plan {
             .collect();
         let mut plan = Plan {
             shape: QueryShape { stages: Vec::new() },
-            options: QueryOptions { is_durable, ..options(random) },
+            options: QueryOptions { rivals_enabled, ..options },
             splits: BTreeMap::new(),
             values: BTreeMap::new(),
             memory_needed: Vec::new(),
             liars: BTreeSet::new(),
-            poisoned: faults
-                .strikes(random, Fault::Poison)
+            poisoned: (faults.is_on(Fault::Crash) && random.below(16) == 0)
                 .then(|| StageId(random.below(u64::from(count)) as u32)),
         };
         for at in 0..count {
@@ -65,7 +94,7 @@ impl Plan {
                 plan.liars.insert(StageId(at));
             }
             plan.shape.stages.push(stage);
-            plan.memory_needed.push(random.range(1, 40));
+            plan.memory_needed.push(random.range(1, 40) * MEMORY_GRAIN);
         }
         for at in 0..count {
             let by_hash =
@@ -73,17 +102,18 @@ impl Plan {
             let is_read_by_hash = plan.shape.stages.iter().flat_map(|stage| &stage.inputs).any(by_hash);
             let wanted = if is_read_by_hash { partitions } else { random.range(1, 2) as u32 };
             plan.shape.stages[at as usize].output_partitions = wanted;
-            plan.add_rows(random, StageId(at));
+            plan.add_rows(random, StageId(at), is_small);
         }
         plan
     }
 
-    fn add_rows(&mut self, random: &mut Random, id: StageId) {
+    fn add_rows(&mut self, random: &mut Random, id: StageId, is_small: bool) {
+        let (splits_max, rows_max) = if is_small { (4, 3) } else { (12, 6) };
         let stage = &self.shape.stages[id.0 as usize];
         for scan in 0..stage.scans {
-            let splits = (0..random.below(12)).map(|split| {
+            let splits = (0..random.below(splits_max)).map(|split| {
                 let first = (u64::from(id.0) << 40) | (u64::from(scan) << 32) | (split << 16);
-                (0..random.below(6)).map(|row| first | row).collect()
+                (0..random.below(rows_max)).map(|row| first | row).collect()
             });
             self.splits.insert((id, scan), splits.collect());
         }
@@ -93,6 +123,11 @@ impl Plan {
                 (0..random.below(5)).map(|row| (u64::from(id.0) << 40) | (1 << 39) | row).collect(),
             );
         }
+    }
+
+    /// Whether a second run of a task of a stage may send its rows elsewhere.
+    pub fn is_restless(&self, stage: StageId) -> bool {
+        !self.shape.stages[stage.0 as usize].determinate || self.liars.contains(&stage)
     }
 
     /// The rows that a stage writes, sorted. Broadcast rows are only compared with what they must be.
@@ -114,11 +149,12 @@ impl Plan {
 
 fn options(random: &mut Random) -> QueryOptions {
     QueryOptions {
+        query_retry_attempts: random.range(1, 4) as u32,
         task_retry_attempts_per_task: random.range(2, 6) as u32,
         failed_tasks_max: (random.below(8) == 0).then(|| random.range(1, 6) as u32),
         retry_initial_delay: Millis(random.range(50, 2_000)),
         retry_max_delay: Millis(4_000),
-        task_memory_bytes: (random.below(2) == 0).then(|| random.range(1, 60)),
+        task_memory_bytes: (random.below(2) == 0).then(|| random.range(1, 60) * MEMORY_GRAIN),
         task_split_count_max: random.range(1, 8) as u32,
         arbitrary_task_target_bytes_min: random.range(1, 200),
         arbitrary_task_target_growth_period: random.range(1, 8) as u32,

@@ -1,10 +1,12 @@
 //! What happens to an operation that arrives at the store.
 
+use std::cmp::Reverse;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use base::QueryId;
 use scheduler::Record;
 
 use crate::bug::Bug;
-use crate::fault::Fault;
 use crate::happening::{Asker, Happening};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
@@ -23,20 +25,12 @@ impl World {
         }
         let answer = match operation {
             Operation::Get(key) => {
-                // The moment before somebody reads is the worst to vanish.
-                let is_data = matches!(key, Key::Data(_)) && self.store.get(&key).is_some();
-                if is_data && self.random.below(16) == 0 && self.strikes(Fault::RotAtRest) {
-                    self.ledger.note_rot(key);
-                    self.store.remove(&key);
-                }
+                self.rot_before_reading(key);
                 self.read(key)
             }
             Operation::Put(key, value) => {
-                self.note_write(asker, key, &value)?;
-                let rots = matches!(key, Key::Data(_)) && self.strikes(Fault::RotAtWrite);
-                if rots {
-                    self.ledger.note_rot(key);
-                }
+                self.note_write(key, &value)?;
+                let rots = self.rots_at_write(key);
                 self.store.put(key, value, rots);
                 Answer::Done
             }
@@ -44,8 +38,9 @@ impl World {
                 if self.store.get(&key).is_some() {
                     Answer::Exists
                 } else {
-                    self.note_write(asker, key, &value)?;
-                    self.store.put(key, value, false);
+                    self.note_write(key, &value)?;
+                    let rots = self.rots_at_write(key);
+                    self.store.put(key, value, rots);
                     Answer::Done
                 }
             }
@@ -82,18 +77,34 @@ impl World {
         }
     }
 
+    /// A listing names the keys in some order, and is not atomic: what comes to be meanwhile may be missed.
     fn list(&mut self, asker: Asker, of: Option<QueryId>) {
-        let mut listed = self.keys_of(of);
+        let order = self.random.below(3);
+        let mut listed = self.keys_of(of, order);
         if listed.len() > 1 && !self.calm && self.random.below(4) == 0 {
             self.sometimes("listings that were not atomic", true);
             let half = 1 + self.random.below(listed.len() as u64 - 1) as usize;
             listed.truncate(half);
-            let from = *listed.last().expect("it is not empty");
             let delay = self.random.range(10, 4_000);
-            self.at(delay, Happening::ListRest { asker, of, from, listed });
+            self.at(delay, Happening::ListRest { asker, of, order, listed });
         } else {
             self.answer(asker, Answer::Listed(listed));
         }
+    }
+
+    /// The second half of a listing: what comes after the first.
+    pub fn list_rest(&mut self, asker: Asker, of: Option<QueryId>, order: u64, mut listed: Vec<Key>) {
+        let last = listed.last().map(|key| rank(key, order));
+        let rest = self.keys_of(of, order);
+        listed.extend(rest.into_iter().filter(|key| Some(rank(key, order)) > last));
+        self.answer(asker, Answer::Listed(listed));
+    }
+
+    fn keys_of(&self, of: Option<QueryId>, order: u64) -> Vec<Key> {
+        let wanted = |key: &&Key| of.is_none_or(|query| key.query() == Some(query));
+        let mut keys: Vec<Key> = self.store.keys().filter(wanted).copied().collect();
+        keys.sort_by_key(|key| rank(key, order));
+        keys
     }
 
     fn is_asker_alive(&self, asker: Asker) -> bool {
@@ -113,11 +124,12 @@ impl World {
     }
 
     /// I-1 and I-9, where they matter: in the store.
-    fn note_write(&mut self, asker: Asker, key: Key, value: &Value) -> Result<(), String> {
+    fn note_write(&mut self, key: Key, value: &Value) -> Result<(), String> {
         match (key, value) {
             (Key::Commit(output), Value::Commit { winner, .. }) => {
                 let query = output.task.query;
-                if let Some(before) = self.ledger.committed.insert(output, *winner)
+                self.ledger.winners.insert(*winner);
+                if let Some((before, _)) = self.ledger.committed.insert(output, (*winner, self.now))
                     && before != *winner
                     && !self.ledger.deleted.contains(&query)
                 {
@@ -128,6 +140,7 @@ impl World {
                 if self.ledger.deleted.contains(&query) {
                     return Ok(());
                 }
+                self.ledger.done_at.entry(query).or_insert(self.now);
                 if let Some(before) = self.ledger.done.insert(query, outcome.clone())
                     && before != *outcome
                 {
@@ -150,7 +163,6 @@ impl World {
             }
             _ => {}
         }
-        let _ = asker;
         Ok(())
     }
 
@@ -162,14 +174,35 @@ impl World {
         if self.store.get(&key).is_none() || self.ledger.deleted.contains(&query) {
             return Ok(());
         }
-        let wanted = self
-            .clients
-            .iter()
-            .any(|client| client.query == Some(query) && client.phase == crate::client::Phase::Polling);
-        if wanted && !self.ledger.done.contains_key(&query) {
+        let is_unrecorded = self.plans[self.ledger.plans[&query]].is_late()
+            && self.store.get(&Key::Query(query)).is_none()
+            && !self.ledger.done.contains_key(&query);
+        if is_unrecorded || self.ledger.orphans.contains(&query) {
+            // For all others it is not there.
+            match key {
+                Key::Record(query, record) => self.ledger.records.remove(&(query, record)).map(|_| ()),
+                Key::Commit(output) => self.ledger.committed.remove(&output).map(|_| ()),
+                _ => None,
+            };
+            return Ok(());
+        }
+        if self.is_wanted(query) && !self.ledger.done.contains_key(&query) {
             return Err(format!("I-14: {key:?} is deleted and {query} has not ended"));
         }
         self.ledger.deleted.insert(query);
         Ok(())
+    }
+}
+
+/// Where a key stands in a listing: by name, the other way round, or anywhere, as in a local directory.
+fn rank(key: &Key, order: u64) -> (u64, Option<Key>, Option<Reverse<Key>>) {
+    match order {
+        0 => (0, Some(*key), None),
+        1 => (0, None, Some(Reverse(*key))),
+        _ => {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            (hasher.finish(), Some(*key), None)
+        }
     }
 }

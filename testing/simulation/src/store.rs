@@ -8,7 +8,7 @@ use base::{AttemptId, Epoch, OutputId, QueryId};
 use scheduler::{OutputSize, Record, RecordKey};
 
 /// Where an object is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A life of the coordinator.
     Epoch(Epoch),
@@ -72,8 +72,8 @@ pub enum Value {
     Plan(usize),
     /// A decision of the core.
     Record(Record),
-    /// The winner of an output.
-    Commit { winner: AttemptId, output: OutputSize },
+    /// The winner of an output, and its rows by output partition if they are few.
+    Commit { winner: AttemptId, output: OutputSize, rows: Option<Rc<Vec<Vec<u64>>>> },
     /// The rows that an attempt wrote, by output partition.
     Data(Rc<Vec<Vec<u64>>>),
 }
@@ -132,6 +132,13 @@ impl Store {
 
     pub fn put(&mut self, key: Key, value: Value, rotten: bool) {
         self.objects.insert(key, Object { value, rotten });
+    }
+
+    /// What is there cannot be read any more.
+    pub fn spoil(&mut self, key: &Key) {
+        if let Some(object) = self.objects.get_mut(key) {
+            object.rotten = true;
+        }
     }
 
     pub fn remove(&mut self, key: &Key) -> bool {

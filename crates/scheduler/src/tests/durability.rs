@@ -122,3 +122,25 @@ fn request_is_of_no_effect_where_there_are_records_or_never_will_be() {
     let told = cluster.said.iter().filter(|command| matches!(command, Command::QueryDurable { .. })).count();
     assert_eq!(told, 1);
 }
+
+/// A query that nobody was promised anything of is begun again by the next life under its old name.
+#[test]
+fn what_a_former_life_had_run_of_a_query_that_is_begun_again_does_not_count() {
+    let mut cluster = TestCluster::new();
+    cluster.add_worker("n1", 64 * GB, 2);
+    let options = QueryOptions { is_durable: false, ..QueryOptions::default() };
+    cluster.submit(1, vec![scan_stage(1)], options.clone());
+    cluster.splits(1, 0, &[GB], true);
+    let (_, stranger) = cluster.attempt(1, 0, 0).unwrap();
+    let mut core = Core::new(base::Epoch(2), CoreOptions::default());
+    ::core::mem::swap(&mut cluster.core, &mut core);
+    cluster.submit(1, vec![scan_stage(1)], options);
+    cluster.splits(1, 0, &[GB], true);
+    let n1 = node("n1");
+    cluster.report(&n1, vec![committed(stranger.attempt, stranger.attempt, &[1], 0)]);
+    assert_eq!(cluster.outcome(1), None);
+    let (_, ours) = cluster.attempt(1, 0, 0).unwrap();
+    assert_eq!((ours.attempt.generation, ours.attempt.epoch), (1, base::Epoch(2)));
+    cluster.commit(1, 0, 0);
+    assert_eq!(cluster.outcome(1), Some(Ok(())));
+}

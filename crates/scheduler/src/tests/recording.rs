@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use base::{Error, ErrorCode, StageId};
+use base::{Error, ErrorCode, Millis, StageId};
 
 use crate::testing::*;
 use crate::*;
@@ -151,15 +151,21 @@ fn outcome_of_another_coordinator_counts() {
     assert_eq!(cluster.error(1), error);
 }
 
-/// How long that takes does not matter: the outcome is known.
+/// A query that did not find workers here in time ended well elsewhere.
+fn ended_well_elsewhere() -> TestCluster {
+    let options = CoreOptions { required_workers_wait_max: Millis(100_000), ..CoreOptions::default() };
+    let mut cluster = TestCluster::with_options(options);
+    cluster.foreign_record(1, Record::Done { outcome: Ok(()) });
+    cluster.submit(1, vec![stage(Distribution::Single, vec![])], QueryOptions::default());
+    cluster.tick_at(cluster.now + 100_000);
+    cluster
+}
+
 #[test]
 fn query_that_ended_well_elsewhere_waits_for_workers_and_cannot_be_cancelled() {
     for cancelled in [false, true] {
-        let mut cluster = TestCluster::new();
-        cluster.foreign_record(1, Record::Done { outcome: Ok(()) });
-        cluster.submit(1, vec![stage(Distribution::Single, vec![])], QueryOptions::default());
-        cluster.tick_at(cluster.now + 300_000);
-        cluster.tick_at(cluster.now + 600_000);
+        let mut cluster = ended_well_elsewhere();
+        cluster.tick_at(cluster.now + 119_000);
         assert_eq!(cluster.outcome(1), None);
         if cancelled {
             let error = Error::new(ErrorCode::USER_CANCELED, "enough");
@@ -170,6 +176,38 @@ fn query_that_ended_well_elsewhere_waits_for_workers_and_cannot_be_cancelled() {
         }
         assert_eq!(cluster.outcome(1), Some(Ok(())));
     }
+}
+
+/// Somebody may wait for the result, and nobody comes who could compute what is missing of it.
+#[test]
+fn query_that_ended_well_elsewhere_does_not_wait_for_ever() {
+    let mut cluster = ended_well_elsewhere();
+    cluster.tick_at(cluster.now + 120_000);
+    let error = cluster.error(1);
+    assert_eq!(error.code(), ErrorCode::EXCHANGE_DATA_LOST);
+    assert!(error.cause().is_some_and(|cause| cause.message.contains("No nodes")), "{error:?}");
+    assert!(cluster.held_records.is_empty(), "how it ended is recorded already");
+}
+
+/// Whoever saw the result complete had heard of commits that this life has not.
+#[test]
+fn what_else_is_found_of_a_query_that_ended_well_elsewhere_counts() {
+    let mut cluster = cluster();
+    cluster.submit(1, vec![scan_stage(1)], one_split_each());
+    cluster.splits(1, 0, &[GB; 2], true);
+    let winners = [0, 1].map(|partition| cluster.attempt(1, 0, partition).unwrap().1.attempt);
+    let shape = QueryShape { stages: vec![scan_stage(1)] };
+    let size = OutputSize { rows: 1, partition_bytes: [1].into(), checksum: 0 };
+    let commits = winners.map(|winner| RecoveredCommit { winner, output: size.clone() });
+    cluster.step(Event::QueryRecovered {
+        query: query_id(1),
+        shape,
+        options: one_split_each(),
+        records: vec![Record::Done { outcome: Ok(()) }],
+        commits: commits.to_vec(),
+    });
+    assert_eq!(cluster.outcome(1), Some(Ok(())));
+    assert!(cluster.placed().is_empty(), "nothing of it is run again");
 }
 
 /// Answers that come after the query was stopped must not be missing when it goes on after all.

@@ -170,6 +170,81 @@ fn rollbacks_are_folded_and_void_commits_do_not_count() {
     assert_eq!(cluster.outcome(1), Some(Ok(())));
 }
 
+/// A query of a scan (stage 1) that is read by the root, all of it committed but one task of the root.
+fn nearly_through(determinate: bool) -> TestCluster {
+    let mut cluster = TestCluster::new();
+    cluster.add_worker("n1", 64 * GB, 4);
+    let root = stage(Distribution::Hash { partitions: 2 }, vec![input(Edge::Hash, &[1])]);
+    let scan = StageShape { determinate, ..scan_stage(2) };
+    cluster.submit(1, vec![root, scan], QueryOptions { hash_task_target_bytes: 1, ..options() });
+    cluster.splits(1, 1, &[GB; 2], true);
+    for partition in 0..2 {
+        cluster.commit_sized(1, 1, partition, &[GB, GB], 0);
+    }
+    cluster.commit(1, 0, 0);
+    cluster
+}
+
+/// The first task of the root has read what is gone; the second would read what another run writes.
+#[test]
+fn commit_of_an_indeterminate_task_that_is_not_there_any_more_is_not_made_again() {
+    for determinate in [true, false] {
+        let mut cluster = nearly_through(determinate);
+        cluster.commits.remove(&output(1, (1, 0), 0));
+        cluster.restart_coordinator();
+        cluster.report_all();
+        cluster.pass(1_000);
+        let generation = u32::from(!determinate);
+        assert_eq!(cluster.attempt(1, 1, 0).unwrap().1.attempt.generation, generation);
+        assert_eq!(cluster.generation(1, 0, 0), generation);
+        let root_is_kept = cluster.stage_view(1, 0).counts.committed == 1;
+        assert_eq!(root_is_kept, determinate);
+    }
+}
+
+/// The reader was placed by the life before, so it has read what that life knew.
+#[test]
+fn late_commit_of_a_reader_shows_that_what_it_has_read_was_there() {
+    for determinate in [true, false] {
+        let mut cluster = nearly_through(determinate);
+        let (_, reader) = cluster.attempt(1, 0, 1).unwrap();
+        for number in [0, 1] {
+            cluster.commits.remove(&output(1, (0, number), 0));
+        }
+        cluster.commits.remove(&output(1, (1, 0), 0));
+        cluster.kill("n1");
+        cluster.restart_coordinator();
+        cluster.add_worker("n2", 64 * GB, 4);
+        cluster.pass(1_000);
+        let (_, again) = cluster.attempt(1, 1, 0).unwrap();
+        assert_eq!(again.attempt.generation, 0, "nobody is known to have read it");
+        let zombie = committed(reader.attempt, reader.attempt, &[1], 0);
+        cluster.report(&node("n2"), vec![zombie]);
+        let generation = u32::from(!determinate);
+        assert_eq!(cluster.attempt(1, 1, 0).unwrap().1.attempt.generation, generation);
+        assert_eq!(cluster.generation(1, 0, 1), generation);
+    }
+}
+
+/// The next run of the only task of a stage is compared with the last one, although the task is not recorded.
+#[test]
+fn differing_output_of_a_single_task_is_noticed_across_lives() {
+    let mut cluster = TestCluster::new();
+    cluster.add_worker("n1", 64 * GB, 4);
+    let root = stage(Distribution::Hash { partitions: 2 }, vec![input(Edge::Hash, &[1])]);
+    let single = StageShape { output_partitions: 2, ..stage(Distribution::Single, vec![]) };
+    cluster.submit(1, vec![root, single], QueryOptions { hash_task_target_bytes: 1, ..options() });
+    cluster.commit_sized(1, 1, 0, &[GB, GB], 0);
+    cluster.report_all();
+    cluster.commit(1, 0, 0);
+    cluster.miss_input(1, (0, 1), (1, 0), 0);
+    cluster.restart_coordinator();
+    cluster.report_all();
+    cluster.pass(1_000);
+    cluster.commit_checked(1, 1, 0, 77);
+    assert_eq!(cluster.generation(1, 0, 0), 1, "nobody may have read both");
+}
+
 /// What was written before the coordinator died is compared with what is written after.
 #[test]
 fn differing_output_is_noticed_across_lives() {

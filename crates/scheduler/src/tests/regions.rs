@@ -260,3 +260,29 @@ fn producers_of_united_inputs_are_shared_by_their_readers() {
     assert_eq!(cluster.stage_view(1, 2).counts.running, 2);
     assert_eq!(cluster.core.query(&query_id(1)).unwrap().stage(StageId(1)).unwrap().counts.running, 2);
 }
+
+/// Whoever reads the result finds out before the other attempts have ended.
+#[test]
+fn lost_result_of_a_region_is_made_again_as_a_whole_unless_rows_of_it_were_given_out() {
+    for is_read in [false, true] {
+        let mut cluster = running(RetryPolicy::Query);
+        cluster.report_all();
+        cluster.commit(1, 0, 0);
+        assert_eq!((selected(&cluster), cluster.outcome(1)), (1, None), "the others have not ended");
+        if is_read {
+            cluster.step(Event::ResultRead { query: query_id(1), partition: 0 });
+        }
+        let lost = output(1, (0, 0), 0);
+        cluster.step(Event::OutputLost { output: lost, error: Error::lost(lost, "it cannot be read") });
+        if is_read {
+            assert_eq!(cluster.error(1).code(), ErrorCode::EXCHANGE_DATA_LOST);
+            continue;
+        }
+        assert_eq!(cluster.rolled_back(), ["0.0-0"]);
+        cluster.pass(60_000);
+        assert!(region(&cluster).keys().all(|(_, _, generation)| *generation == 1));
+        cluster.commit(1, 0, 0);
+        cluster.pass(1_000);
+        assert_eq!(cluster.outcome(1), Some(Ok(())));
+    }
+}

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::vec;
 
-use base::{Error, ErrorCode, OutputId, TaskId};
+use base::{Error, ErrorCode};
 
 use crate::retry::LOST_WORKERS_FREE_MAX;
 use crate::testing::*;
@@ -33,11 +33,10 @@ fn user_error_ends_the_query_at_once() {
 #[test]
 fn lost_input_that_the_task_does_not_read_is_a_failure_like_others() {
     let mut cluster = two_nodes();
-    cluster.submit_tasks(1, 1, GB);
-    let task = TaskId { query: query_id(1), stage: base::StageId(0), partition: 0 };
+    cluster.submit_tasks(1, 2, GB);
     for _ in 0..5 {
         assert_eq!(cluster.outcome(1), None);
-        cluster.fail(1, 0, 0, Error::lost(OutputId { task, generation: 0 }, "gone"), 0);
+        cluster.fail(1, 0, 0, Error::lost(output(1, (0, 1), 0), "gone"), 0);
         cluster.pass(60_000);
     }
     assert_eq!(cluster.error(1).code(), ErrorCode::EXCHANGE_DATA_LOST);

@@ -67,6 +67,35 @@ fn lost_input_is_no_failure_of_its_reader() {
     assert_eq!((again.attempt.generation, again.attempt.number), (0, 1));
 }
 
+/// Somebody has committed it, and nobody can read who: nobody can commit it under that generation any more.
+#[test]
+fn output_whose_commit_record_is_unreadable_is_made_under_the_next_generation() {
+    for determinate in [true, false] {
+        let mut cluster = three_stages([true, determinate, true], options());
+        cluster.fail(1, 1, 0, Error::lost(output(1, (1, 0), 0), "its commit record is unreadable"), 0);
+        assert_eq!(generations(&cluster), [vec![], vec![1, 0], vec![0, 0]]);
+        assert_eq!(cluster.rolled_back(), [""; 0], "it was not decided");
+        assert_eq!(cluster.stage_view(1, 1).counts.failed_attempts, 0);
+        assert_eq!(cluster.attempt(1, 1, 0).unwrap().1.attempt.generation, 1);
+        for partition in 0..2 {
+            cluster.commit(1, 1, partition);
+        }
+        assert_eq!(cluster.generation(1, 0, 0), u32::from(!determinate), "it may have been read");
+        cluster.commit(1, 0, 0);
+        assert_eq!(cluster.outcome(1), Some(Ok(())));
+    }
+}
+
+#[test]
+fn unreadable_commit_records_are_bounded_too() {
+    let mut cluster = three_stages([true; 3], QueryOptions { generations_max: 1, ..options() });
+    for generation in 0..2 {
+        assert_eq!(cluster.outcome(1), None);
+        cluster.fail(1, 1, 0, Error::lost(output(1, (1, 0), generation), "unreadable"), 0);
+    }
+    assert_eq!(cluster.error(1).code(), ErrorCode::EXCHANGE_DATA_LOST);
+}
+
 #[test]
 fn reader_that_no_worker_is_known_to_hold_is_told_again_what_to_read() {
     let mut cluster = three_stages([true; 3], options());

@@ -24,7 +24,10 @@ fn one_node() -> TestCluster {
 #[test]
 fn silent_worker_is_lost_after_the_heartbeat_timeout() {
     let mut cluster = one_node();
-    cluster.submit_tasks(1, 1, GB);
+    // A worker that says nothing is slow before it is lost.
+    let options = QueryOptions { rivals_enabled: false, ..QueryOptions::default() };
+    cluster.submit(1, vec![scan_stage(1)], options);
+    cluster.splits(1, 0, &[1], true);
     let seen = cluster.now;
     cluster.add_worker("n2", 64 * GB, 2);
     cluster.tick_at(seen + 3_000);

@@ -72,22 +72,35 @@ impl World {
                     self.shell_asks(at, Purpose::SweepLook(query, keys), operation);
                 }
             }
-            (Purpose::SweepLook(query, _), Answer::Found(_)) => {
+            (Purpose::SweepLook(query, _), Answer::Found(_) | Answer::Corrupt) => {
                 if !self.process(at).jobs.contains_key(&query) {
                     self.sometimes("queries found by a sweep", true);
-                    self.recover(at, Some(query));
+                    self.recover(at, query);
                 }
             }
-            (Purpose::Look { query, client, number }, Answer::Found(_))
+            (Purpose::Look { query, client, number }, Answer::Found(_) | Answer::Corrupt)
                 if self.bug != Some(Bug::UnknownIsGone) =>
             {
                 if !self.process(at).jobs.contains_key(&query) {
                     self.sometimes("queries found by their client", true);
-                    self.recover(at, Some(query));
+                    self.recover(at, query);
                 }
                 self.respond(at, client, number, Response::Unavailable);
             }
+            (Purpose::Look { query, client, number }, Answer::Missing)
+                if self.is_run_again(at, client, query) =>
+            {
+                self.run_again(at, client, number, query);
+            }
             (Purpose::Look { client, number, .. }, _) => self.respond(at, client, number, Response::Gone),
+            (Purpose::SweepDelete(query), _) => {
+                let sweeping = &mut self.process(at).sweeping;
+                let left = sweeping.get(&query).map_or(0, |count| count - 1);
+                match left {
+                    0 => sweeping.remove(&query),
+                    _ => sweeping.insert(query, left),
+                };
+            }
             (Purpose::SweepLook(query, keys), Answer::Missing) => {
                 if !self.process(at).jobs.contains_key(&query) {
                     self.sometimes("leftovers swept", true);
@@ -101,7 +114,10 @@ impl World {
 
     fn sweep_query(&mut self, at: usize, keys: Vec<Key>) {
         for key in keys {
-            self.shell_asks(at, Purpose::SweepDelete, Operation::Delete(key));
+            if let Some(query) = key.query() {
+                *self.process(at).sweeping.entry(query).or_default() += 1;
+                self.shell_asks(at, Purpose::SweepDelete(query), Operation::Delete(key));
+            }
         }
     }
 

@@ -1,22 +1,22 @@
 //! What the shell keeps of each query, and how queries come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use base::{AttemptId, Error, ErrorCode, QueryId, StageId, TaskId};
-use scheduler::Event;
+use scheduler::{AttemptStatus, Event, QueryOptions, QueryShape, Record, RecordKey};
 
 use super::pages::Pages;
 use super::{Purpose, Role};
 use crate::bug::Bug;
 use crate::client::Response;
 use crate::happening::Timer;
+use crate::plan::Plan;
 use crate::store::{Key, Operation, Value};
 use crate::world::World;
 
 /// A client that was not heard of for so many seconds has gone.
 const PATIENCE: u32 = 60;
-/// A process that was not woken for so long had been asleep.
-const ASLEEP: u64 = 3_000;
 
 /// A query, as the shell sees it.
 pub struct Job {
@@ -25,6 +25,8 @@ pub struct Job {
     pub recorded: bool,
     /// The core knows it.
     pub planned: bool,
+    /// Its plan was there when it was to be recorded.
+    pub finds_plan: bool,
     /// It was cancelled before the core knew it.
     pub cancelled: Option<Error>,
     /// The outputs that count.
@@ -48,6 +50,43 @@ pub struct Job {
     pub clean_since: Option<u64>,
     /// Nothing but how it ended was found of it.
     pub is_bare: bool,
+    /// Its client has asked for a page.
+    pub was_polled: bool,
+    /// When it was recovered.
+    pub recovered_at: Option<u64>,
+    /// The records that are being created.
+    pub persisting: BTreeSet<RecordKey>,
+    /// The good end that another life has recorded, until it is known what that life knew.
+    pub adopted: Option<Record>,
+    /// How far it is on record.
+    pub durability: Durability,
+    /// Its client was given all that it needs to have it run again.
+    pub is_short: bool,
+    /// The outputs that this process has heard of and that are in no commit record.
+    pub held: BTreeSet<AttemptId>,
+    /// Those of them that are being committed.
+    pub unstored: BTreeSet<AttemptId>,
+    /// The outputs that came in reports when the query was to be durable already, and what is in the store of them.
+    pub late: BTreeMap<AttemptId, Option<AttemptStatus>>,
+    /// Who waits for the first answer to the statement.
+    pub post: Option<(usize, u64)>,
+    /// The attempts of the region, by task.
+    pub route: BTreeMap<TaskId, AttemptId>,
+    /// What was read of the root's attempts while they ran.
+    pub stream: BTreeMap<u32, Rc<Vec<u64>>>,
+}
+
+/// How far a query is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing of it is.
+    Volatile,
+    /// It is being recorded.
+    Requested {
+        /// All that was decided before is.
+        is_decided: bool,
+    },
+    Durable,
 }
 
 impl Job {
@@ -56,6 +95,7 @@ impl Job {
             plan,
             recorded,
             planned: false,
+            finds_plan: false,
             cancelled: None,
             selected: BTreeMap::new(),
             generations: BTreeMap::new(),
@@ -69,6 +109,18 @@ impl Job {
             deletions: 0,
             clean_since: None,
             is_bare: false,
+            was_polled: false,
+            recovered_at: None,
+            persisting: BTreeSet::new(),
+            adopted: None,
+            durability: Durability::Durable,
+            is_short: false,
+            held: BTreeSet::new(),
+            unstored: BTreeSet::new(),
+            late: BTreeMap::new(),
+            post: None,
+            route: BTreeMap::new(),
+            stream: BTreeMap::new(),
         }
     }
 }
@@ -81,50 +133,78 @@ impl World {
     /// A client posts a statement.
     pub fn on_post(&mut self, at: usize, client: usize, number: u64) {
         let plan = self.clients[client].plan;
-        let process = self.process(at);
-        process.next_query += 1;
-        let text = format!("20260101_{:06}_{:05}_aaaaa", process.id, process.next_query);
-        let query: QueryId = text.parse().expect("it has the form");
-        process.jobs.insert(query, Job::new(plan, false));
-        self.ledger.plans.insert(query, plan);
+        let query = self.next_query(at);
+        self.process(at).jobs.insert(query, Job::new(plan, false));
+        if self.ledger.plans.insert(query, plan).is_some() {
+            self.violate(format!("I-9: {query} is the name of two queries"));
+        }
+        if !self.plans[plan].options.is_durable {
+            self.begin_unrecorded(at, query, client, number);
+            return;
+        }
         let operation = Operation::Create(Key::Query(query), Value::Plan(plan));
         self.shell_asks(at, Purpose::PersistQuery { query, client, number }, operation);
     }
 
+    /// A name that no query has, of this life or another.
+    fn next_query(&mut self, at: usize) -> QueryId {
+        let forgets = self.bug == Some(Bug::QueryIdsStartAgain);
+        let machine = &mut self.machines[at];
+        machine.queries += 1;
+        let here = (at as u64 + 500_000, machine.queries);
+        let process = self.process(at);
+        process.next_query += 1;
+        let (life, number) = if forgets { here } else { (process.id, process.next_query) };
+        let text = format!("20260101_{life:06}_{number:05}_aaaaa");
+        text.parse().expect("it has the form")
+    }
+
     /// A query is planned; its plan is to be recorded.
     pub fn plan(&mut self, at: usize, query: QueryId) {
+        let job = self.job(at, query);
+        if job.as_ref().is_some_and(|job| job.durability == Durability::Volatile) {
+            if let Err(violation) = self.on_plan_persisted(at, query) {
+                self.violate(violation);
+            }
+            return;
+        }
         if let Some(plan) = self.job(at, query).map(|job| job.plan) {
             let operation = Operation::Create(Key::Plan(query), Value::Plan(plan));
             self.shell_asks(at, Purpose::PersistPlan(query), operation);
         }
     }
 
-    /// The record of a query, or its plan, is there.
-    pub fn on_query_persisted(&mut self, at: usize, purpose: Purpose) -> Result<(), String> {
-        match purpose {
-            Purpose::PersistQuery { query, client, number } => {
-                if let Some(job) = self.job(at, query) {
-                    job.recorded = true;
-                    self.wake(at, 80, Timer::Plan(query));
-                    self.respond(at, client, number, Response::Accepted(query));
-                }
-            }
-            Purpose::PersistPlan(query) => {
-                let Some(job) = self.job(at, query).filter(|job| !job.planned) else {
-                    return Ok(());
-                };
-                job.planned = true;
-                let (plan, cancelled) = (job.plan, job.cancelled.take());
-                let plan = self.plans[plan].clone();
-                let (shape, options) = (plan.shape.clone(), plan.options.clone());
-                self.step_core(at, Event::QuerySubmitted { query, shape, options })?;
-                if let Some(error) = cancelled {
-                    self.step_core(at, Event::QueryCancelled { query, error })?;
-                }
-            }
-            _ => {}
+    /// The record of a query is there.
+    pub fn on_query_persisted(&mut self, at: usize, query: QueryId, client: usize, number: u64) {
+        if let Some(job) = self.job(at, query) {
+            job.recorded = true;
+            self.wake(at, 80, Timer::Plan(query));
+            self.respond(at, client, number, Response::Accepted { query, has_capsule: false });
+        }
+    }
+
+    /// The plan of a query is there.
+    pub fn on_plan_persisted(&mut self, at: usize, query: QueryId) -> Result<(), String> {
+        let Some(job) = self.job(at, query).filter(|job| !job.planned && job.outcome.is_none()) else {
+            return Ok(());
+        };
+        job.planned = true;
+        let (plan, cancelled) = (job.plan, job.cancelled.take());
+        let is_durable = job.durability == Durability::Durable;
+        let (shape, options) = self.shape_and_options(plan, is_durable);
+        self.step_core(at, Event::QuerySubmitted { query, shape, options })?;
+        if let Some(error) = cancelled {
+            self.step_core(at, Event::QueryCancelled { query, error })?;
         }
         Ok(())
+    }
+
+    /// What the core is told of a plan.
+    pub fn shape_and_options(&self, plan: usize, is_durable: bool) -> (QueryShape, QueryOptions) {
+        let Plan { shape, options, .. } = &*self.plans[plan];
+        let mut options = QueryOptions { is_durable, ..options.clone() };
+        options.rivals_enabled &= self.bug != Some(Bug::RivalsNotAskedFor);
+        (shape.clone(), options)
     }
 
     pub fn on_cancel(&mut self, at: usize, client: usize, number: u64, query: QueryId) -> Result<(), String> {
@@ -155,23 +235,17 @@ impl World {
 
     /// Another second has passed on this process's clock.
     pub fn on_second(&mut self, at: usize) -> Result<(), String> {
-        let now = self.now;
         self.wake(at, 1_000, Timer::Second);
-        let process = self.process(at);
-        let asleep = now - std::mem::replace(&mut process.second_at, now) > ASLEEP;
-        if process.role != Role::Leading {
+        if self.process(at).role != Role::Leading || self.bug == Some(Bug::AbandonedForEver) {
             return Ok(());
         }
-        if asleep {
-            self.step_core(at, Event::Resumed)?;
-        }
-        if !self.machines[at].is_leading() || self.bug == Some(Bug::AbandonedForEver) {
-            return Ok(());
-        }
+        let is_attended = self.bug == Some(Bug::AttendedForEver);
         let mut gone = Vec::new();
         for (query, job) in &mut self.process(at).jobs {
-            job.silence += 1;
-            if job.silence > PATIENCE && !job.closed && job.recorded {
+            // A request that was never answered would seem to be served still.
+            job.silence += u32::from(!(is_attended && job.was_polled));
+            let is_answered = job.recorded || job.durability != Durability::Durable && job.post.is_none();
+            if job.silence > PATIENCE && !job.closed && is_answered {
                 gone.push(*query);
             }
         }

@@ -4,9 +4,12 @@ use base::Epoch;
 
 use super::{LEASE, Purpose, Role};
 use crate::bug::Bug;
-use crate::happening::Timer;
+use crate::happening::{Happening, Moment, Timer};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
+
+/// What a former leader says may be read so much later.
+const LINGER: u64 = 8_000;
 
 impl World {
     /// Wants the next epoch, whoever has the one before.
@@ -26,8 +29,19 @@ impl World {
     pub fn renew(&mut self, at: usize) {
         let asked_at = self.now;
         self.wake(at, LEASE / 3, Timer::Renew);
+        if self.bug == Some(Bug::FreshLeaseIsLeadership) && asked_at - self.process(at).renewed_at < LEASE {
+            self.write_lease(at, asked_at);
+            return;
+        }
         let next = Epoch(self.process(at).epoch.0 + 1);
         self.shell_asks(at, Purpose::RenewCheck { asked_at }, Operation::Get(Key::Epoch(next)));
+    }
+
+    fn write_lease(&mut self, at: usize, asked_at: u64) {
+        let process = self.process(at);
+        process.renewals += 1;
+        let (key, value) = (Key::Lease(process.epoch), Value::Counter(process.renewals));
+        self.shell_asks(at, Purpose::Renew { asked_at }, Operation::Put(key, value));
     }
 
     pub fn check_fence(&mut self, at: usize) {
@@ -48,8 +62,10 @@ impl World {
             (Purpose::CreateEpoch(epoch), Answer::Exists) => {
                 self.shell_asks(at, Purpose::ReadEpoch(epoch), Operation::Get(Key::Epoch(epoch)));
             }
-            (Purpose::ReadEpoch(epoch), Answer::Found(Value::Owner(owner))) => {
-                if owner == self.process(at).id {
+            (Purpose::ReadEpoch(epoch), answer) => {
+                // If it cannot be read whose it is, it is somebody else's.
+                let id = self.process(at).id;
+                if matches!(answer, Answer::Found(Value::Owner(owner)) if owner == id) {
                     self.lead(at, epoch);
                 } else if self.machines[at].standby {
                     self.process(at).role = Role::Standby;
@@ -59,12 +75,7 @@ impl World {
                     self.take_over(at);
                 }
             }
-            (Purpose::RenewCheck { asked_at }, Answer::Missing) => {
-                let process = self.process(at);
-                process.renewals += 1;
-                let (key, value) = (Key::Lease(process.epoch), Value::Counter(process.renewals));
-                self.shell_asks(at, Purpose::Renew { asked_at }, Operation::Put(key, value));
-            }
+            (Purpose::RenewCheck { asked_at }, Answer::Missing) => self.write_lease(at, asked_at),
             (Purpose::Renew { asked_at }, Answer::Done) => {
                 let process = self.process(at);
                 process.renewed_at = process.renewed_at.max(asked_at);
@@ -76,7 +87,7 @@ impl World {
                     self.shell_asks(at, purpose, operation);
                 }
             }
-            (Purpose::RenewCheck { .. } | Purpose::FenceCheck { .. }, Answer::Found(_)) => {
+            (Purpose::RenewCheck { .. } | Purpose::FenceCheck { .. }, Answer::Found(_) | Answer::Corrupt) => {
                 if self.bug != Some(Bug::NoFence) {
                     self.superseded(at);
                 }
@@ -133,7 +144,25 @@ impl World {
         process.role = Role::Recovering;
         self.ledger.newest_epoch = self.ledger.newest_epoch.max(epoch);
         self.wake(at, 1, Timer::Renew);
-        self.recover(at, None);
+        self.recover_all(at);
+        self.at(1, Happening::Moment { machine: at, kind: Moment::Lead });
+        self.turn_to(at);
+    }
+
+    /// Some workers find the new leader at once, although the one before still speaks to them.
+    fn turn_to(&mut self, at: usize) {
+        let process = self.process(at).id;
+        for host in 0..self.hosts.len() {
+            if let Some((to, stream)) = self.hosts[host].stream
+                && to != process
+                && self.random.below(2) == 0
+            {
+                let (life, delay) = (self.hosts[host].life, self.random.range(50, 500));
+                let until = self.now + self.random.range(0, LINGER);
+                self.network.linger(stream, until);
+                self.at(delay, Happening::StreamEnded { host, life, stream });
+            }
+        }
     }
 }
 

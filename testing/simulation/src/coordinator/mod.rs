@@ -3,24 +3,27 @@
 mod cleaner;
 mod dispatch;
 mod jobs;
+mod late;
 mod leadership;
 mod pages;
 mod recovery;
 
 use std::collections::BTreeMap;
 
-use base::{Epoch, Error, OutputId, QueryId, TaskId};
+use base::{AttemptId, Epoch, Error, OutputId, QueryId, TaskId};
 use scheduler::{Core, Record};
 
 use crate::happening::{Asker, Happening, Timer};
 use crate::store::{Answer, Key, Operation};
 use crate::world::World;
 
-pub use jobs::Job;
+pub use jobs::{Durability, Job};
 pub use recovery::Recovery;
 
 /// A leader that was not renewed for so long may have been followed by another.
 pub const LEASE: u64 = 5_000;
+/// A coordinator that stood still for so long knows it.
+pub const STANDSTILL_MIN: u64 = 2_000;
 /// How long after a refusal the store is asked again, at most.
 const STORE_AGAIN: u64 = 800;
 
@@ -54,18 +57,32 @@ pub enum Purpose {
     },
     WatchEpochs,
     WatchLease(Epoch),
-    RecoverList,
+    RecoverQueries,
+    RecoverRecords(QueryId),
+    RecoverCommits(QueryId),
     RecoverGet(Key),
     LookDone(QueryId),
+    /// The end of a query of which something cannot be read.
+    EndGivenUp(QueryId),
+    ReadGivenUp(QueryId),
     PersistQuery {
         query: QueryId,
         client: usize,
         number: u64,
     },
     PersistPlan(QueryId),
+    PlanReadBack(QueryId),
     Persist(QueryId, Record),
     PersistReadBack(QueryId, Record),
     ReadResult(OutputId),
+    /// What was only in a report is committed on behalf of who wrote it.
+    LateCommit(AttemptId),
+    LateCommitRead(AttemptId),
+    /// The last records of a query that gets them late: its plan, and then itself.
+    LatePlan(QueryId),
+    LateQuery(QueryId),
+    PurgeList(QueryId),
+    PurgeDelete(QueryId),
     CleanList(QueryId),
     CleanDelete(QueryId),
     SweepList,
@@ -76,7 +93,7 @@ pub enum Purpose {
         client: usize,
         number: u64,
     },
-    SweepDelete,
+    SweepDelete(QueryId),
 }
 
 impl Purpose {
@@ -87,8 +104,13 @@ impl Purpose {
             Purpose::PersistQuery { .. }
                 | Purpose::PersistPlan(_)
                 | Purpose::Persist(..)
+                | Purpose::EndGivenUp(_)
                 | Purpose::CleanDelete(_)
-                | Purpose::SweepDelete
+                | Purpose::LateCommit(_)
+                | Purpose::LatePlan(_)
+                | Purpose::LateQuery(_)
+                | Purpose::PurgeDelete(_)
+                | Purpose::SweepDelete(_)
         )
     }
 }
@@ -101,7 +123,6 @@ pub struct Process {
     pub epoch: Epoch,
     pub core: Core,
     tick_at: Option<u64>,
-    second_at: u64,
     renewed_at: u64,
     renewals: u64,
     /// The newest lease that is known, its counter, and since when that has not changed.
@@ -113,8 +134,14 @@ pub struct Process {
     pub jobs: BTreeMap<QueryId, Job>,
     /// The workers with a stream, by life and number of the stream.
     streams: BTreeMap<usize, (u64, u64)>,
+    /// The lives of workers as the core knows them, and whether it takes them for there.
+    lives: BTreeMap<usize, (u64, bool)>,
+    /// How many attempts the core takes for lost.
+    losses: u32,
     recovery: Recovery,
     next_query: u64,
+    /// How much is being deleted of queries that nobody knows.
+    sweeping: BTreeMap<QueryId, usize>,
 }
 
 /// Where a coordinator runs.
@@ -124,9 +151,22 @@ pub struct Machine {
     pub held_back: Vec<Happening>,
     /// Whether it stands by while another leads.
     pub standby: bool,
+    /// When it last stood still.
+    pub slept: Option<(u64, u64)>,
+    /// How many queries the program there has taken in since it started, for a bug.
+    queries: u64,
 }
 
 impl Machine {
+    pub fn new(standby: bool) -> Machine {
+        Machine { process: None, paused: false, held_back: Vec::new(), standby, slept: None, queries: 0 }
+    }
+
+    /// The program there dies with all that it knows.
+    pub fn forget(&mut self) {
+        self.queries = 0;
+    }
+
     pub fn is_leading(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.role == Role::Leading)
     }
@@ -157,7 +197,6 @@ impl World {
             epoch: Epoch(0),
             core: self.new_core(Epoch(0)),
             tick_at: None,
-            second_at: self.now,
             renewed_at: 0,
             renewals: 0,
             watched: None,
@@ -166,8 +205,11 @@ impl World {
             tokens: BTreeMap::new(),
             jobs: BTreeMap::new(),
             streams: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            losses: 0,
             recovery: Recovery::default(),
             next_query: 0,
+            sweeping: BTreeMap::new(),
         });
         self.wake(at, 1_000, Timer::Second);
         if self.machines[at].standby {
@@ -183,15 +225,36 @@ impl World {
         self.machines[at].paused = false;
         if let Some(process) = self.machines[at].process.take() {
             self.end_streams(&process);
+            self.end_unrecorded(&process);
         }
     }
 
     fn end_streams(&mut self, process: &Process) {
-        for (host, (life, stream)) in &process.streams {
-            let delay = self.random.delay(50);
-            let happening = Happening::StreamEnded { host: *host, life: *life, stream: *stream };
-            self.at(delay, happening);
+        self.ledger.streams.retain(|(of, _), _| *of != process.id);
+        for host in 0..self.hosts.len() {
+            if let Some((to, stream)) = self.hosts[host].stream
+                && to == process.id
+            {
+                let (delay, life) = (self.random.delay(50), self.hosts[host].life);
+                self.at(delay, Happening::StreamEnded { host, life, stream });
+            }
         }
+    }
+
+    /// A coordinator's process goes on after it stood still.
+    pub fn resume_machine(&mut self, at: usize) -> Result<(), String> {
+        if !std::mem::take(&mut self.machines[at].paused) {
+            return Ok(());
+        }
+        let slept = self.machines[at].slept.map_or(0, |(from, _)| self.now - from);
+        self.machines[at].slept = Some((self.now - slept, self.now));
+        for happening in std::mem::take(&mut self.machines[at].held_back) {
+            self.at(1, happening);
+        }
+        if slept >= STANDSTILL_MIN && self.machines[at].is_leading() {
+            self.step_core(at, scheduler::Event::Resumed)?;
+        }
+        Ok(())
     }
 
     pub fn wake(&mut self, machine: usize, delay: u64, timer: Timer) {
@@ -216,18 +279,21 @@ impl World {
                     self.step_core(at, scheduler::Event::Tick)?;
                 }
             }
-            Happening::Report { host, report, .. } => {
+            Happening::Report { stream, host, report, .. } => {
                 let incarnation = report.incarnation.0;
                 let node = self.hosts[host].name.clone();
                 let process = self.process(at);
-                let has_stream = process.streams.get(&host).is_some_and(|(life, _)| *life == incarnation);
+                let has_stream = process.streams.get(&host) == Some(&(incarnation, stream));
                 if process.role == Role::Leading && has_stream {
-                    self.step_core(at, scheduler::Event::WorkerReported { node, report: *report })?;
+                    let report = self.take_outputs(at, *report);
+                    self.step_core(at, scheduler::Event::WorkerReported { node, report })?;
                 }
             }
             Happening::WorkerGone { host, life, stream, .. } => {
+                let is_late = self.bug == Some(crate::bug::Bug::LateGoodbye);
                 let process = self.process(at);
-                if process.streams.get(&host) == Some(&(life, stream)) {
+                let known = process.streams.get(&host).copied();
+                if known == Some((life, stream)) || is_late && known.is_some_and(|(known, _)| known == life) {
                     process.streams.remove(&host);
                     if process.role == Role::Leading {
                         let (node, incarnation) = (self.hosts[host].name.clone(), base::Incarnation(life));
@@ -257,6 +323,8 @@ impl World {
             }
             Timer::Answer(query) => self.answer_client(at, query, true)?,
             Timer::Clean(query) => self.clean(at, query),
+            Timer::FirstAnswer(query) => self.first_answer(at, query)?,
+            Timer::PullRoot(query, partition) => self.pull_root(at, query, partition)?,
         }
         Ok(())
     }
@@ -268,18 +336,27 @@ impl World {
             self.machines[machine].held_back.push(happening);
             return;
         }
-        if !self.machines[machine].is_leading() {
+        // Who is not on a list that was made at the start is nobody.
+        let is_listed = !self.hosts[host].joins_late || self.bug != Some(crate::bug::Bug::FixedListOfWorkers);
+        if !self.machines[machine].is_leading() || !is_listed {
+            let delay = self.random.delay(self.network_mean);
+            self.at(delay, Happening::DialRefused { host, life });
             return;
         }
         // A late call of a life that is over.
         if self.process(machine).streams.get(&host).is_some_and(|(newest, _)| *newest > life) {
             return;
         }
-        self.streams += 1;
-        let stream = self.streams;
+        self.network.streams += 1;
+        let stream = self.network.streams;
         let process = self.process(machine);
-        process.streams.insert(host, (life, stream));
+        let older = process.streams.insert(host, (life, stream));
         let process = process.id;
+        self.ledger.streams.insert((process, host), stream);
+        if let Some((life, stream)) = older {
+            let delay = self.random.delay(self.network_mean);
+            self.at(delay, Happening::StreamEnded { host, life, stream });
+        }
         let delay = self.random.delay(self.network_mean);
         self.at(delay, Happening::Connected { host, life, process, stream });
     }
@@ -322,20 +399,30 @@ impl World {
             | Purpose::FenceCheck { .. }
             | Purpose::WatchEpochs
             | Purpose::WatchLease(_) => self.leadership_hears(at, purpose, answer)?,
-            Purpose::RecoverList | Purpose::RecoverGet(_) | Purpose::LookDone(_) => {
-                self.recovery_hears(at, purpose, answer)?
-            }
+            Purpose::RecoverQueries
+            | Purpose::RecoverRecords(_)
+            | Purpose::RecoverCommits(_)
+            | Purpose::RecoverGet(_)
+            | Purpose::LookDone(_) => self.recovery_hears(at, purpose, answer)?,
+            Purpose::EndGivenUp(_) | Purpose::ReadGivenUp(_) => self.given_up(at, purpose, answer),
             Purpose::PersistQuery { .. }
             | Purpose::PersistPlan(_)
+            | Purpose::PlanReadBack(_)
             | Purpose::Persist(..)
             | Purpose::PersistReadBack(..) => self.persist_hears(at, purpose, answer)?,
             Purpose::ReadResult(output) => self.result_hears(at, output, answer)?,
+            Purpose::LateCommit(_)
+            | Purpose::LateCommitRead(_)
+            | Purpose::LatePlan(_)
+            | Purpose::LateQuery(_)
+            | Purpose::PurgeList(_)
+            | Purpose::PurgeDelete(_) => self.late_hears(at, purpose, answer)?,
             Purpose::CleanList(_)
             | Purpose::CleanDelete(_)
             | Purpose::SweepList
             | Purpose::SweepLook(..)
             | Purpose::Look { .. }
-            | Purpose::SweepDelete => self.cleaner_hears(at, purpose, answer)?,
+            | Purpose::SweepDelete(_) => self.cleaner_hears(at, purpose, answer)?,
         }
         Ok(())
     }
@@ -356,6 +443,6 @@ fn lost(output: OutputId) -> Error {
     Error::lost(output, "Committed output cannot be read")
 }
 
-fn root_task(query: QueryId, partition: u32) -> TaskId {
+pub fn root_task(query: QueryId, partition: u32) -> TaskId {
     TaskId { query, stage: base::StageId(0), partition }
 }

@@ -1,22 +1,23 @@
 //! The result in pages: rows from any position of the committed output, and the last page kept until the next one
 //! is asked for.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use base::{AttemptId, Error, OutputId, QueryId, StageId};
 use scheduler::Event;
 
-use super::{Purpose, lost, root_task};
+use super::{Durability, Job, Purpose, lost, root_task};
 use crate::bug::Bug;
 use crate::client::{Page, Position, Response};
-use crate::happening::Timer;
+use crate::happening::{Happening, Moment, Timer};
 use crate::store::{Answer, Key, Operation, Value};
 use crate::world::World;
 
 /// A client that waits for rows is answered without any after so long.
 const WAIT: u64 = 700;
 /// The rows of a page, at most.
-const PAGE_ROWS: usize = 7;
+pub const PAGE_ROWS: usize = 7;
 
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub struct Pages {
     /// The output that is being read, or was read last.
     reading: Option<AttemptId>,
     data: Option<(AttemptId, Rc<Vec<u64>>)>,
+    /// The tasks of which the core knows that the client has begun to get their rows.
+    begun: BTreeSet<u32>,
 }
 
 /// What there is to answer.
@@ -62,6 +65,7 @@ impl World {
         position: Option<Position>,
     ) -> Result<(), String> {
         let forgets = self.bug == Some(Bug::PageServedOnce);
+        let moves_on = self.bug == Some(Bug::LateRequestMovesOn);
         let Some(job) = self.job(at, query) else {
             // A former life may have taken it in after this one had read what there was.
             let purpose = Purpose::Look { query, client, number };
@@ -69,6 +73,7 @@ impl World {
             return Ok(());
         };
         job.silence = 0;
+        job.was_polled = true;
         match &job.pages.last {
             Some(last) if last.token == token && !forgets => {
                 let page = last.clone();
@@ -77,12 +82,12 @@ impl World {
                 return Ok(());
             }
             // A request that was late, or came twice: nobody listens to the answer.
-            Some(last) if last.token > token => return Ok(()),
+            Some(last) if last.token > token && !moves_on => return Ok(()),
             _ => {}
         }
         // A page that is not kept cannot be found again by where it began.
         let position = match &job.pages.last {
-            Some(last) if forgets && last.token == token => last.position,
+            Some(last) if forgets && last.token == token || moves_on => last.position,
             _ => position,
         };
         job.pages.waiting = Some(Waiting { client, number, token, position });
@@ -98,8 +103,13 @@ impl World {
         let Some(waiting) = job.pages.waiting else {
             return Ok(());
         };
+        // One that is run again is answered when its statement would be.
+        if job.durability != Durability::Durable && job.post.is_some() {
+            return Ok(());
+        }
         let is_new = job.pages.last.as_ref().is_none_or(|last| last.token < waiting.token);
-        if !is_new {
+        if !is_new && self.bug != Some(Bug::LateRequestMovesOn) {
+            let job = self.job(at, query).expect("it was there");
             job.pages.waiting = None;
             return Ok(());
         }
@@ -125,10 +135,22 @@ impl World {
                 }
             }
             Next::Page { rows, position, end, begun } => {
-                if let Some(partition) = begun {
-                    self.step_core(at, Event::ResultRead { query, partition })?;
+                // The client has the rows of the tasks before, too.
+                for partition in 0..begun.map_or(0, |task| task + 1) {
+                    let pages = self.job(at, query).map(|job| &mut job.pages);
+                    if pages.is_some_and(|pages| pages.begun.insert(partition)) {
+                        self.ledger.result_read.insert(query);
+                        self.step_core(at, Event::ResultRead { query, partition })?;
+                    }
                     if !self.machines[at].is_leading() {
                         return Ok(());
+                    }
+                }
+                let is_running = self.job(at, query).is_some_and(|job| job.outcome.is_none());
+                if is_running && begun.is_some_and(|task| task > 0) {
+                    for _ in 0..2 {
+                        let delay = self.random.below(500) + 1;
+                        self.at(delay, Happening::Moment { machine: at, kind: Moment::Read });
                     }
                 }
                 (rows, position, end)
@@ -141,6 +163,7 @@ impl World {
         job.pages.waiting = None;
         job.pages.last = Some(page.clone());
         let is_end = page.end.is_some();
+        self.check_page(at, query, &page)?;
         self.respond(at, waiting.client, waiting.number, Response::Page(page));
         if is_end {
             self.close(at, query)?;
@@ -148,13 +171,25 @@ impl World {
         Ok(())
     }
 
-    fn next_page(&mut self, at: usize, query: QueryId, position: Option<Position>) -> Next {
-        let job = self.job(at, query).expect("the caller has looked");
+    fn next_page(&self, at: usize, query: QueryId, position: Option<Position>) -> Next {
+        let process = self.machines[at].process.as_ref().expect("the caller knows that it lives");
+        let job = &process.jobs[&query];
         if let Some(Err(error)) = &job.outcome {
             let end = Some(Err(error.clone()));
             return Next::Page { rows: Vec::new(), position: None, end, begun: None };
         }
+        if job.is_short {
+            return Next::Page {
+                rows: self.whole_result(job),
+                position: None,
+                end: job.outcome.clone(),
+                begun: None,
+            };
+        }
         let mut from = position.unwrap_or_default();
+        if self.plans[job.plan].is_streamed() {
+            return self.next_streamed(job, from);
+        }
         if job.is_bare {
             if !from.is_end {
                 // It ended well, and somebody began to delete it because the rest could not be read.
@@ -166,7 +201,8 @@ impl World {
         let generation = |task: u32| job.generations.get(&root_task(query, task)).copied().unwrap_or(0);
         let before: u64 = (0..from.task).map(|task| u64::from(generation(task))).sum();
         let is_stale = from.row > 0 && generation(from.task) != from.generation;
-        if is_stale || before != from.before {
+        let is_replaced = before != from.before;
+        if is_stale || is_replaced {
             let task = root_task(query, from.task);
             return Next::Lost(lost(OutputId { task, generation: from.generation }));
         }
@@ -189,6 +225,10 @@ impl World {
         };
         let data = match &job.pages.data {
             Some((read, data)) if *read == winner => data.clone(),
+            // What is in the commit record is known with it.
+            _ if self.is_inline(winner) => {
+                Rc::new(self.ledger.written[&winner].iter().flatten().copied().collect())
+            }
             _ => return Next::Read(OutputId { task, generation }, winner),
         };
         let begun = Some(from.task);
@@ -201,6 +241,32 @@ impl World {
             from = Position { task: from.task + 1, generation: 0, row: 0, before, is_end: is_last };
         }
         Next::Page { rows, position: Some(from), end: None, begun }
+    }
+
+    /// The rows of a short query, all of which are known here.
+    fn whole_result(&self, job: &Job) -> Vec<u64> {
+        let root = job.selected.iter().filter(|(task, _)| task.stage == StageId(0));
+        root.flat_map(|(_, (_, winner))| self.ledger.written[winner].iter().flatten()).copied().collect()
+    }
+
+    /// What there is to answer of a result that is read while it is written.
+    fn next_streamed(&self, job: &Job, mut from: Position) -> Next {
+        if job.sealed.get(&StageId(0)) == Some(&from.task) {
+            let is_told_early = self.bug == Some(Bug::LastPageEarly);
+            return match &job.outcome {
+                None if !is_told_early => Next::Wait,
+                _ => Next::Page { rows: Vec::new(), position: Some(from), end: Some(Ok(())), begun: None },
+            };
+        }
+        let Some(data) = job.stream.get(&from.task) else {
+            return Next::Wait;
+        };
+        let rows: Vec<u64> = data.iter().skip(from.row).take(PAGE_ROWS).copied().collect();
+        from.row += rows.len();
+        if from.row == data.len() {
+            from = Position { task: from.task + 1, row: 0, ..from };
+        }
+        Next::Page { rows, position: Some(from), end: None, begun: None }
     }
 
     /// The store answers the reader of the result.
@@ -232,7 +298,7 @@ impl World {
                             job.pages.waiting = None;
                             job.pages.last = Some(page.clone());
                         }
-                        self.ledger.lost_after_end.insert(query);
+                        self.check_page(at, query, &page)?;
                         self.respond(at, waiting.client, waiting.number, Response::Page(page));
                         self.close(at, query)
                     }
