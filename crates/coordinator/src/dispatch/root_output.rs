@@ -178,7 +178,12 @@ fn missed(partition: u32) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// How long anything may take that is waited for.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn a_waiting_reader_learns_of_the_end() {
@@ -204,7 +209,8 @@ mod tests {
     async fn a_query_that_ended_elsewhere_keeps_no_reader_waiting() {
         let root = RootOutput::default();
         root.finish(Ok(()));
-        assert_eq!(root.next(0).await.unwrap_err().code(), ErrorCode::EXCHANGE_DATA_LOST);
+        let missed = tokio::time::timeout(PATIENCE, root.next(0)).await.expect("it is told at once");
+        assert_eq!(missed.unwrap_err().code(), ErrorCode::EXCHANGE_DATA_LOST);
         root.seal(0);
         assert!(matches!(root.next(0).await, Ok(NextOutput::End)));
     }
