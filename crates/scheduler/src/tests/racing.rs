@@ -142,3 +142,22 @@ fn last_task_of_a_pair_needs_one_sibling_only() {
     cluster.pass(1_001);
     assert_eq!(cluster.placed().len(), 2);
 }
+
+/// Of a stage that has few tasks half of them are enough to compare with, but that they are few is known late.
+#[test]
+fn slow_attempt_gets_a_rival_when_it_comes_to_be_known_that_there_are_no_more_tasks() {
+    let mut cluster = TestCluster::new();
+    cluster.add_worker("n1", 64 * GB, 2);
+    cluster.add_worker("n2", 64 * GB, 2);
+    cluster.submit(1, vec![scan_stage(1)], options());
+    cluster.splits(1, 0, &[GB; 3], false);
+    cluster.pass(1_000);
+    for partition in 0..2 {
+        cluster.commit(1, 0, partition);
+    }
+    cluster.pass(5_000);
+    assert_eq!(cluster.placed().len(), 1, "there may be more");
+    cluster.splits(1, 0, &[], true);
+    cluster.pass(1_000);
+    assert_eq!(cluster.placed(), ["1.0.2@n1", "1.0.2@n2"]);
+}
