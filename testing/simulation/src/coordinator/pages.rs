@@ -275,7 +275,8 @@ impl World {
         let Some(job) = self.job(at, query) else {
             return Ok(());
         };
-        let Some(winner) = job.pages.reading.take() else {
+        // Another one may be read by now.
+        let Some(winner) = job.pages.reading.take_if(|winner| winner.output() == output) else {
             return Ok(());
         };
         match answer {
