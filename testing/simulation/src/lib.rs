@@ -27,6 +27,7 @@ mod pipeline;
 mod plan;
 mod random;
 mod rot;
+mod sometimes;
 mod storage;
 mod store;
 mod world;

@@ -7,6 +7,7 @@ use std::sync::Once;
 
 use crate::bug::Bug;
 use crate::fault::{Changes, Fault};
+use crate::sometimes::SOMETIMES;
 use crate::world::{Trace, World};
 
 /// Halving rates more often than this makes no difference.
@@ -150,6 +151,9 @@ impl Totals {
 
     /// What should have happened and never did.
     pub fn never(&self) -> Vec<&'static str> {
-        self.sometimes.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect()
+        SOMETIMES
+            .into_iter()
+            .filter(|name| self.sometimes.get(name).is_none_or(|count| *count == 0))
+            .collect()
     }
 }

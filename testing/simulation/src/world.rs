@@ -17,6 +17,7 @@ use crate::network::Network;
 use crate::oracle::{INSPECT_EVERY, Ledger, Watch};
 use crate::plan::{MEMORY_GRAIN, Plan};
 use crate::random::{Random, mix};
+use crate::sometimes::{RARELY, SOMETIMES};
 use crate::store::{Answer, Operation, Store};
 
 pub const CHAOS_EVERY: u64 = 200;
@@ -308,6 +309,7 @@ impl World {
 
     /// Counts something that must happen sometimes, or else it was not tested.
     pub fn sometimes(&mut self, name: &'static str, happened: bool) {
+        debug_assert!(SOMETIMES.contains(&name) || RARELY.contains(&name), "'{name}' is not listed");
         *self.sometimes.entry(name).or_default() += u64::from(happened);
     }
 
