@@ -16,7 +16,7 @@ use crate::report::Report;
 use crate::workload::Query;
 
 /// How often a fault is tried that comes too late to cost anything.
-pub const TRY_COUNT_MAX: usize = 10;
+pub const TRY_COUNT_MAX: usize = 20;
 /// How long to wait before looking again.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 

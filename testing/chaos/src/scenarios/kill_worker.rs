@@ -71,8 +71,11 @@ fn unfinished_files(scene: &Scene, id: &str) -> Vec<String> {
 }
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    // Only what is not small is written to an object of its own.
-    let options = context.options().with_exchange("exchange.inline-output-max-size", "1kB");
+    // Only what is not small is written to an object of its own, and a query can be looked at as soon as it is accepted.
+    let options = context
+        .options()
+        .with_exchange("exchange.inline-output-max-size", "1kB")
+        .with("query.first-answer-wait", "0ms");
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
     let played = run(&mut scene).await;
     scene.finish(played).await
