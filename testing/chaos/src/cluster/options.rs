@@ -85,6 +85,11 @@ impl ClusterOptions {
         self.with_in(Source::ExchangeManager, name, value)
     }
 
+    /// Statements are answered when they are accepted, so that faults can strike their queries from the first task on.
+    pub fn answering_at_once(self) -> Self {
+        self.with("query.first-answer-wait", "0ms")
+    }
+
     fn with_in(mut self, source: Source, name: &str, value: &str) -> Self {
         self.properties.push((source, name.to_string(), value.to_string()));
         self

@@ -71,11 +71,9 @@ fn unfinished_files(scene: &Scene, id: &str) -> Vec<String> {
 }
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    // Only what is not small is written to an object of its own, and a query can be looked at as soon as it is accepted.
-    let options = context
-        .options()
-        .with_exchange("exchange.inline-output-max-size", "1kB")
-        .with("query.first-answer-wait", "0ms");
+    // Only what is not small is written to an object of its own.
+    let options =
+        context.options().answering_at_once().with_exchange("exchange.inline-output-max-size", "1kB");
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
     let played = run(&mut scene).await;
     scene.finish(played).await

@@ -30,7 +30,8 @@ const CUT: Duration = Duration::from_secs(2);
 const RESET_INTERVAL_MEAN: Duration = Duration::from_secs(3);
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    let mut scene = Scene::start(&context, context.options(), context.queries()?).await?;
+    let options = context.options().answering_at_once();
+    let mut scene = Scene::start(&context, options, context.queries()?).await?;
     let played = run(&mut scene).await;
     scene.finish(played).await
 }

@@ -65,7 +65,8 @@ impl Damage {
 
 async fn play(context: Context) -> Result<Report, Failure> {
     // All but the smallest outputs are objects of their own.
-    let options = context.options().with_exchange("exchange.inline-output-max-size", "1kB");
+    let options =
+        context.options().answering_at_once().with_exchange("exchange.inline-output-max-size", "1kB");
     let mut scene = Scene::start(&context, options, context.queries()?).await?;
     let played = run(&mut scene).await;
     scene.finish(played).await

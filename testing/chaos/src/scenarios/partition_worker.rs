@@ -26,7 +26,8 @@ pub const SCENARIO: Scenario = Scenario {
 const DURATION: Duration = Duration::from_secs(12);
 
 async fn play(context: Context) -> Result<Report, Failure> {
-    let mut scene = Scene::start(&context, context.options(), context.queries()?).await?;
+    let options = context.options().answering_at_once();
+    let mut scene = Scene::start(&context, options, context.queries()?).await?;
     let played = run(&mut scene).await;
     scene.finish(played).await
 }
