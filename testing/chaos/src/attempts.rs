@@ -86,15 +86,27 @@ impl Look {
 
     /// The attempts on a node that nobody needed any more: they were lost, or a rival was faster.
     pub fn replaced<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Attempt> {
-        let is_replaced = |attempt: &&Attempt| ["LOST", "ABORTED"].contains(&attempt.state.as_str());
-        self.attempts.iter().filter(move |attempt| attempt.node == node).filter(is_replaced)
+        self.attempts.iter().filter(move |attempt| attempt.node == node && self.is_replaced(attempt))
+    }
+
+    /// Of one that was overtaken on a worker that is not heard, the end is never told.
+    fn is_replaced(&self, attempt: &Attempt) -> bool {
+        let is_overtaken = || self.in_state("FINISHED").any(|other| other.task == attempt.task);
+        match attempt.state.as_str() {
+            "LOST" | "ABORTED" => true,
+            "RUNNING" => is_overtaken(),
+            _ => false,
+        }
     }
 
     /// How long after that moment the first task that was lost, or overtaken, was started again.
     pub fn recovery_millis(&self, fault_unix_millis: u64) -> Option<u64> {
-        let is_replaced = |attempt: &&Attempt| ["LOST", "ABORTED"].contains(&attempt.state.as_str());
-        let lost: BTreeSet<Task> =
-            self.attempts.iter().filter(is_replaced).map(|attempt| attempt.task).collect();
+        let lost: BTreeSet<Task> = self
+            .attempts
+            .iter()
+            .filter(|attempt| self.is_replaced(attempt))
+            .map(|attempt| attempt.task)
+            .collect();
         let again = self.attempts.iter().filter(|attempt| lost.contains(&attempt.task));
         let after = again.filter(|attempt| attempt.started_unix_millis >= fault_unix_millis);
         after.map(|attempt| attempt.started_unix_millis - fault_unix_millis).min()

@@ -85,7 +85,7 @@ impl ClusterOptions {
         self.with_in(Source::ExchangeManager, name, value)
     }
 
-    /// Statements are answered when they are accepted, so that faults can strike their queries from the first task on.
+    /// Statements are answered when they are accepted, so that faults can strike their queries from the start.
     pub fn answering_at_once(self) -> Self {
         self.with("query.first-answer-wait", "0ms")
     }

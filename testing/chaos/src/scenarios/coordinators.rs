@@ -82,7 +82,7 @@ pub async fn play(
             return Ok(context.skipped(format!("the Python client cannot be installed: {problem}")));
         }
     };
-    let mut options = context.options();
+    let mut options = context.options().answering_at_once();
     options.has_standby = has_standby;
     let mut scene = Scene::start(&context, options, queries(&context)?).await?;
     scene.use_python(python);
