@@ -89,6 +89,20 @@ impl Look {
         self.attempts.iter().filter(move |attempt| attempt.node == node && self.is_replaced(attempt))
     }
 
+    /// The attempts on a node whose tasks were started again elsewhere after that moment, whoever was first then: what a
+    /// worker has committed counts although it is not heard.
+    pub fn started_elsewhere<'a>(
+        &'a self,
+        node: &'a str,
+        since_unix_millis: u64,
+    ) -> impl Iterator<Item = &'a Attempt> {
+        let is_again = move |attempt: &Attempt| {
+            let later = self.attempts.iter().filter(|other| other.started_unix_millis >= since_unix_millis);
+            later.filter(|other| other.task == attempt.task).any(|other| other.node != node)
+        };
+        self.attempts.iter().filter(move |attempt| attempt.node == node && is_again(attempt))
+    }
+
     /// Of one that was overtaken on a worker that is not heard, the end is never told.
     fn is_replaced(&self, attempt: &Attempt) -> bool {
         let is_overtaken = || self.in_state("FINISHED").any(|other| other.task == attempt.task);

@@ -65,7 +65,8 @@ async fn partition(scene: &mut Scene, name: &str, faults: LinkFaults, query: usi
         scene.cluster.worker_link(victim).heal();
         scene.cluster.wait_for_workers(workers).await?;
         let has_stalled = scene.cluster.worker_link(victim).counts().stalled > stalled_before;
-        if has_stalled && look.replaced(&NodeName::Worker(victim).to_string()).count() > 0 {
+        let node = NodeName::Worker(victim).to_string();
+        if has_stalled && look.started_elsewhere(&node, started_at).count() > 0 {
             note_landing(scene, name, &look, started_at);
             return Ok(());
         }
