@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use testing::{Answer, TpchQuery, hive_statements, write_tpch_files};
+use testing::{Answer, TpchQuery};
 
 use crate::Failure;
 use crate::arguments::AtOnceArguments;
 use crate::cluster::Target;
-use crate::queries::{ROW_GROUP_ROWS, SCHEMA, chosen_queries};
+use crate::queries::{SCHEMA, chosen_queries, start_with_tables};
 use crate::statistics::millis;
 
 /// How a query ended.
@@ -37,12 +37,8 @@ struct Together {
 pub async fn run(arguments: AtOnceArguments) -> Result<(), Failure> {
     let queries = chosen_queries(&arguments.data.queries)?;
     let scale = arguments.data.scale;
-    let directory = write_tpch_files(&arguments.data.data, scale, ROW_GROUP_ROWS)?;
-    let target = Target::start(&arguments.target).await?;
+    let target = start_with_tables(&arguments.target, &arguments.data).await?;
     let mut client = target.client("hive", SCHEMA, "TASK");
-    for statement in hive_statements(SCHEMA, &directory) {
-        client.query(&statement).await?;
-    }
     let mut answers = Vec::new();
     for query in &queries {
         let answer = match scale == 1.0 {

@@ -8,7 +8,7 @@ use steadfast::client::Client;
 use testing::{TpchQuery, hive_statements, shared, tpch_query, write_tpch_files};
 
 use crate::Failure;
-use crate::arguments::QueriesArguments;
+use crate::arguments::{DataArguments, QueriesArguments, TargetArguments};
 use crate::cluster::Target;
 use crate::datafusion_alone::{Alone, run_in_child};
 use crate::processes::Processes;
@@ -72,17 +72,23 @@ pub fn chosen_queries(numbers: &[usize]) -> Result<Vec<TpchQuery>, Failure> {
     Ok(numbers.iter().map(|number| tpch_query(&directory, *number)).collect::<Result<_, _>>()?)
 }
 
-/// Runs `bench queries`.
-pub async fn run(arguments: QueriesArguments) -> Result<(), Failure> {
-    let queries = chosen_queries(&arguments.data.queries)?;
-    let (scale, runs) = (arguments.data.scale, arguments.data.runs.max(1));
-    let directory = write_tpch_files(&arguments.data.data, scale, ROW_GROUP_ROWS)?;
-    let target = Target::start(&arguments.target).await?;
-    let processes = target.processes();
+/// Where queries run, with the tables of TPC-H in [`SCHEMA`] of `hive`. Their files are written unless they are there.
+pub async fn start_with_tables(target: &TargetArguments, data: &DataArguments) -> Result<Target, Failure> {
+    let directory = write_tpch_files(&data.data, data.scale, ROW_GROUP_ROWS)?;
+    let target = Target::start(target).await?;
     let mut client = target.client("hive", SCHEMA, "TASK");
     for statement in hive_statements(SCHEMA, &directory) {
         client.query(&statement).await?;
     }
+    Ok(target)
+}
+
+/// Runs `bench queries`.
+pub async fn run(arguments: QueriesArguments) -> Result<(), Failure> {
+    let queries = chosen_queries(&arguments.data.queries)?;
+    let (scale, runs) = (arguments.data.scale, arguments.data.runs.max(1));
+    let target = start_with_tables(&arguments.target, &arguments.data).await?;
+    let processes = target.processes();
     let mut taken = Vec::new();
     for query in &queries {
         let policies = &arguments.target.policies;

@@ -26,7 +26,7 @@ impl StoreHooks for Forgetful {
         key: &str,
         content: Bytes,
     ) -> Result<CreateOutcome, StoreError> {
-        if key.starts_with("coordinator/") {
+        if key.starts_with(exchange::layout::COORDINATOR_PREFIX) {
             return store.create(key, content).await;
         }
         let number = self.creates.fetch_add(1, Ordering::Relaxed);
